@@ -1,0 +1,5 @@
+"""The shop: what a visitor, a reader and a program see. Imports publishers and payments; nothing imports it."""
+
+from .celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,11 @@
+"""The Celery application. Tasks are wake-ups: the database remembers what is to be done."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+
+app = Celery("pennypress")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

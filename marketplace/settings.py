@@ -1,0 +1,252 @@
+"""Every setting, from the environment only. docs/configuration.md lists each variable; a test keeps it true."""
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if os.environ.get("PENNYPRESS_ENV_FILE"):
+    env.read_env(os.environ["PENNYPRESS_ENV_FILE"])
+
+# --- The server ------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="debug-only-key-that-signs-nothing-of-value" if DEBUG else environ.Env.NOTSET)
+BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
+_origin = urlsplit(BASE_URL)
+HTTPS = _origin.scheme == "https"
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_origin.hostname])
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+ROOT_URLCONF = "marketplace.urls"
+WSGI_APPLICATION = "marketplace.wsgi.application"
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "marketplace",
+    "publishers",
+    "payments",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "rest_framework",
+    "csp",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Databases and broker --------------------------------------------------------------------------
+_SQLITE = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+}
+
+
+def database(name: str, default: str) -> dict:
+    """A Django database from a URL variable; SQLite gets the options that let several processes write."""
+    settings = env.db_url(name, default=default)
+    if settings["ENGINE"].endswith("sqlite3"):
+        settings["OPTIONS"] = dict(_SQLITE)
+    else:
+        settings["CONN_MAX_AGE"] = 600
+        settings["CONN_HEALTH_CHECKS"] = True
+    return settings
+
+
+_default_database = f"sqlite:///{BASE_DIR / 'var' / 'pennypress.sqlite3'}"
+DATABASES = {"default": database("DATABASE_URL", _default_database)}
+DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", default="")
+# Only `manage.py migrate` acts as the owner of the tables; everything else is the application's role.
+if DATABASE_OWNER_URL and sys.argv[1:2] == ["migrate"]:
+    DATABASES["owner"] = database("DATABASE_OWNER_URL", _default_database)
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+if CELERY_BROKER_URL.startswith("filesystem:"):
+    _queue = Path(env.str("QUEUE_DIR", default=str(BASE_DIR / "var" / "queue")))
+    for _folder in ("messages", "processed", "control"):
+        (_queue / _folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(_queue / "messages"),
+        "data_folder_out": str(_queue / "messages"),
+        "processed_folder": str(_queue / "processed"),
+        "control_folder": str(_queue / "control"),
+        "polling_interval": 0.1,
+    }
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var" / "celerybeat-schedule"))
+CELERY_BEAT_SCHEDULE = {
+    "watch-the-chain": {"task": "payments.watch_chain", "schedule": 1.0, "options": {"expires": 5}},
+    "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0},
+}
+
+# --- The chain and the money -----------------------------------------------------------------------
+# The exact rail is on when the three that have no default are present (checked at start).
+CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
+CHAIN_ID = env.int("CHAIN_ID", default=84532)
+CHAIN_ASSET = env.str("CHAIN_ASSET", default="0x036CbD53842c5426634e7929541eC2318f3dCF7e")
+CHAIN_ASSET_NAME = env.str("CHAIN_ASSET_NAME", default="USDC")
+CHAIN_ASSET_VERSION = env.str("CHAIN_ASSET_VERSION", default="2")
+PAY_TO = env.str("PAY_TO", default="")
+SETTLER_KEY = env.str("SETTLER_KEY", default="")
+CHAIN_CONFIRMATIONS = env.int("CHAIN_CONFIRMATIONS", default=1)
+CHAIN_FINALITY_DEPTH = env.int("CHAIN_FINALITY_DEPTH", default=64)
+CHAIN_LOG_RANGE = env.int("CHAIN_LOG_RANGE", default=1000)
+CHAIN_START_BLOCK = env.int("CHAIN_START_BLOCK", default=-1)
+RPC_TIMEOUT_SECONDS = env.int("RPC_TIMEOUT_SECONDS", default=5)
+BATCH_MAX = env.int("BATCH_MAX", default=64)
+MAX_FEE_GWEI = env.int("MAX_FEE_GWEI", default=500)
+FEE_BUMP_SECONDS = env.int("FEE_BUMP_SECONDS", default=15)
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=5)
+PLATFORM_FEE_BASIS_POINTS = env.int("PLATFORM_FEE_BASIS_POINTS", default=500)
+QUOTE_SECONDS = env.int("QUOTE_SECONDS", default=900)
+PAYMENT_TIMEOUT_SECONDS = env.int("PAYMENT_TIMEOUT_SECONDS", default=300)
+PAYMENT_MARGIN_SECONDS = env.int("PAYMENT_MARGIN_SECONDS", default=6)
+PAYMENT_SKEW_SECONDS = env.int("PAYMENT_SKEW_SECONDS", default=60)
+SETTLE_WAIT_SECONDS = env.float("SETTLE_WAIT_SECONDS", default=4.0)
+SETTLE_WAITERS_MAX = env.int("SETTLE_WAITERS_MAX", default=48)
+REPLAY_SECONDS = env.int("REPLAY_SECONDS", default=60)
+CONTRACT_WALLET_CHECKS_PER_MINUTE = env.int("CONTRACT_WALLET_CHECKS_PER_MINUTE", default=60)
+# Ed25519 seed (64 hex digits) that signs receipts; derived from SECRET_KEY when empty.
+RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
+
+# --- People ----------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "publishers.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="mandatory")
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _origin.scheme
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "studio"
+ACCOUNT_LOGOUT_REDIRECT_URL = "home"
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default=f"pennypress@{_origin.hostname}")
+
+# --- Language, time, files -------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- Security --------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 60 * 60 * 24 * 90
+X_FRAME_OPTIONS = "DENY"
+# Only behind a proxy that strips the header from what clients send.
+if env.bool("TRUST_PROXY_HEADERS", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
+    "PAGE_SIZE": 50,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        # A 402 is the ordinary answer here; Django would log each one as a warning.
+        "django.request": {"level": "ERROR"},
+        "web3": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,14 @@
+"""The money as a Django application."""
+
+from django.apps import AppConfig
+
+
+class PaymentsConfig(AppConfig):
+    """The money."""
+
+    name = "payments"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from . import checks  # noqa: F401

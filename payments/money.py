@@ -1,0 +1,33 @@
+"""Money as whole micros: one US dollar is 1_000_000, which is also one USDC in its own smallest unit."""
+
+import re
+from typing import Final
+
+MICROS: Final = 1_000_000
+MIN_PRICE_MICROS: Final = 1_000
+MAX_PRICE_MICROS: Final = 50_000_000
+
+_DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,18}))?", re.ASCII)
+
+
+def parse_usd(text: str) -> int:
+    """The micros that a decimal string such as "0.05" names, exactly.
+
+    Raises ValueError with a sentence for a person when the text is not a plain decimal number or has a
+    fraction smaller than a micro; nothing is ever rounded.
+    """
+    match = _DECIMAL.fullmatch(text.strip())
+    if not match:
+        raise ValueError("Write the price as a plain number of dollars, such as 0.05.")
+    whole, fraction = match[1], (match[2] or "").rstrip("0")
+    if len(fraction) > 6:
+        raise ValueError("A price can have at most six digits after the point.")
+    return int(whole) * MICROS + int(fraction.ljust(6, "0"))
+
+
+def format_usd(micros: int) -> str:
+    """A decimal string with at least two and at most six digits after the point, and no rounding."""
+    sign = "-" if micros < 0 else ""
+    whole, fraction = divmod(abs(micros), MICROS)
+    digits = f"{fraction:06d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole}.{digits}"
