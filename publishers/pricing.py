@@ -1,0 +1,105 @@
+"""Prices. A price is never changed: the open one is closed and the next one opened, in one transaction.
+
+The database decides who was first; a quote that was given out keeps its price while it lives.
+"""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
+
+from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion, User
+
+# The official x402 clients refuse to pay more than this in one go unless their owner raised the limit.
+STOCK_CLIENT_LIMIT_MICROS = 1 * MICROS
+
+
+class PriceChangedMeanwhile(Exception):
+    """Somebody else changed this price since it was read; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeps:
+    """What becomes of one sale, in micros: the price, the platform's fee, and what the publisher keeps."""
+
+    price_micros: int
+    fee_micros: int
+    kept_micros: int
+
+
+def parse_price(text: str) -> int:
+    """The micros that a publisher wrote as a decimal string, within the bounds that the database enforces.
+
+    Raises ValueError with a sentence for a person.
+    """
+    micros = parse_usd(text)
+    if micros < MIN_PRICE_MICROS:
+        raise ValueError(f"The lowest price is {format_usd(MIN_PRICE_MICROS)} USD.")
+    if micros > MAX_PRICE_MICROS:
+        raise ValueError(f"The highest price is {format_usd(MAX_PRICE_MICROS)} USD.")
+    return micros
+
+
+def keeps(price_micros: int) -> Keeps:
+    """How a price is shared at today's fee."""
+    fee = fee_micros(price_micros)
+    return Keeps(price_micros, fee, price_micros - fee)
+
+
+def fee_micros(price_micros: int) -> int:
+    """The platform's share, rounded down to a whole micro, so that rounding is in the publisher's favour."""
+    return price_micros * settings.PLATFORM_FEE_BASIS_POINTS // 10_000
+
+
+def warnings(people_micros: int, program_micros: int) -> list[str]:
+    """What a publisher should know about two prices before they apply; an empty list when there is nothing."""
+    said = []
+    if program_micros > STOCK_CLIENT_LIMIT_MICROS:
+        said.append(
+            "Programs that use the official x402 clients refuse to pay more than 1.00 USD at once unless their owner "
+            "raised the limit. Most programs will not buy at this price."
+        )
+    if people_micros != program_micros:
+        cheaper, other = ("programs", "people") if program_micros < people_micros else ("people", "programs")
+        said.append(
+            f"A purchase opens every format, so the cheaper price is what the article really costs: {other} who ask "
+            f"as {cheaper} do pay {format_usd(min(people_micros, program_micros))} USD."
+        )
+    return said
+
+
+def open_prices(article: Article) -> dict[str, PriceVersion]:
+    """The prices in force now, by audience; empty for an article that has none yet."""
+    return {price.audience: price for price in article.prices.filter(ends_at=None)}
+
+
+def first_prices(article: Article, *, people_micros: int, program_micros: int, by: User | None) -> None:
+    """Open both prices of a new article."""
+    for audience, micros in ((PEOPLE, people_micros), (PROGRAMS, program_micros)):
+        PriceVersion.objects.create(article=article, audience=audience, amount_micros=micros, made_by=by)
+
+
+def change_price(article: Article, audience: str, amount_micros: int, *, by: User | None, was: int) -> PriceVersion:
+    """Close the price version `was` and open the next one, or return it untouched when the amount is the same.
+
+    Raises PriceChangedMeanwhile when `was` is no longer the open price of this audience, and IntegrityError from
+    the database when the amount is out of bounds; neither leaves anything written.
+    """
+    if audience not in AUDIENCES:
+        raise ValueError(f"There is no audience called {audience}.")
+    now = timezone.now()
+    opened = PriceVersion.objects.filter(pk=was, article=article, audience=audience, ends_at=None)
+    with transaction.atomic():
+        same = opened.filter(amount_micros=amount_micros).first()
+        if same:
+            return same
+        # Rows affected, not a look beforehand, tells whether this caller is the one who closed it.
+        if opened.update(ends_at=now) != 1:
+            raise PriceChangedMeanwhile(f"The price for {audience} was changed by somebody else meanwhile.")
+        return PriceVersion.objects.create(
+            article=article, audience=audience, amount_micros=amount_micros, starts_at=now, made_by=by
+        )
+
