@@ -1,0 +1,12 @@
+"""The read-only views of docs/audit.md (payments/sql/audit.*.sql)."""
+
+from django.db import migrations
+
+from payments.sql import run
+
+
+class Migration(migrations.Migration):
+    """Views."""
+
+    dependencies = [("payments", "0002_books_append_only")]
+    operations = [migrations.RunPython(run("audit"))]

@@ -1,0 +1,76 @@
+"""Quotes: a price version under a MAC with an expiry. Nothing is stored, so an unpaid request writes nothing.
+
+A quote is tied to the resource, the payee and where the money goes, so it can name no other article and no other
+terms. Its random part makes every quote one of a kind: it is never on the chain, so whoever echoes the quote of a
+settled payment is the buyer, not an observer of the settlement.
+"""
+
+import base64
+import binascii
+import functools
+import hmac
+import os
+import struct
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from .offers import Offer, Price
+
+_BODY = struct.Struct(">BBQQI12s")
+_FORMAT = 1
+_MAC_BYTES = 16
+_AUDIENCES = ("people", "programs")
+
+
+class QuoteRefused(Exception):
+    """The quote is not ours, or not for this offer. Nobody was charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A price promised until `expires_at` (Unix seconds). `id` is what only the buyer was told."""
+
+    price: Price
+    expires_at: int
+    id: str
+    token: str
+
+    @property
+    def expired(self) -> bool:
+        """Whether the promise is over."""
+        return time.time() >= self.expires_at
+
+
+def issue(offer: Offer) -> Quote:
+    """Promise the offer's price for QUOTE_SECONDS."""
+    expires_at = int(time.time()) + settings.QUOTE_SECONDS
+    price = offer.price
+    random = os.urandom(12)
+    body = _BODY.pack(_FORMAT, _AUDIENCES.index(price.audience), price.id, price.amount_micros, expires_at, random)
+    token = base64.urlsafe_b64encode(body + _mac(body, offer)).decode().rstrip("=")
+    return Quote(price, expires_at, random.hex(), token)
+
+
+def read(token: str, offer: Offer) -> Quote:
+    """The quote that a token stands for, expired or not. Raises QuoteRefused when it is not one for this offer."""
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise QuoteRefused from error
+    body, mac = raw[: _BODY.size], raw[_BODY.size :]
+    if len(body) != _BODY.size or not hmac.compare_digest(mac, _mac(body, offer)):
+        raise QuoteRefused
+    _, audience, price_id, amount_micros, expires_at, random = _BODY.unpack(body)
+    return Quote(Price(price_id, _AUDIENCES[audience], amount_micros), expires_at, random.hex(), token)
+
+
+def _mac(body: bytes, offer: Offer) -> bytes:
+    terms = f"{offer.resource}|{offer.payee}|{settings.CHAIN_ID}|{settings.CHAIN_ASSET}|{settings.PAY_TO}".lower()
+    return hmac.digest(_key(settings.SECRET_KEY), body + terms.encode(), "sha256")[:_MAC_BYTES]
+
+
+@functools.lru_cache(maxsize=4)
+def _key(secret: str) -> bytes:
+    return hmac.digest(secret.encode(), b"pennypress.quote.v1", "sha256")

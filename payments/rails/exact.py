@@ -1,0 +1,341 @@
+"""The exact rail: x402's `exact` scheme on an EVM chain, by EIP-3009 authorizations, in protocol versions 1 and 2.
+
+Reading and checking only; the money is moved by payments.settlement, which works from the rows claimed here.
+Nothing in an EIP-3009 signature names an article: the claim of (chain, token, payer, nonce) is what binds it.
+"""
+
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from pydantic import ValidationError
+from x402.mechanisms.evm.eip712 import hash_eip3009_authorization
+from x402.mechanisms.evm.types import ExactEIP3009Authorization, ExactEIP3009Payload
+from x402.schemas import PaymentPayload, PaymentRequirements
+from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
+
+from payments import chain, quotes, signatures
+from payments.models import Authorization, Payment
+from payments.offers import Offer, Price
+
+from . import RailRefused, Verified
+
+name = "exact"
+V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
+_MAX_HEADER_CHARS = 8192
+_MAX_BRACKETS = 200
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+_BYTES32 = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
+_UINT = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
+_SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){0,%d}" % signatures.MAX_BYTES, re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A payment header, parsed: `accepted` is what a version 2 client says it accepted (None in version 1)."""
+
+    version: int
+    network: str
+    scheme: str
+    accepted: PaymentRequirements | None
+    wire: ExactEIP3009Authorization
+    payer: bytes
+    recipient: bytes
+    value: int
+    valid_after: int
+    valid_before: int
+    nonce: bytes
+    signature: bytes
+
+    @property
+    def echoed_quote(self) -> str:
+        """The quote that came back in a version 2 requirement; empty when none did."""
+        echoed = (self.accepted.extra or {}).get("quote") if self.accepted else None
+        return echoed if isinstance(echoed, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A credential whose signature is good; `contract_wallet` when a contract vouched for it."""
+
+    credential: Credential
+    contract_wallet: bool
+
+
+def enabled() -> bool:
+    """The rail is on when its settings are there."""
+    return bool(settings.CHAIN_RPC_URL and settings.PAY_TO)
+
+
+def network() -> str:
+    """The chain in CAIP-2 form."""
+    return f"eip155:{settings.CHAIN_ID}"
+
+
+def quote(offer: Offer) -> dict | None:
+    """The requirement of protocol version 2 for an offer, with a fresh quote; None while the rail is off."""
+    return _requirement(quotes.issue(offer)) if enabled() else None
+
+
+def quote_v1(requirement: dict, offer: Offer) -> dict:
+    """The same requirement as protocol version 1 writes it."""
+    return PaymentRequirementsV1(
+        scheme=name,
+        network=V1_NETWORKS.get(settings.CHAIN_ID, network()),
+        max_amount_required=requirement["amount"],
+        resource=offer.url,
+        description=offer.title,
+        mime_type=offer.mime_type,
+        pay_to=requirement["payTo"],
+        max_timeout_seconds=requirement["maxTimeoutSeconds"],
+        asset=requirement["asset"],
+        extra={key: requirement["extra"][key] for key in ("name", "version")},
+    ).model_dump(by_alias=True, exclude_none=True)
+
+
+def _requirement(promised: quotes.Quote) -> dict:
+    return {
+        "scheme": name,
+        "network": network(),
+        "amount": str(promised.price.amount_micros),
+        "asset": settings.CHAIN_ASSET,
+        "payTo": settings.PAY_TO,
+        "maxTimeoutSeconds": settings.PAYMENT_TIMEOUT_SECONDS,
+        "extra": {
+            "name": settings.CHAIN_ASSET_NAME,
+            "version": settings.CHAIN_ASSET_VERSION,
+            "quote": promised.token,
+        },
+    }
+
+
+# --- Reading ------------------------------------------------------------------------------------------
+
+
+def read(headers: Mapping[str, str]) -> Credential | None:
+    """The credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1), or None when neither is there."""
+    if header := headers.get("PAYMENT-SIGNATURE"):
+        message = _decoded(header)
+        if message.get("x402Version") != 2:
+            raise RailRefused("invalid_x402_version", "PAYMENT-SIGNATURE carries x402 version 2.", malformed=True)
+        return _parsed(message)
+    if header := headers.get("X-PAYMENT"):
+        message = _decoded(header)
+        if message.get("x402Version") != 1:
+            raise RailRefused("invalid_x402_version", "X-PAYMENT carries x402 version 1.", malformed=True)
+        return _parsed(message)
+    return None
+
+
+def _decoded(header: str) -> dict:
+    malformed = RailRefused("invalid_payload", "The payment header is not base64 of a JSON object.", malformed=True)
+    if len(header) > _MAX_HEADER_CHARS:
+        raise RailRefused("payload_too_large", "The payment header is longer than 8,192 characters.", malformed=True)
+    try:
+        text = base64.b64decode(header.translate({45: 43, 95: 47}) + "=" * (-len(header) % 4), validate=True).decode()
+        if text.count("{") + text.count("[") > _MAX_BRACKETS:
+            raise malformed
+        message = json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_no_constant)
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise malformed from error
+    if not isinstance(message, dict):
+        raise malformed
+    return message
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _parsed(message: dict) -> Credential:
+    try:
+        accepted: PaymentRequirements | None = None
+        if message["x402Version"] == 1:
+            first = PaymentPayloadV1.model_validate(message)
+            scheme, where, payload = first.scheme, first.network, first.payload
+        else:
+            second = PaymentPayload.model_validate(message)
+            accepted = second.accepted
+            scheme, where, payload = accepted.scheme, accepted.network, second.payload
+        if not isinstance(payload.get("authorization"), dict):
+            raise ValueError("no authorization")
+        wire = ExactEIP3009Payload.from_dict(payload)
+        authorization = wire.authorization
+        return Credential(
+            version=message["x402Version"],
+            network=where,
+            scheme=scheme,
+            accepted=accepted,
+            wire=authorization,
+            payer=_hex(_ADDRESS, authorization.from_address),
+            recipient=_hex(_ADDRESS, authorization.to),
+            value=_uint(authorization.value),
+            valid_after=_uint(authorization.valid_after),
+            valid_before=_uint(authorization.valid_before),
+            nonce=_hex(_BYTES32, authorization.nonce),
+            signature=signatures.canonical(_hex(_SIGNATURE, wire.signature)),
+        )
+    except (ValidationError, ValueError, TypeError, KeyError) as error:
+        sentence = "The payment header is not an x402 payment with an EIP-3009 authorization."
+        raise RailRefused("invalid_payload", sentence, malformed=True) from error
+
+
+def _hex(form: re.Pattern[str], text: Any) -> bytes:
+    if not isinstance(text, str) or not form.fullmatch(text):
+        raise ValueError("not hex of the right length")
+    return bytes.fromhex(text[2:])
+
+
+def _uint(text: Any) -> int:
+    if not isinstance(text, str) or not _UINT.fullmatch(text) or (number := int(text)) >= 1 << 256:
+        raise ValueError("not a uint256 in decimal digits")
+    return number
+
+
+# --- Checking -----------------------------------------------------------------------------------------
+
+
+def look_up(credential: Credential) -> Payment | None:
+    """The payment that claimed the same authorization, by chain, token, payer and nonce."""
+    return (
+        Payment.objects.select_related("authorization")
+        .filter(
+            authorization__chain_id=settings.CHAIN_ID,
+            authorization__token=chain.token(),
+            authorization__payer=credential.payer,
+            authorization__nonce=credential.nonce,
+        )
+        .first()
+    )
+
+
+def same_authorization(credential: Credential, payment: Payment) -> bool:
+    """Whether a credential is to the letter the one that a payment claimed, and not just its nonce."""
+    known = payment.authorization
+    return (
+        known.signature == credential.signature
+        and known.valid_after == credential.valid_after
+        and known.valid_before == credential.valid_before
+        and known.recipient == credential.recipient
+        and payment.amount_micros == credential.value
+    )
+
+
+def verify(credential: Credential, offer: Offer) -> Verified:
+    """Check an unclaimed credential against an offer: terms, amount, time, signature. Writes nothing.
+
+    Only a signature that no key of the payer made costs a chain call (a contract wallet may vouch for it).
+    """
+    price, quote_id = _promised(credential, offer)
+    now = int(time.time())
+    if credential.recipient != chain.pay_to():
+        raise _refused("recipient_mismatch", "The authorization pays somebody else.")
+    if credential.value != price.amount_micros:
+        raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+    if credential.valid_after > now:
+        raise _refused("authorization_valid_after", "The authorization is not valid yet.")
+    if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS:
+        raise _refused("authorization_valid_before", "The authorization has expired or is about to.")
+    latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
+    if credential.valid_before > latest:
+        raise _refused("authorization_valid_before", "The authorization is valid for longer than was asked.")
+    buyer = f"{network()}:0x{credential.payer.hex()}"
+    return Verified(name, buyer, price, quote_id, Proof(credential, _vouched(credential)))
+
+
+def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
+    """The price that this client was quoted and the quote's secret."""
+    mismatch = RailRefused("no_matching_requirements", "The payment does not match the terms offered here.")
+    if credential.scheme != name:
+        raise RailRefused("unsupported_scheme", "Only the scheme `exact` is accepted here.")
+    if credential.accepted is None:
+        if credential.network not in (network(), V1_NETWORKS.get(settings.CHAIN_ID)):
+            raise RailRefused("invalid_network", "The payment is for another network.")
+        # Version 1 echoes no quote: any price that can have been quoted within a quote's life is honoured.
+        for price in (offer.price, *offer.quotable):
+            if price.amount_micros == credential.value:
+                return price, ""
+        raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+    if credential.network != network():
+        raise RailRefused("invalid_network", "The payment is for another network.")
+    try:
+        promised = quotes.read(credential.echoed_quote, offer)
+    except quotes.QuoteRefused as error:
+        raise mismatch from error
+    asked, accepted = _requirement(promised), credential.accepted.model_dump(by_alias=True)
+    for key in ("asset", "payTo"):
+        asked[key], accepted[key] = asked[key].lower(), accepted[key].lower()
+    if asked != accepted:
+        raise mismatch
+    if promised.expired:
+        raise RailRefused("quote_expired", "The quote has expired; ask again for the current price.")
+    return promised.price, promised.id
+
+
+def _vouched(credential: Credential) -> bool:
+    """False: the payer's own key signed. True: a contract wallet vouches. Raises when neither."""
+    digest = hash_eip3009_authorization(
+        credential.wire,
+        settings.CHAIN_ID,
+        settings.CHAIN_ASSET,
+        settings.CHAIN_ASSET_NAME,
+        settings.CHAIN_ASSET_VERSION,
+    )
+    if signatures.recovers_to(credential.payer, digest, credential.signature):
+        return False
+    if signatures.contract_accepts(credential.payer, digest, credential.signature):
+        return True
+    raise _refused("signature", "The signature is not the payer's.")
+
+
+def _refused(what: str, sentence: str) -> RailRefused:
+    return RailRefused(f"invalid_exact_evm_payload_{what}", sentence)
+
+
+# --- Claiming and telling -----------------------------------------------------------------------------
+
+
+def claim(verified: Verified, payment: Payment) -> None:
+    """Write the authorization; its unique (chain, token, payer, nonce) decides who was first."""
+    credential = verified.proof.credential
+    Authorization.objects.create(
+        payment=payment,
+        chain_id=settings.CHAIN_ID,
+        token=chain.token(),
+        payer=credential.payer,
+        nonce=credential.nonce,
+        recipient=credential.recipient,
+        valid_after=credential.valid_after,
+        valid_before=credential.valid_before,
+        signature=credential.signature,
+        contract_wallet=verified.proof.contract_wallet,
+    )
+
+
+def still_unspent(verified: Verified) -> bool:
+    """Whether the token has not seen this authorization yet: then only its maker can know it. One chain call."""
+    credential = verified.proof.credential
+    return not chain.authorization_used(credential.payer, credential.nonce)
+
+
+def receipt(payment: Payment) -> dict[str, str]:
+    """Network, payer and settlement transaction of a paid payment, in x402's words."""
+    transfer = payment.transfers.filter(orphaned_at=None).first()
+    return {
+        "network": network(),
+        "payer": "0x" + payment.authorization.payer.hex(),
+        "transaction": "0x" + transfer.tx_hash.hex() if transfer else "",
+    }

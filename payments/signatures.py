@@ -1,0 +1,87 @@
+"""Whose signature is this? Externally owned accounts by recovery (no chain call), contract wallets by EIP-1271.
+
+The answer for a contract wallet costs one `eth_call` with a gas cap; such calls are limited per minute and process,
+and an address that turned out to have no code is not asked about again for a while.
+"""
+
+import collections
+import threading
+import time
+
+from django.conf import settings
+from eth_keys import keys
+from eth_keys.exceptions import BadSignature, ValidationError
+
+from . import chain
+
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+MAX_BYTES = 1024
+_NO_CODE_SECONDS = 60
+_NO_CODE_MAX = 10_000
+
+
+class TooManyChecks(Exception):
+    """The limit of contract-wallet checks is reached; nothing was asked and nobody was charged."""
+
+
+def canonical(signature: bytes) -> bytes:
+    """The one form of an ECDSA signature: v is 27 or 28. Other signatures come back as they are."""
+    if len(signature) == 65 and signature[64] in (0, 1):
+        return signature[:64] + bytes([signature[64] + 27])
+    return signature
+
+
+def recovers_to(account: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a canonical 65-byte signature with low s (EIP-2) was made by an account's own key."""
+    if len(signature) != 65 or signature[64] not in (27, 28):
+        return False
+    r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64])
+    if s > _HALF_ORDER:
+        return False
+    try:
+        found = keys.Signature(vrs=(signature[64] - 27, r, s)).recover_public_key_from_msg_hash(digest)
+    except (BadSignature, ValidationError):
+        return False
+    return found.to_canonical_address() == account
+
+
+class _Asked:
+    """The contract-wallet checks of the last minute, and who was found to have no code."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: collections.deque[float] = collections.deque()
+        self._no_code: collections.OrderedDict[bytes, float] = collections.OrderedDict()
+
+    def has_no_code(self, account: bytes) -> bool:
+        with self._lock:
+            return time.monotonic() < self._no_code.get(account, 0.0)
+
+    def remember_no_code(self, account: bytes) -> None:
+        with self._lock:
+            self._no_code[account] = time.monotonic() + _NO_CODE_SECONDS
+            while len(self._no_code) > _NO_CODE_MAX:
+                self._no_code.popitem(last=False)
+
+    def count(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            while self._times and self._times[0] < now - 60:
+                self._times.popleft()
+            if len(self._times) >= settings.CONTRACT_WALLET_CHECKS_PER_MINUTE:
+                raise TooManyChecks
+            self._times.append(now)
+
+
+_asked = _Asked()
+
+
+def contract_accepts(account: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a contract wallet at `account` vouches for a signature. Raises TooManyChecks or ChainUnreachable."""
+    if not signature or len(signature) > MAX_BYTES or _asked.has_no_code(account):
+        return False
+    _asked.count()
+    accepted = chain.contract_wallet_accepts(account, digest, signature)
+    if accepted is None:
+        _asked.remember_no_code(account)
+    return bool(accepted)

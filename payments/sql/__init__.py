@@ -1,0 +1,20 @@
+"""What the database itself enforces and shows, in plain SQL for both dialects; applied by the migrations."""
+
+from pathlib import Path
+
+from django.apps.registry import Apps
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+
+def run(name: str):
+    """A migration step that runs `<name>.<dialect>.sql` of this folder."""
+
+    def step(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        connection = schema_editor.connection
+        script = (Path(__file__).parent / f"{name}.{connection.vendor}.sql").read_text()
+        with connection.cursor() as cursor:
+            for statement in script.split("\n\n"):
+                if statement.strip():
+                    cursor.execute(statement)
+
+    return step

@@ -1,0 +1,57 @@
+-- The books are append-only; statements are separated by blank lines. SQLite has no roles and no TRUNCATE.
+CREATE TRIGGER account_no_update BEFORE UPDATE ON payments_account BEGIN SELECT RAISE(ABORT, 'append-only: UPDATE on payments_account is forbidden'); END
+
+CREATE TRIGGER account_no_delete BEFORE DELETE ON payments_account BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_account is forbidden'); END
+
+CREATE TRIGGER transaction_no_update BEFORE UPDATE ON payments_transaction BEGIN SELECT RAISE(ABORT, 'append-only: UPDATE on payments_transaction is forbidden'); END
+
+CREATE TRIGGER transaction_no_delete BEFORE DELETE ON payments_transaction BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_transaction is forbidden'); END
+
+CREATE TRIGGER posting_no_update BEFORE UPDATE ON payments_posting BEGIN SELECT RAISE(ABORT, 'append-only: UPDATE on payments_posting is forbidden'); END
+
+CREATE TRIGGER posting_no_delete BEFORE DELETE ON payments_posting BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_posting is forbidden'); END
+
+-- INSERT OR REPLACE deletes without firing the triggers above, so an existing row may not be named again.
+CREATE TRIGGER account_no_replace BEFORE INSERT ON payments_account
+WHEN EXISTS (SELECT 1 FROM payments_account WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_account already has this row'); END
+
+CREATE TRIGGER posting_no_replace BEFORE INSERT ON payments_posting
+WHEN EXISTS (SELECT 1 FROM payments_posting WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_posting already has this row'); END
+
+CREATE TRIGGER transaction_no_replace BEFORE INSERT ON payments_transaction
+WHEN EXISTS (SELECT 1 FROM payments_transaction
+             WHERE id = NEW.id OR "key" = NEW."key" OR last_posting_id = NEW.last_posting_id OR reverses_id = NEW.reverses_id)
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_transaction already has this row'); END
+
+-- A transaction is opened before its closing posting exists; the deferred foreign key demands the latter at commit.
+CREATE TRIGGER transaction_opens BEFORE INSERT ON payments_transaction
+WHEN EXISTS (SELECT 1 FROM payments_posting WHERE id = NEW.last_posting_id)
+BEGIN SELECT RAISE(ABORT, 'transaction names a posting that is already there'); END
+
+CREATE TRIGGER posting_has_transaction BEFORE INSERT ON payments_posting
+WHEN NOT EXISTS (SELECT 1 FROM payments_transaction WHERE id = NEW.transaction_id)
+BEGIN SELECT RAISE(ABORT, 'posting without its transaction'); END
+
+CREATE TRIGGER posting_not_late BEFORE INSERT ON payments_posting
+WHEN EXISTS (SELECT 1 FROM payments_transaction t JOIN payments_posting p ON p.id = t.last_posting_id
+             WHERE t.id = NEW.transaction_id)
+BEGIN SELECT RAISE(ABORT, 'late posting on a transaction'); END
+
+CREATE TRIGGER posting_closes_its_own BEFORE INSERT ON payments_posting
+WHEN EXISTS (SELECT 1 FROM payments_transaction WHERE last_posting_id = NEW.id AND id <> NEW.transaction_id)
+BEGIN SELECT RAISE(ABORT, 'posting closes another transaction'); END
+
+CREATE TRIGGER posting_one_asset BEFORE INSERT ON payments_posting
+WHEN (SELECT count(DISTINCT asset) FROM payments_account WHERE id IN (NEW.source_id, NEW.target_id)) > 1
+BEGIN SELECT RAISE(ABORT, 'posting mixes assets'); END
+
+-- What was paid, granted or seen is kept for ever.
+CREATE TRIGGER payment_kept BEFORE DELETE ON payments_payment BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_payment is forbidden'); END
+
+CREATE TRIGGER authorization_kept BEFORE DELETE ON payments_authorization BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_authorization is forbidden'); END
+
+CREATE TRIGGER grant_kept BEFORE DELETE ON payments_grant BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_grant is forbidden'); END
+
+CREATE TRIGGER transfer_kept BEFORE DELETE ON payments_transfer BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_transfer is forbidden'); END

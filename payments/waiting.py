@@ -1,0 +1,92 @@
+"""Waiting for decisions: one thread of each web process watches for all its requests, with one query per bell.
+
+Also the word that the catalogue may have changed: `generation()` grows with every bell.
+"""
+
+import logging
+import threading
+import uuid
+
+from django.db import DatabaseError, close_old_connections, connection
+
+from .doorbell import Doorbell
+from .models import OPEN, Payment
+
+log = logging.getLogger(__name__)
+
+
+class _Hub:
+    """The waiting requests of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[uuid.UUID, list[threading.Event]] = {}
+        self._thread: threading.Thread | None = None
+        self.generation = 0
+
+    def start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            with self._lock:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._watch, name="payments-waiting", daemon=True)
+                    self._thread.start()
+
+    def wait(self, payment_id: uuid.UUID, seconds: float) -> None:
+        event = threading.Event()
+        with self._lock:
+            self._waiting.setdefault(payment_id, []).append(event)
+        self.start()
+        try:
+            event.wait(seconds)
+        finally:
+            with self._lock:
+                events = self._waiting[payment_id]
+                events.remove(event)
+                if not events:
+                    del self._waiting[payment_id]
+
+    def count(self) -> int:
+        with self._lock:
+            return sum(map(len, self._waiting.values()))
+
+    def _watch(self) -> None:
+        bell = Doorbell()
+        while True:
+            rang = bell.wait(0.25)
+            self.generation += rang
+            with self._lock:
+                ids = list(self._waiting)
+            if ids:
+                self._tell(ids)
+
+    def _tell(self, ids: list[uuid.UUID]) -> None:
+        try:
+            close_old_connections()
+            decided = list(Payment.objects.filter(id__in=ids).exclude(state__in=OPEN).values_list("id", flat=True))
+        except DatabaseError:
+            log.warning("cannot look for decided payments", exc_info=True)
+            connection.close()
+            return
+        with self._lock:
+            for payment_id in decided:
+                for event in self._waiting.get(payment_id, ()):
+                    event.set()
+
+
+_hub = _Hub()
+
+
+def until_decided(payment_id: uuid.UUID, seconds: float) -> None:
+    """Return when a payment has left its open states, or after `seconds`. The caller reads what it became."""
+    _hub.wait(payment_id, seconds)
+
+
+def waiters() -> int:
+    """How many requests of this process wait now."""
+    return _hub.count()
+
+
+def generation() -> int:
+    """A number that grows whenever something in the database may have changed."""
+    _hub.start()
+    return _hub.generation
