@@ -1,0 +1,191 @@
+// Pay for one article with the reader's own wallet, and never twice.
+//
+// A signed payment is stored before it leaves the page, and the same one is sent again until the answer is clear:
+// 200 with the article, or a 402 that says why ("You were not charged"). Anything else is unknown.
+
+const UNSURE = "We could not confirm the payment yet. Press again to check: you cannot pay twice.";
+const KEY = "pennypress:" + location.pathname;
+
+const $ = (selector) => document.querySelector(selector);
+const bytes = (text) => new TextEncoder().encode(text);
+const hex = (data) => "0x" + Array.from(data, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const base64 = (value) => btoa(String.fromCharCode(...bytes(JSON.stringify(value))));
+const codeOf = (error) => error?.data?.originalError?.code ?? error?.code;
+
+const wallets = new Map();
+let page, terms, price, loadedAt, skew = 0, busy = false;
+
+function mount() {
+  page = $("#pay");
+  if (!page) return;
+  terms = JSON.parse($("#x402-terms").textContent);
+  price = terms.accepts.find((one) => one.scheme === "exact" && one.network.startsWith("eip155:"));
+  loadedAt = Date.now();
+  // The server's time is in its challenge: a wrong clock here must not make a signature that is not valid.
+  const issued = Date.parse(terms.extensions?.["sign-in-with-x"]?.info.issuedAt);
+  if (issued) skew = issued - loadedAt;
+  draw();
+}
+
+function say(text) {
+  if (page) $("#pay-status").textContent = text;
+}
+
+function button(label, info, action) {
+  const one = document.createElement("button");
+  one.type = "button";
+  one.setAttribute("aria-disabled", busy);
+  // Wallets name themselves: the name stays text, and the picture may not come from elsewhere.
+  if (info?.icon?.startsWith("data:image/")) one.append(Object.assign(new Image(), { src: info.icon, alt: "" }));
+  one.append(info ? `${label} ${info.name}` : label);
+  one.addEventListener("click", () => run(action));
+  return one;
+}
+
+function draw() {
+  if (!page || !price) return;
+  const all = [...wallets.values()];
+  const began = sessionStorage.getItem(KEY);
+  const pays = began
+    ? [button("Check the payment again", null, send)]
+    : all.map((wallet) => button(`Pay $${page.dataset.price} with`, wallet.info, () => pay(wallet)));
+  for (const one of pays) one.className = "primary wide";
+  $("#wallets").replaceChildren(...pays);
+  $("#no-wallet").hidden = pays.length > 0;
+  const proofs = all.map((wallet) => button("I already bought this with", wallet.info, () => prove(wallet)));
+  $("#proofs").replaceChildren(...(began ? [] : proofs));
+}
+
+async function run(action) {
+  if (busy) return;
+  busy = true;
+  draw();
+  try {
+    await action();
+  } catch (error) {
+    say(sessionStorage.getItem(KEY) ? UNSURE : `${explain(error)} You were not charged.`);
+  }
+  busy = false;
+  draw();
+}
+
+function explain(error) {
+  if (codeOf(error) === 4001) return "You cancelled.";
+  if (codeOf(error) === -32002) return "Your wallet already has a request open.";
+  return `This did not work: ${error?.message ?? error}.`;
+}
+
+async function ask(headers) {
+  const url = location.pathname + location.search;
+  const answer = await fetch(url, { headers: { Accept: "text/html", ...headers }, cache: "no-store" });
+  const doc = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return { status: answer.status, headers: answer.headers, doc };
+}
+
+function swap(doc, target) {
+  document.title = doc.title;
+  $("main").replaceWith(doc.querySelector("main"));
+  mount();
+  ($(target) ?? $("main")).focus();
+}
+
+function unlock({ doc, headers }) {
+  swap(doc, "#article");
+  const paid = headers.get("PAYMENT-RESPONSE");
+  const transaction = paid && JSON.parse(atob(paid)).transaction;
+  if (transaction) $("#receipt")?.append(` Transaction ${transaction}.`);
+}
+
+// A price is held for some minutes, a challenge for fewer: an old page is read again before anything is signed.
+async function isFresh(minutes) {
+  if (Date.now() - loadedAt < minutes * 60_000) return true;
+  const before = price.amount;
+  const answer = await ask();
+  if (answer.status === 200) return void unlock(answer);
+  if (answer.status !== 402) throw new Error("the page could not be read again");
+  swap(answer.doc, "#pay-status");
+  if (price.amount === before) return true;
+  say(`The price is now $${page.dataset.price}. Press again if you agree. You were not charged.`);
+}
+
+async function pay({ provider }) {
+  if (!(await isFresh(page.dataset.minutes - 2))) return;
+  const { typedData, useChain } = await import("./signing.js");
+  const request = (method, ...params) => provider.request({ method, params });
+  const { network, rpc } = page.dataset;
+  const cost = `$${page.dataset.price}`;
+  say("Choose the account to pay from in your wallet.");
+  const [from] = await request("eth_requestAccounts");
+  say(`If your wallet asks, change its network to ${network}.`);
+  await useChain(request, price.network, network, rpc);
+
+  say("Checking the balance…");
+  const data = "0x70a08231" + from.slice(2).padStart(64, "0");
+  const balance = await request("eth_call", { to: price.asset, data }, "latest");
+  if (BigInt(balance) < BigInt(price.amount)) {
+    return say(`Not enough: this account has less than ${cost} on ${network}. You were not charged.`);
+  }
+
+  say(`Confirm the payment of ${cost} in your wallet.`);
+  const now = Math.floor((Date.now() + skew) / 1000);
+  const authorization = {
+    from,
+    to: price.payTo,
+    value: price.amount,
+    validAfter: String(now - 600),
+    validBefore: String(now + price.maxTimeoutSeconds),
+    nonce: hex(crypto.getRandomValues(new Uint8Array(32))),
+  };
+  const typed = JSON.stringify(typedData(price, authorization));
+  const signature = await request("eth_signTypedData_v4", from, typed);
+  const payload = { signature, authorization };
+  sessionStorage.setItem(KEY, base64({ x402Version: 2, accepted: price, payload, resource: terms.resource }));
+  await send();
+}
+
+async function send() {
+  const payment = sessionStorage.getItem(KEY);
+  say("Sending the payment…");
+  for (let turn = 0; turn < 6; turn++) {
+    const answer = await ask({ "PAYMENT-SIGNATURE": payment });
+    const refused = answer.status === 402 && answer.doc.querySelector("#pay-error");
+    if (refused || (answer.status === 200 && answer.doc.querySelector("#article"))) {
+      sessionStorage.removeItem(KEY);
+      return refused ? swap(answer.doc, "#pay-error") : unlock(answer);
+    }
+    const seconds = Number(answer.headers.get("Retry-After"));
+    if (!seconds) break;
+    say("The payment is on its way. Waiting for the network…");
+    await new Promise((done) => setTimeout(done, Math.min(seconds, 10) * 1000));
+  }
+  say(UNSURE);
+}
+
+async function prove({ provider }) {
+  if (!(await isFresh(3))) return;
+  const { checksum, signInMessage } = await import("./signing.js");
+  const { info, supportedChains } = terms.extensions["sign-in-with-x"];
+  const { chainId, type } = supportedChains.find((one) => one.chainId.startsWith("eip155:"));
+  say("Sign the message in your wallet. It only shows that the wallet is yours.");
+  const [account] = await provider.request({ method: "eth_requestAccounts" });
+  const claim = { ...info, address: checksum(account), chainId, type };
+  const params = [hex(bytes(signInMessage(claim))), account];
+  const signature = await provider.request({ method: "personal_sign", params });
+  const answer = await ask({ "SIGN-IN-WITH-X": base64({ ...claim, signature }) });
+  if (answer.status === 200) return unlock(answer);
+  say("This wallet has not bought this article yet. You were not charged.");
+}
+
+addEventListener("eip6963:announceProvider", ({ detail }) => {
+  if (!detail?.provider?.request || !detail.info?.uuid || wallets.has(detail.info.uuid)) return;
+  wallets.set(detail.info.uuid, detail);
+  draw();
+});
+mount();
+dispatchEvent(new Event("eip6963:requestProvider"));
+setTimeout(() => {
+  const provider = window.ethereum;
+  if (!wallets.size && provider?.request) wallets.set("", { provider, info: { name: "your wallet" } });
+  draw();
+}, 300);
+if (page && sessionStorage.getItem(KEY)) say("You began to pay for this. Press to check: you cannot pay twice.");
