@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from payments.offers import Offer, Price
 
+from .manuscript import without_divider
 from .models import PEOPLE, PROGRAMS, Article, PriceVersion, Version
 
 
@@ -145,7 +146,7 @@ def body(article_id: uuid.UUID, number: int | None = None) -> Body | None:
     else:
         return None
     row = versions.values_list("number", "title", "words", "made_at", "body_html", "markdown").first()
-    return Body(*row) if row else None
+    return Body(*row[:-1], without_divider(row[-1])) if row else None
 
 
 def quotable(article_id: uuid.UUID) -> tuple[Price, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
@@ -97,9 +98,9 @@ def change_price(article: Article, audience: str, amount_micros: int, *, by: Use
         if same:
             return same
         # Rows affected, not a look beforehand, tells whether this caller is the one who closed it.
-        if opened.update(ends_at=now) != 1:
+        # Another machine's clock may be ahead of ours; a price never ends before it started.
+        if opened.update(ends_at=Greatest(now, "starts_at")) != 1:
             raise PriceChangedMeanwhile(f"The price for {audience} was changed by somebody else meanwhile.")
         return PriceVersion.objects.create(
             article=article, audience=audience, amount_micros=amount_micros, starts_at=now, made_by=by
         )
-
