@@ -1,0 +1,146 @@
+"""A chain of our own, with test dollars at the address Base Sepolia's USDC has and accounts that hold some.
+
+Every start is a new chain with a new mnemonic, so nothing that was signed for another one means anything here.
+"""
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dev.children import Child
+from dev.install import ROOT
+from dev.say import Stop
+
+CHAIN_ID = 84532
+NETWORK = f"eip155:{CHAIN_ID}"
+TEST_DOLLAR = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+BUYERS = 12
+BUYER_MICROS = 1_000_000_000
+_ARTEFACT = ROOT / "payments" / "contracts" / "TestDollar.json"
+_MINT = "0x40c10f19"  # mint(address,uint256)
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """An address with its private key, both as 0x… text."""
+
+    address: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Who is who. Each has ether for gas; the agent and the buyers have test dollars too, pay_to begins with none."""
+
+    settler: Wallet
+    pay_to: Wallet
+    minter: Wallet
+    agent: Wallet
+    buyers: list[Wallet]
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def check_port(port: int) -> int:
+    """The port itself; Stop when somebody listens there, who would otherwise be mistaken for ours."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise Stop(f"Port {port} cannot be used: {error.strerror}.") from None
+    return port
+
+
+def program(anvil: Path, port: int, folder: Path, block_seconds: float | None = None) -> Child:
+    """The chain, not started yet. Its keys are written to chain.json in `folder` once it is.
+
+    Without `block_seconds` a transaction is mined at once and an empty block comes every second, so that nothing
+    waits for a block that never comes; with it there is a block every so many seconds and none in between.
+    """
+    beat = ["--mixed-mining", "--block-time", "1"] if block_seconds is None else ["--block-time", f"{block_seconds:g}"]
+    command = [str(anvil), "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID), *beat]
+    command += ["--accounts", str(BUYERS + 4), "--mnemonic-random", "12", "--config-out", str(folder / "chain.json")]
+    return Child("The chain", [*command, "--cache-path", str(folder / "chain")], {}, folder / "chain.log", essential=True)
+
+
+def url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def prepare(chain: Child, address: str) -> Accounts:
+    """Wait until the chain that was started answers at this URL, make sure it is that one, and hand out money."""
+    config = chain.log.parent / "chain.json"
+    until = time.monotonic() + 20
+    while not _answers(address) or not config.exists():
+        if time.monotonic() > until or chain.ended() is not None:
+            raise Stop(f"The local chain does not start; see {chain.log}.")
+        time.sleep(0.02)
+    accounts = _accounts(config)
+    _check_it_is_ours(address, accounts)
+    _place_test_dollar(address)
+    for wallet in [accounts.agent, *accounts.buyers]:
+        call = f"{_MINT}{wallet.address[2:].lower():0>64}{BUYER_MICROS:064x}"
+        rpc(address, "eth_sendTransaction", {"from": accounts.minter.address, "to": TEST_DOLLAR, "data": call})
+    rpc(address, "evm_mine")
+    if balance_micros(address, accounts.buyers[-1].address) != BUYER_MICROS:
+        raise Stop("The local chain took the test dollar but minted none.")
+    return accounts
+
+
+def balance_micros(address: str, holder: str) -> int:
+    """Test dollars of one address, in micros, at the newest block."""
+    call = {"to": TEST_DOLLAR, "data": f"0x70a08231{holder[2:].lower():0>64}"}  # balanceOf(address)
+    return int(rpc(address, "eth_call", call, "latest"), 16)
+
+
+def rpc(address: str, method: str, *params: Any) -> Any:
+    """One JSON-RPC call; Stop with the chain's own words when it says no."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with _direct.open(request, timeout=10) as answer:
+        said = json.load(answer)
+    if "error" in said:
+        raise Stop(f"The local chain refused {method}: {said['error'].get('message')}")
+    return said["result"]
+
+
+# The chain is on this machine, whatever proxy the environment names.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _answers(address: str) -> bool:
+    try:
+        rpc(address, "eth_chainId")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _accounts(config: Path) -> Accounts:
+    config.chmod(0o600)
+    written = json.loads(config.read_text())
+    wallets = [Wallet(*pair) for pair in zip(written["available_accounts"], written["private_keys"], strict=True)]
+    settler, pay_to, minter, agent, *buyers = wallets
+    return Accounts(settler, pay_to, minter, agent, buyers)
+
+
+def _check_it_is_ours(address: str, accounts: Accounts) -> None:
+    """The random accounts are the mark: a stray chain on this port has others."""
+    chain_id = int(rpc(address, "eth_chainId"), 16)
+    known = {account.lower() for account in rpc(address, "eth_accounts")}
+    height = int(rpc(address, "eth_blockNumber"), 16)
+    if chain_id != CHAIN_ID or accounts.settler.address.lower() not in known or height > 100:
+        raise Stop(f"Another chain answers at {address} (chain id {chain_id}, block {height}); stop it and try again.")
+
+
+def _place_test_dollar(address: str) -> None:
+    code = json.loads(_ARTEFACT.read_text())["deployedBytecode"]
+    rpc(address, "anvil_setCode", TEST_DOLLAR, code if code.startswith("0x") else f"0x{code}")

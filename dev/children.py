@@ -1,0 +1,140 @@
+"""Child processes: started in a session of their own, watched, restarted, and stopped by their own ids.
+
+Each child leads a process group, so that what it forked goes with it. A dead leader is left unreaped until its
+group has been swept: as long as it is, the kernel gives its number to nobody else.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dev.install import ROOT
+from dev.say import Stop, say, tail
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Child:
+    """One program and its log. `essential` ones end everything when they die, the others are started again."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path, essential: bool = False):
+        self.name = name
+        self.command = command
+        self.environment = environment
+        self.log = log
+        self.essential = essential
+        self.process: subprocess.Popen[bytes] | None = None
+        self.due = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The process id of the leader; 0 while it is down."""
+        return self.process.pid if self.process else 0
+
+    def start(self) -> None:
+        """Run the program; its output is appended to the log."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if _libc else None,
+            )
+
+    def pids(self) -> list[int]:
+        """The leader and the processes it has forked, so that all of them can be watched, or killed at once."""
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            return [self.pid, *map(int, children)]
+        return [self.pid] if self.pid else []
+
+    def ended(self) -> int | None:
+        """How the program ended (minus the signal when one killed it), or None while it runs. Sweeps its group."""
+        if self.process is None:
+            return None
+        if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        self.signal(signal.SIGKILL)
+        code = self.process.wait()
+        self.process = None
+        return code
+
+    def signal(self, number: signal.Signals, group: bool = True) -> None:
+        """Send a signal to the program, and to everything it started unless `group` is false."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def stop(self, patience_seconds: float) -> None:
+        """Ask, wait, then insist."""
+        self.signal(signal.SIGTERM, group=False)
+        until = time.monotonic() + patience_seconds
+        try:
+            while self.process is not None and self.ended() is None:
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.02)
+        finally:
+            self.signal(signal.SIGKILL)
+            if self.process is not None:
+                self.process.wait()
+                self.process = None
+
+
+class Children:
+    """All children of one run, in the order they were started."""
+
+    def __init__(self) -> None:
+        self.all: list[Child] = []
+
+    def start(self, child: Child) -> Child:
+        self.all.append(child)
+        child.start()
+        return child
+
+    def still_starting(self) -> None:
+        """Raises Stop when one of them has ended: during the start that is a failure, not an accident."""
+        for child in self.all:
+            code = child.ended()
+            if code is not None:
+                raise Stop(f"{child.name} {_how(code)} while it was starting.\n{tail(child.log)}")
+
+    def look_after(self) -> bool:
+        """Notice who has died, and start it again a second later. True when somebody came back just now."""
+        came_back = False
+        for child in self.all:
+            pid, code = child.pid, child.ended()
+            if code is not None and child.essential:
+                raise Stop(f"{child.name} (process {pid}) {_how(code)}; without it nothing works.\n{tail(child.log)}")
+            if code is not None:
+                say(f"{child.name} (process {pid}) {_how(code)}; starting it again.")
+                child.due = time.monotonic() + 1
+            if child.process is None and time.monotonic() >= child.due:
+                child.start()
+                came_back = True
+        return came_back
+
+    def stop(self, patience_seconds: float = 20) -> None:
+        """Stop every child, the last one started first."""
+        while self.all:
+            self.all.pop().stop(patience_seconds)
+
+
+def _how(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _die_with_parent() -> None:
+    """In the child: should `dev.py` itself be killed, the kernel sends this child away too."""
+    assert _libc is not None
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

