@@ -3,8 +3,9 @@
 
 import sys
 
-if sys.version_info < (3, 11):
-    sys.exit("Pennypress needs Python 3.11 or newer; this is %d.%d. Try: python3.11 dev.py …" % sys.version_info[:2])
+# Whoever starts this with an older Python shall read a sentence and not a syntax error.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("Pennypress needs Python 3.11 or newer. If it is installed beside this one: python3.11 dev.py …")
 
 from dev.command import main
 

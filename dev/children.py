@@ -127,7 +127,13 @@ class Children:
     def stop(self, patience_seconds: float = 20) -> None:
         """Stop every child, the last one started first."""
         while self.all:
-            self.all.pop().stop(patience_seconds)
+            try:
+                self.all[-1].stop(patience_seconds)
+            except KeyboardInterrupt:
+                # Asked a second time: no more waiting, but nobody is left behind.
+                patience_seconds = 0
+                continue
+            self.all.pop()
 
 
 def _how(code: int) -> str:

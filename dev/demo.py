@@ -1,0 +1,130 @@
+"""`dev.py demo`: the whole shop on this machine, one purchase by a program, and words that say what to look at."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from dev import chain, install
+from dev.say import Stop, say
+from dev.stack import Stack
+
+# What stock x402 clients refuse to pay without being told otherwise.
+_CLIENTS_LIMIT_MICROS = 1_000_000
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start, buy, tell, and stay until interrupted. With --once: 0 when the purchase worked, 1 when it did not."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    install.python_packages({"demo"})
+    anvil = install.anvil()
+    stack = Stack(options)
+    answering = False
+    try:
+        say("Starting a chain, the shop, its worker and its settler …")
+        stack.start(anvil)
+        bought = None if options.quiet_start else _buy(stack)
+        answering = True
+        if options.json:
+            print(json.dumps(stack.line()), flush=True)
+        else:
+            print(_summary(stack, bought), flush=True)
+        if options.once:
+            return 0 if options.quiet_start or bought else 1
+        stack.look_after()
+        return 0
+    except KeyboardInterrupt:
+        if answering:
+            return 0
+        raise
+    finally:
+        say("Stopping …")
+        stack.children.stop()
+
+
+def _buy(stack: Stack) -> dict[str, Any] | None:
+    """The agent buys the cheapest article for programs; None, and a reason on stderr, when it could not."""
+    affordable = [a for a in stack.sample["articles"] if a["program_price_micros"] <= _CLIENTS_LIMIT_MICROS]
+    article = min(affordable, key=lambda a: a["program_price_micros"])
+    done = subprocess.run(
+        [str(install.PYTHON), str(install.ROOT / "dev" / "buy.py"), article["md_url"]],
+        env={**stack.environment, "BUYER_KEY": stack.accounts.agent.key},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        say(f"The example purchase of {article['md_url']} failed:\n{done.stdout}{done.stderr}")
+        return None
+    return {**json.loads(done.stdout), "article": article, "earned": _earned(stack, article["id"])}
+
+
+def _earned(stack: Stack, article: str) -> str:
+    """What the publisher of an article has earned so far, in dollars, from the books."""
+    question = (
+        "from payments import ledger, money; from publishers.models import Article; "
+        f"article = Article.objects.get(pk='{article}'); "
+        "print(money.format_usd(ledger.balance(f'publisher:{article.publication_id}:earned')))"
+    )
+    try:
+        return stack.manage("shell", "--no-imports", "--verbosity", "0", "-c", question).strip()
+    except Stop as problem:
+        say(str(problem))
+        return "?"
+
+
+def _summary(stack: Stack, bought: dict[str, Any] | None) -> str:
+    base = stack.product["BASE_URL"]
+    logins = stack.sample["logins"]
+    width = max(len(login["email"]) for login in logins.values())
+    lines = ["", "Pennypress is running, on a chain of its own with play money.", ""]
+    lines += [f"  The shop        {base}/", f"  For publishers  {base}/studio/", f"  Back office     {base}/admin/", ""]
+    lines += [f"  Sign in as {who:<10} {login['email']:<{width}}  {login['password']}" for who, login in logins.items()]
+    lines += ["", *_purchase(stack, bought), *_next_things(stack), ""]
+    if not stack.options.once:
+        lines.append("Ctrl-C stops everything.")
+    return "\n".join(lines)
+
+
+def _purchase(stack: Stack, bought: dict[str, Any] | None) -> list[str]:
+    if stack.options.quiet_start:
+        return []
+    if bought is None:
+        return ["The example purchase failed; the reason is above.", ""]
+    article = bought["article"]
+    pay_to = stack.product["PAY_TO"]
+    received = chain.balance_micros(stack.chain_url, pay_to)
+    return [
+        "A program has just bought an article with the official x402 client:",
+        f"  what            “{article['title']}” ({article['publication']})",
+        f"  price           {_usd(article['program_price_micros'])} USD for programs",
+        f"  paid by         {bought['payer']}",
+        f"  transaction     {bought['transaction']}",
+        f"  on the chain    {pay_to} received {_usd(received)} test dollars",
+        f"  in the books    the publisher has earned {bought['earned']} USD, after the platform's fee",
+        "",
+    ]
+
+
+def _next_things(stack: Stack) -> list[str]:
+    article = stack.sample["articles"][0]
+    env_file = os.path.relpath(stack.folder / "env")
+    return [
+        "Next:",
+        f"  read            {article['url']}",
+        f"  ask the price   curl -i {article['json_url']}",
+        f"  buy it          BUYER_KEY={stack.accounts.buyers[0].key} \\",
+        f"                  {os.path.relpath(install.PYTHON)} dev/buy.py {article['md_url']}",
+        f"  check the books PENNYPRESS_ENV_FILE={env_file} {os.path.basename(sys.executable)} dev.py manage audit",
+        f"  the logs        {os.path.relpath(stack.folder)}/ (mail that the shop sends is there too)",
+    ]
+
+
+def _usd(micros: int) -> str:
+    """Whole micros as dollars, with two to six decimals."""
+    whole, part = divmod(micros, 1_000_000)
+    digits = f"{part:06d}".rstrip("0")
+    return f"{whole}.{digits:0<2}"

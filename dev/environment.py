@@ -1,0 +1,76 @@
+"""The environment variables one stack runs with: what it decides itself, and what the caller's environment adds."""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from dev.chain import CHAIN_ID, TEST_DOLLAR, Accounts
+from dev.install import ROOT
+from dev.say import Stop
+
+# Decided by the stack alone: what the caller's shell says about these is about another installation.
+_OWN = [
+    *("BASE_URL", "WEB_BIND", "DATABASE_URL", "DATABASE_OWNER_URL", "CELERY_BROKER_URL", "QUEUE_DIR", "BEAT_FILE"),
+    *("CHAIN_RPC_URL", "CHAIN_ID", "CHAIN_ASSET", "CHAIN_ASSET_NAME", "CHAIN_ASSET_VERSION", "CHAIN_START_BLOCK"),
+    *("PAY_TO", "SETTLER_KEY", "DJANGO_SETTINGS_MODULE", "PENNYPRESS_ENV_FILE"),
+]
+_READ_IN_SETTINGS = re.compile(r"""\benv(?:\.\w+)?\(\s*"([A-Z0-9_]+)""")
+
+
+def databases(asked_for: str | None, folder: Path) -> dict[str, str]:
+    """DATABASE_URL, and DATABASE_OWNER_URL where there are roles.
+
+    A PostgreSQL URL is the owner's, and the application gets a role of its own there, always with the same
+    password; unless DATABASE_OWNER_URL is in the environment, then it is the application's already.
+    """
+    if not asked_for:
+        return {"DATABASE_URL": f"sqlite:///{quote(str(folder / 'pennypress.sqlite3'))}"}
+    url = urlsplit(asked_for)
+    if url.scheme == "sqlite":
+        return {"DATABASE_URL": asked_for}
+    if url.scheme not in ("postgres", "postgresql", "pgsql") or not url.path.strip("/"):
+        raise Stop("--database-url is sqlite:////path/to/file or postgres://owner:password@host:port/database.")
+    if os.environ.get("DATABASE_OWNER_URL"):
+        return {"DATABASE_URL": asked_for, "DATABASE_OWNER_URL": os.environ["DATABASE_OWNER_URL"]}
+    password = hmac.new(asked_for.encode(), b"the application's role", hashlib.sha256).hexdigest()[:32]
+    place = url.netloc.rpartition("@")[2]
+    role = f"{url.path.strip('/')}_app"
+    return {"DATABASE_URL": url._replace(netloc=f"{role}:{password}@{place}").geturl(), "DATABASE_OWNER_URL": asked_for}
+
+
+def product(port: int, rpc_url: str, accounts: Accounts, folder: Path) -> dict[str, str]:
+    """Every variable of the product in this stack, but for database and broker; fit to be shown and used again."""
+    return {
+        "SECRET_KEY": secrets.token_hex(32),
+        "CHAIN_CONFIRMATIONS": "1",
+        "CHAIN_FINALITY_DEPTH": "1",
+        "EMAIL_URL": f"filemail://{quote(str(folder / 'mail'))}",
+        **_passed_through(),
+        "BASE_URL": f"http://127.0.0.1:{port}",
+        "WEB_BIND": f"127.0.0.1:{port}",
+        "QUEUE_DIR": str(folder / "queue"),
+        "BEAT_FILE": str(folder / "beat"),
+        "CHAIN_RPC_URL": rpc_url,
+        "CHAIN_ID": str(CHAIN_ID),
+        "CHAIN_ASSET": TEST_DOLLAR,
+        "PAY_TO": accounts.pay_to.address,
+        "SETTLER_KEY": accounts.settler.key,
+    }
+
+
+def for_children(product: dict[str, str]) -> dict[str, str]:
+    """What a child process gets: the caller's environment, without what is about another installation."""
+    ours = {name: value for name, value in os.environ.items() if name not in _OWN}
+    return {**ours, **product, "DJANGO_SETTINGS_MODULE": "marketplace.settings", "PYTHONUNBUFFERED": "1"}
+
+
+def _passed_through() -> dict[str, str]:
+    """The product's settings that the caller has set; the caller's word wins over the demo's defaults."""
+    sources = [ROOT / "marketplace" / "settings.py", ROOT / "gunicorn.conf.py"]
+    known = set(_READ_IN_SETTINGS.findall("".join(source.read_text() for source in sources)))
+    known |= {"WEB_WORKERS", "WEB_THREADS"}
+    return {name: os.environ[name] for name in sorted(known.difference(_OWN)) if name in os.environ}

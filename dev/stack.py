@@ -1,0 +1,184 @@
+"""The whole shop on this machine: chain, web, worker, settler. Started in order, looked after, stopped in order."""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dev import chain, environment, install
+from dev.children import Child, Children
+from dev.say import Stop, tail
+
+_RUNS = install.VAR / "demo"
+_RUNS_KEPT = 5
+_READY_SECONDS = 60
+
+
+@dataclass
+class Stack:
+    """One run. `line()` is what `demo --json` prints; everything the run writes is in `folder`."""
+
+    options: argparse.Namespace
+    folder: Path = field(default_factory=lambda: _new_folder())
+    children: Children = field(default_factory=Children)
+    product: dict[str, str] = field(default_factory=dict)
+    sample: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, anvil: Path) -> None:
+        """Everything up to the moment the shop answers. Stop says what went wrong."""
+        options = self.options
+        self.port = chain.check_port(options.port) if options.port else chain.free_port()
+        chain_port = chain.check_port(options.chain_port) if options.chain_port else chain.free_port()
+        self.chain_url = chain.url(chain_port)
+        self.chain = self.children.start(chain.program(anvil, chain_port, self.folder, options.block_time))
+        self.accounts = chain.prepare(self.chain, self.chain_url)
+        self.product = {
+            **environment.product(self.port, options.rpc_url or self.chain_url, self.accounts, self.folder),
+            **environment.databases(options.database_url, self.folder),
+            "CELERY_BROKER_URL": options.broker_url or "filesystem://",
+        }
+        self.environment = environment.for_children(self.product)
+        self._write_env_file()
+        self._collect_static()
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("deploy_settler")
+        self.sample = json.loads(self.manage("sample", "--json"))
+        self._start_product()
+        self._wait_until_ready()
+        self._remember()
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command in this stack; what it printed. Stop with its own words when it fails."""
+        self.children.still_starting()
+        command = [str(install.PYTHON), str(install.ROOT / "manage.py"), *arguments]
+        done = subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        with (self.folder / "manage.log").open("a") as log:
+            log.write(f"$ manage.py {' '.join(arguments)}\n{done.stderr}")
+        if done.returncode == 0:
+            return done.stdout
+        words = done.stderr.strip()
+        if "Traceback" not in words:
+            raise Stop(words.removeprefix("CommandError: ") or f"manage.py {arguments[0]} failed.")
+        raise Stop(f"manage.py {arguments[0]} failed.\n{tail(self.folder / 'manage.log')}")
+
+    def look_after(self) -> None:
+        """Until somebody interrupts: whoever dies comes back; Stop when the chain is gone."""
+        while True:
+            if self.children.look_after():
+                self._remember()
+            time.sleep(0.1)
+
+    def line(self) -> dict[str, Any]:
+        """All that another program needs to use, inspect and disturb this run."""
+        return {
+            "base_url": self.product["BASE_URL"],
+            "rpc_url": self.product["CHAIN_RPC_URL"],
+            "chain_id": chain.CHAIN_ID,
+            "chain_url": self.chain_url,
+            "network": chain.NETWORK,
+            "asset": chain.TEST_DOLLAR,
+            "pay_to": self.product["PAY_TO"],
+            "database_url": self.product["DATABASE_URL"],
+            "broker_url": self.product["CELERY_BROKER_URL"],
+            "env": self.product,
+            "pids": {
+                "web": self.web.pids(),
+                "worker": [child.pid for child in (self.worker, self.settler) if child.pid],
+                "chain": [self.chain.pid],
+            },
+            "buyer_keys": [wallet.key for wallet in self.accounts.buyers],
+            "articles": self.sample["articles"],
+            "logins": self.sample["logins"],
+        }
+
+    def _start_product(self) -> None:
+        python = str(install.PYTHON)
+        celery = [python, "-m", "celery", "-A", "marketplace", "worker", "-B", "-P", "threads", "-c", "4", "-l", "INFO"]
+        gunicorn = [python, "-m", "gunicorn", "-c", "gunicorn.conf.py", "marketplace.wsgi"]
+        self.settler = self._child("The settler", "settler.log", [python, "manage.py", "settle"])
+        self.worker = self._child("The worker", "worker.log", celery)
+        self.web = self._child("The web server", "web.log", gunicorn)
+
+    def _child(self, name: str, log: str, command: list[str]) -> Child:
+        return self.children.start(Child(name, command, self.environment, self.folder / log))
+
+    def _wait_until_ready(self) -> None:
+        until = time.monotonic() + _READY_SECONDS
+        said = ""
+        while said != "200":
+            self.children.still_starting()
+            if time.monotonic() > until:
+                logs = "\n".join(tail(child.log, 8) for child in (self.web, self.worker, self.settler))
+                raise Stop(f"The shop is not ready after {_READY_SECONDS} s: {said}\n{logs}")
+            time.sleep(0.05)
+            said = _readiness(f"{self.product['BASE_URL']}/readyz")
+
+    def _collect_static(self) -> None:
+        """Two demos of one checkout share the folder, so one at a time."""
+        with (install.VAR / "static.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.manage("collectstatic", "--noinput", "--verbosity", "0")
+
+    def _write_env_file(self) -> None:
+        lines = [f"{name}={value}\n" for name, value in self.product.items()]
+        _private(self.folder / "env", "".join(lines))
+
+    def _remember(self) -> None:
+        """The line with the process ids of now, for whoever looks after a restart."""
+        _private(self.folder / "stack.json", json.dumps(self.line()))
+
+
+def _readiness(address: str) -> str:
+    try:
+        with _direct.open(address, timeout=5) as answer:
+            return str(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return f"{address} says {refusal.code} {refusal.read(500).decode(errors='replace')}"
+    except OSError as error:
+        return f"{address} does not answer ({error})"
+
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _private(path: Path, text: str) -> None:
+    """Write a file with keys in it, in one step and for this user only."""
+    draft = path.with_name(f"{path.name}.new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _new_folder() -> Path:
+    """A folder for this run, held by a lock while it lives; the oldest ones that nobody holds are removed."""
+    _RUNS.mkdir(parents=True, exist_ok=True)
+    folder = _RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    _held.append(_lock(folder))
+    for old in sorted(_RUNS.iterdir())[:-_RUNS_KEPT]:
+        free = _lock(old)
+        if free is not None:
+            shutil.rmtree(old, ignore_errors=True)
+            os.close(free)
+    return folder
+
+
+_held: list[int | None] = []
+
+
+def _lock(folder: Path) -> int | None:
+    """An open lock on the folder, or None when another run holds it."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    return number
