@@ -104,3 +104,9 @@ def change_price(article: Article, audience: str, amount_micros: int, *, by: Use
         return PriceVersion.objects.create(
             article=article, audience=audience, amount_micros=amount_micros, starts_at=now, made_by=by
         )
+
+
+def fee_percent() -> str:
+    """The platform's fee as a person writes it, such as "5" or "2.5"."""
+    whole, hundredths = divmod(settings.PLATFORM_FEE_BASIS_POINTS, 100)
+    return f"{whole}.{hundredths:02d}".rstrip("0").rstrip(".")

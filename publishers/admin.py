@@ -1,0 +1,88 @@
+"""The back office for people and publications. Texts and prices are looked at here; nothing about money changes."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.http import HttpRequest
+
+from .models import Article, Membership, PriceVersion, Publication, User, Version
+
+
+class ReadOnly:
+    """Rows that are looked at and never made, changed or deleted here."""
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin):
+    """People, by email address."""
+
+    ordering = ["email"]
+    list_display = ["email", "is_active", "is_staff", "date_joined"]
+    list_filter = ["is_active", "is_staff"]
+    search_fields = ["email"]
+    readonly_fields = ["date_joined", "last_login"]
+    fieldsets = [
+        (None, {"fields": ["email", "password"]}),
+        ("May", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        ("When", {"fields": ["date_joined", "last_login"]}),
+    ]
+    add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "usable_password", "password1", "password2"]})]
+
+
+class MembershipInline(admin.TabularInline):
+    """Who writes for a publication."""
+
+    model = Membership
+    autocomplete_fields = ["user"]
+    extra = 0
+
+
+@admin.register(Publication)
+class PublicationAdmin(admin.ModelAdmin):
+    """Publications and their members."""
+
+    list_display = ["name", "slug", "time_zone", "made_at"]
+    search_fields = ["name", "slug"]
+    inlines = [MembershipInline]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The books name it for ever."""
+        return False
+
+
+class VersionInline(ReadOnly, admin.TabularInline):
+    """The texts an article had, without the texts."""
+
+    model = Version
+    fk_name = "article"
+    fields = ["number", "title", "words", "made_at", "made_by", "note"]
+    extra = 0
+
+
+class PriceInline(ReadOnly, admin.TabularInline):
+    """The prices an article had, in micros."""
+
+    model = PriceVersion
+    fields = ["audience", "amount_micros", "starts_at", "ends_at", "made_by"]
+    extra = 0
+
+
+@admin.register(Article)
+class ArticleAdmin(ReadOnly, admin.ModelAdmin):
+    """Articles with their history. They are written, priced and withdrawn in the studio."""
+
+    list_display = ["__str__", "publication", "state", "published_at"]
+    list_filter = ["state", "publication"]
+    list_select_related = ["publication", "current_version"]
+    search_fields = ["slug", "current_version__title"]
+    inlines = [PriceInline, VersionInline]

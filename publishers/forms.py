@@ -1,0 +1,185 @@
+"""What publishers type, checked. A form that refuses keeps every word that was typed."""
+
+import datetime
+import uuid
+import zoneinfo
+from typing import Any
+
+from django import forms
+
+from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS, format_usd
+
+from . import manuscript, pricing, writing
+from .models import PEOPLE, PROGRAMS, SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Publication
+
+_ZONES = sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone and not zone.startswith("Etc/"))
+_BOUNDS = f"{format_usd(MIN_PRICE_MICROS)} to {format_usd(MAX_PRICE_MICROS)} USD."
+
+
+class PublicationForm(forms.ModelForm):
+    """The name over the articles, and the zone of its days."""
+
+    time_zone = forms.ChoiceField(
+        choices=[("UTC", "UTC"), *((zone, zone.replace("_", " ")) for zone in _ZONES)],
+        initial="UTC",
+        help_text="Days in your reports begin at midnight here.",
+    )
+
+    class Meta:
+        model = Publication
+        fields = ["name", "description", "time_zone"]
+        help_texts = {"description": "One sentence for readers who have never heard of it. You can leave it empty."}
+
+    def clean_name(self) -> str:
+        """One line without invisible characters."""
+        name = manuscript.one_line(self.cleaned_data["name"])
+        if not name:
+            raise forms.ValidationError("Write a name that readers can see.")
+        return name
+
+    def clean_description(self) -> str:
+        """One line without invisible characters."""
+        return manuscript.one_line(self.cleaned_data["description"])
+
+
+class PriceField(forms.CharField):
+    """A price as a decimal string; whole micros once it is clean."""
+
+    def __init__(self, **options: Any) -> None:
+        # The name of the input mode that shows digits and a point on a phone.
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "spellcheck": "false"})
+        super().__init__(max_length=40, widget=widget, **options)
+
+    def clean(self, value: Any) -> int:
+        """The micros; a sentence for the publisher when there are none."""
+        try:
+            return pricing.parse_price(super().clean(value))
+        except ValueError as wrong:
+            raise forms.ValidationError(str(wrong)) from wrong
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compared as it is written."""
+        return str(initial or "") != str(data or "")
+
+
+class TextForm(forms.Form):
+    """Title and Markdown: enough for a preview."""
+
+    title = forms.CharField(max_length=TITLE_MAX)
+    summary = forms.CharField(
+        max_length=SUMMARY_MAX,
+        required=False,
+        help_text="One or two sentences for lists and for programs that decide whether to buy. Everybody sees it.",
+    )
+    markdown = forms.CharField(
+        label="Text",
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true", "data-text": ""}),
+        help_text=(
+            "Markdown. A line that says <!-- paywall --> and nothing else ends the free part; without one, the first "
+            "paragraph is free, cut at a fifth of the text. Pictures become links; HTML is shown as text."
+        ),
+    )
+    note = forms.CharField(
+        label="What changed",
+        max_length=200,
+        required=False,
+        help_text="For your own version history. Readers do not see it.",
+    )
+
+    def clean_title(self) -> str:
+        """One line without invisible characters."""
+        title = manuscript.one_line(self.cleaned_data["title"])
+        if not title:
+            raise forms.ValidationError("Write a title that readers can see.")
+        return title
+
+    def clean(self) -> dict[str, Any]:
+        """Render the text once; `draft` is ready to be saved."""
+        data = super().clean() or {}
+        if "markdown" in data and "title" in data:
+            try:
+                data["draft"] = writing.draft(
+                    data["title"], data["markdown"], data.get("summary", ""), data.get("note", "")
+                )
+            except manuscript.NotPrintable as refused:
+                self.add_error("markdown", str(refused))
+        return data
+
+
+class ArticleForm(TextForm):
+    """A whole article: text, address and both prices, with what they were when the page was opened."""
+
+    people_price = PriceField(
+        label="Price for people, in USD", help_text=f"What readers of the web page pay. {_BOUNDS}"
+    )
+    program_price = PriceField(
+        label="Price for programs, in USD",
+        help_text=f"What agents and scripts pay that ask for Markdown or JSON. {_BOUNDS}",
+    )
+    slug = forms.SlugField(
+        label="Address",
+        max_length=SLUG_MAX,
+        required=False,
+        help_text="The last part of the article's address. Leave it empty to make it from the title.",
+    )
+    base = forms.IntegerField(min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
+    people_was = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+    program_was = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    field_order = ["title", "slug", "summary", "markdown", "people_price", "program_price", "note"]
+
+    def __init__(self, *args: Any, new: bool = False, fixed_address: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if new:
+            for name in ("note", "base", "people_was", "program_was"):
+                del self.fields[name]
+        if fixed_address:
+            del self.fields["slug"]
+
+    def clean_slug(self) -> str:
+        """Addresses are lower case."""
+        return self.cleaned_data["slug"].lower()
+
+    @property
+    def prices(self) -> writing.Prices:
+        """Both prices, when the form is valid."""
+        return writing.Prices(self.cleaned_data["people_price"], self.cleaned_data["program_price"])
+
+    @property
+    def was(self) -> tuple[int, int, int]:
+        """What the author had before them: version number and the two price versions."""
+        data = self.cleaned_data
+        return data["base"], data["people_was"], data["program_was"]
+
+
+class SalesFilter(forms.Form):
+    """Which sales to show; the page and its CSV share one address."""
+
+    audience = forms.ChoiceField(
+        label="Sold to",
+        required=False,
+        choices=[("", "Everybody"), (PEOPLE, "People"), (PROGRAMS, "Programs")],
+    )
+    since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    article = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def narrow(self, zone: zoneinfo.ZoneInfo) -> dict[str, Any]:
+        """The filter as conditions on a payment; whatever does not parse is left out. Days are days in `zone`."""
+        self.is_valid()
+        data = self.cleaned_data
+        conditions: dict[str, Any] = {}
+        if data.get("audience"):
+            conditions["audience"] = data["audience"]
+        if data.get("since"):
+            conditions["decided_at__gte"] = _midnight(data["since"], zone)
+        if data.get("until") and data["until"] < datetime.date.max:
+            conditions["decided_at__lt"] = _midnight(data["until"] + datetime.timedelta(days=1), zone)
+        if isinstance(data.get("article"), uuid.UUID):
+            conditions["resource"] = f"article:{data['article']}"
+        return conditions
+
+
+def _midnight(day: datetime.date, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
+    return datetime.datetime.combine(day, datetime.time.min, tzinfo=zone)

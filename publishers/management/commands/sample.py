@@ -1,0 +1,49 @@
+"""`manage.py sample`: publications, articles and logins to try the site with. A second run adds what is missing."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from payments.money import format_usd
+
+from ... import sample
+from ...models import Article
+
+
+class Command(BaseCommand):
+    """Fills a site with the sample catalogue and prints the logins; each run gives them new passwords."""
+
+    help = "Make sample publications, articles and logins; every run gives the three logins new passwords."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One switch."""
+        parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make what is missing, then say what there is."""
+        people = sample.people()
+        made = sample.put_on_sale(people["publisher"][0])
+        articles = Article.objects.filter(pk__in=[article.pk for article in made]).for_lists().order_by("made_at")
+        logins = {name: {"email": user.email, "password": password} for name, (user, password) in people.items()}
+        if options["json"]:
+            self.stdout.write(json.dumps({"articles": [_facts(article) for article in articles], "logins": logins}))
+            return
+        for article in articles:
+            people_usd, program_usd = map(format_usd, (article.people_price_micros, article.program_price_micros))
+            self.stdout.write(f"{article.url}  people {people_usd} USD, programs {program_usd} USD  {article}")
+        for name, login in logins.items():
+            self.stdout.write(f"{name}: {login['email']}  {login['password']}")
+
+
+def _facts(article: Article) -> dict[str, Any]:
+    return {
+        "id": str(article.pk),
+        "title": str(article),
+        "url": article.url,
+        "md_url": f"{article.url}.md",
+        "json_url": f"{article.url}.json",
+        "publication": article.publication.name,
+        "people_price_micros": article.people_price_micros,
+        "program_price_micros": article.program_price_micros,
+    }

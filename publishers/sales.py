@@ -1,0 +1,193 @@
+"""What a publication sold, line by line, with the share it keeps. Reads the money's books; writes nothing."""
+
+import csv
+import datetime
+import zoneinfo
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, QuerySet, Sum
+from django.utils import timezone
+
+from payments import ledger
+from payments.money import format_usd
+
+from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, Publication
+
+CSV_COLUMNS = (
+    *("sale", "sold_at_utc", "sold_at_local", "time_zone", "article", "title", "version", "sold_to", "buyer"),
+    *("price_usd", "fee_usd", "kept_usd", "price_micros", "fee_micros", "kept_micros", "state"),
+)
+_CHUNK = 500
+# What a spreadsheet would take for a formula.
+_ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sale as its publisher sees it. Amounts in micros; the fee and the share are what the books say."""
+
+    id: Any
+    sold_at: datetime.datetime
+    audience: str
+    buyer: str
+    version: int
+    state: str
+    price_micros: int
+    fee_micros: int
+    kept_micros: int
+    article: Article | None
+    resource: str
+
+    @property
+    def title(self) -> str:
+        """The article's present title."""
+        return str(self.article) if self.article else self.resource
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all sales of a publication."""
+
+    count: int
+    price_micros: int
+    fee_micros: int
+    kept_micros: int
+    balance_micros: int
+
+    @property
+    def other_micros(self) -> int:
+        """What moved the balance besides sales."""
+        return self.balance_micros - self.kept_micros
+
+
+def of(publication: Publication, **conditions: Any) -> QuerySet:
+    """The confirmed payments to a publication, newest first."""
+    from payments import reports
+
+    return reports.sales(publication.payee).filter(**conditions)
+
+
+def lines(publication: Publication, payments: Iterable[Any]) -> list[Line]:
+    """Payments with their articles and their shares, in three queries however many they are."""
+    payments = list(payments)
+    shares = _shares(publication, payments)
+    articles = _articles(publication, {payment.resource for payment in payments})
+    return [
+        Line(
+            id=payment.id,
+            sold_at=payment.decided_at,
+            audience=payment.audience,
+            buyer=payment.buyer,
+            version=payment.version,
+            state=payment.state,
+            price_micros=payment.amount_micros,
+            fee_micros=payment.amount_micros - shares.get(payment.sale_id, 0),
+            kept_micros=shares.get(payment.sale_id, 0),
+            article=articles.get(payment.resource),
+            resource=payment.resource,
+        )
+        for payment in payments
+    ]
+
+
+def totals(publication: Publication) -> Totals:
+    """What was paid, what the platform took, what was kept, and the balance the books hold now."""
+    from payments.models import Posting
+
+    sold = of(publication).order_by()
+    paid = sold.aggregate(count=Count("pk"), price=Sum("amount_micros"))
+    kept = Posting.objects.filter(
+        transaction_id__in=sold.values("sale_id"), target__code=publication.earned_account
+    ).aggregate(sum=Sum("amount_micros"))["sum"]
+    price, kept = paid["price"] or 0, kept or 0
+    return Totals(paid["count"], price, price - kept, kept, ledger.balance(publication.earned_account))
+
+
+def counts(publication: Publication) -> dict[str, int]:
+    """How many sales: to people, to programs, and in the last seven days."""
+    week = timezone.now() - datetime.timedelta(days=7)
+    sold = of(publication).order_by()
+    by_audience = dict(sold.values_list("audience").annotate(Count("pk")))
+    found = {audience: by_audience.get(audience, 0) for audience in AUDIENCES}
+    return {**found, "all": found[PEOPLE] + found[PROGRAMS], "week": sold.filter(decided_at__gte=week).count()}
+
+
+def best_sellers(publication: Publication, many: int = 5) -> list[dict[str, Any]]:
+    """The articles that sold most often: article, count, micros paid."""
+    rows = (
+        of(publication)
+        .order_by()
+        .values("resource")
+        .annotate(count=Count("pk"), paid_micros=Sum("amount_micros"))
+        .order_by("-count", "resource")[:many]
+    )
+    articles = _articles(publication, {row["resource"] for row in rows})
+    return [{**row, "article": articles[row["resource"]]} for row in rows if row["resource"] in articles]
+
+
+def per_article(publication: Publication, articles: Iterable[Article]) -> dict[str, int]:
+    """How often each of these was sold, by resource."""
+    sold = of(publication, resource__in=[article.resource for article in articles]).order_by()
+    return dict(sold.values_list("resource").annotate(Count("pk")))
+
+
+def csv_rows(publication: Publication, payments: QuerySet) -> Iterator[str]:
+    """The sales as CSV, a few hundred at a time: decimal dollars and whole micros, UTC and the publication's zone."""
+    writer = csv.writer(_Echo())
+    zone = zoneinfo.ZoneInfo(publication.time_zone)
+    yield writer.writerow(CSV_COLUMNS)
+    chunk: list[Any] = []
+    for payment in payments.iterator(chunk_size=_CHUNK):
+        chunk.append(payment)
+        if len(chunk) == _CHUNK:
+            yield from (writer.writerow(_cells(line, zone)) for line in lines(publication, chunk))
+            chunk = []
+    yield from (writer.writerow(_cells(line, zone)) for line in lines(publication, chunk))
+
+
+class _Echo:
+    """A file that hands back what is written, so that csv can stream."""
+
+    def write(self, row: str) -> str:
+        return row
+
+
+def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[str]:
+    cells = [
+        line.id,
+        line.sold_at.astimezone(datetime.UTC).isoformat(timespec="seconds"),
+        line.sold_at.astimezone(zone).isoformat(timespec="seconds"),
+        zone.key,
+        line.article.slug if line.article else line.resource,
+        line.title,
+        line.version,
+        line.audience,
+        line.buyer,
+        *map(format_usd, (line.price_micros, line.fee_micros, line.kept_micros)),
+        *(line.price_micros, line.fee_micros, line.kept_micros),
+        line.state,
+    ]
+    return [_inert(str(cell)) for cell in cells]
+
+
+def _inert(cell: str) -> str:
+    """A spreadsheet shows the text instead of running it."""
+    return f"'{cell}" if cell.startswith(_ACTIVE) else cell
+
+
+def _shares(publication: Publication, payments: list[Any]) -> dict[Any, int]:
+    """What the books gave the publication, by sale transaction."""
+    from payments.models import Posting
+
+    kept = Posting.objects.filter(
+        transaction_id__in=[payment.sale_id for payment in payments], target__code=publication.earned_account
+    )
+    return dict(kept.values_list("transaction_id").annotate(Sum("amount_micros")))
+
+
+def _articles(publication: Publication, resources: set[str]) -> dict[str, Article]:
+    ids = [resource.removeprefix("article:") for resource in resources]
+    found = publication.articles.filter(pk__in=ids).for_lists()
+    return {article.resource: article for article in found}

@@ -1,0 +1,77 @@
+"""The sample catalogue: original articles as Markdown files, and the people who sell and read them.
+
+Each file begins with lines between `---`: title, publication, slug, people and programs (prices in USD), summary.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from allauth.account.models import EmailAddress
+from django.utils.text import slugify
+
+from payments.money import parse_usd
+
+from .. import writing
+from ..models import Article, Membership, Publication, User
+
+FOLDER = Path(__file__).parent
+LOGINS = ("publisher", "reader", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One file of the catalogue, read but not saved."""
+
+    title: str
+    publication: str
+    slug: str
+    people: str
+    programs: str
+    summary: str
+    markdown: str
+
+
+def read(path: Path) -> Sample:
+    """The fields and the text of one file; a missing field is an error that names it."""
+    _, head, markdown = path.read_text(encoding="utf-8").split("---\n", 2)
+    fields = dict(line.split(":", 1) for line in head.strip().splitlines())
+    return Sample(**{name.strip(): value.strip() for name, value in fields.items()}, markdown=markdown.strip() + "\n")
+
+
+def put_on_sale(publisher: User) -> list[Article]:
+    """Make what is missing of the catalogue; what is there stays as its publisher left it."""
+    articles = []
+    for path in sorted(FOLDER.glob("*.md")):
+        sample = read(path)
+        article = Article.objects.filter(slug=sample.slug).first()
+        if article is None:
+            text = writing.draft(sample.title, sample.markdown, sample.summary)
+            prices = writing.Prices(parse_usd(sample.people), parse_usd(sample.programs))
+            publication = _publication(sample.publication, publisher)
+            article = writing.create_article(publication, text, prices, by=publisher, slug=sample.slug)
+            writing.publish(article)
+        articles.append(article)
+    return articles
+
+
+def people() -> dict[str, tuple[User, str]]:
+    """A publisher, a reader and an administrator, each with a new random password, by what they are."""
+    found = {}
+    for name in LOGINS:
+        email, password = f"{name}@example.org", secrets.token_urlsafe(15)
+        user = User.objects.filter(email=email).first() or User.objects.create_user(email)
+        user.is_staff = user.is_superuser = name == "admin"
+        user.set_password(password)
+        user.save()
+        EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
+        found[name] = (user, password)
+    return found
+
+
+def _publication(name: str, publisher: User) -> Publication:
+    publication = Publication.objects.filter(slug=slugify(name)).first()
+    if publication is None:
+        return writing.create_publication(name, owner=publisher, slug=slugify(name))
+    Membership.objects.get_or_create(publication=publication, user=publisher, defaults={"role": Membership.OWNER})
+    return publication

@@ -1,0 +1,256 @@
+"""Writing and pricing articles. An error or a colleague who was faster never costs the author a word."""
+
+import uuid
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from payments.money import format_usd
+
+from .. import catalogue, manuscript, pricing, sales, writing
+from ..forms import ArticleForm, TextForm
+from ..models import PEOPLE, PROGRAMS, Article, Publication, Version
+from .access import article_of, member
+
+PAGE = 50
+VIEWERS = {"buyer": "A reader before paying", "owner": "A reader after paying", "program": "A program"}
+
+
+@require_GET
+@member
+def article_list(request: HttpRequest, publication: Publication) -> HttpResponse:
+    """Every article of the publication, searched by title and narrowed by state."""
+    wanted = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    state = request.GET.get("state", "")
+    found = Article.objects.filter(publication=publication).for_lists().order_by("-made_at", "id")
+    if state in dict(Article.STATES):
+        found = found.filter(state=state)
+    for word in wanted.split()[:8]:
+        found = found.filter(current_version__title__icontains=word)
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    sold = sales.per_article(publication, page.object_list)
+    context = {
+        "publication": publication,
+        "page": page,
+        "rows": [(article, sold.get(article.resource, 0)) for article in page.object_list],
+        "q": wanted,
+        "state": state,
+        "states": Article.STATES,
+        "narrowed": bool(wanted or state),
+        "query": urlencode({"q": wanted, "state": state}),
+    }
+    return render(request, "publishers/articles.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@member
+def new_article(request: HttpRequest, publication: Publication) -> HttpResponse:
+    """Write an article. It is a draft until it is published, by the second button or later."""
+    form = ArticleForm(request.POST or None, new=True, initial={"people_price": "0.25", "program_price": "0.05"})
+    if form.is_valid():
+        try:
+            article = writing.create_article(
+                publication,
+                form.cleaned_data["draft"],
+                form.prices,
+                by=request.user,
+                slug=form.cleaned_data["slug"],
+            )
+        except writing.SlugTaken as taken:
+            form.add_error("slug", str(taken))
+        else:
+            return _saved(request, article)
+    return _editor(request, publication, form)
+
+
+@require_http_methods(["GET", "POST"])
+@member
+def edit_article(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
+    """Change text or prices: the text becomes the next version, each changed price the next price version."""
+    article = article_of(publication, article_id)
+    prices = pricing.open_prices(article)
+    form = ArticleForm(
+        request.POST or None,
+        fixed_address=article.published_at is not None,
+        initial=_before_the_author(request, article, prices),
+    )
+    if not form.is_valid():
+        return _editor(request, publication, form, article)
+    try:
+        with transaction.atomic():
+            if form.cleaned_data.get("slug"):
+                writing.move(article, form.cleaned_data["slug"])
+            writing.revise(article, form.cleaned_data["draft"], form.prices, by=request.user, was=form.was)
+    except writing.SlugTaken as taken:
+        form.add_error("slug", str(taken))
+    except (writing.ChangedMeanwhile, pricing.PriceChangedMeanwhile) as late:
+        article = article_of(publication, article_id)
+        return _second(request, publication, article, form, str(late))
+    else:
+        return _saved(request, article_of(publication, article_id))
+    return _editor(request, publication, form, article)
+
+
+@require_GET
+@member
+def article_page(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
+    """One article: its state, addresses, prices and their history, its versions, and how often it sold."""
+    article = article_of(publication, article_id)
+    listing = _listing(article)
+    context = {
+        "publication": publication,
+        "article": article,
+        "listing": listing,
+        "keeps": [pricing.keeps(price.amount_micros) for price in (listing.people, listing.programs)],
+        "warnings": pricing.warnings(listing.people.amount_micros, listing.programs.amount_micros),
+        "versions": article.versions.select_related("made_by").defer("body_html", "markdown", "teaser_html"),
+        "prices": article.prices.select_related("made_by"),
+        "sold": sales.per_article(publication, [article]).get(article.resource, 0),
+        "viewers": VIEWERS,
+    }
+    return render(request, "publishers/article.html", context)
+
+
+@require_POST
+@member
+def publish(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
+    """Put it on sale."""
+    article = article_of(publication, article_id)
+    if writing.publish(article):
+        messages.success(request, "It is on sale now.")
+    return redirect("studio_article", publication.slug, article.pk)
+
+
+@require_POST
+@member
+def withdraw(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
+    """Take it off sale; whoever bought it can still read it."""
+    article = article_of(publication, article_id)
+    if writing.withdraw(article):
+        messages.success(request, "It is not on sale any more. Whoever bought it can still read it.")
+    return redirect("studio_article", publication.slug, article.pk)
+
+
+@require_GET
+@member
+def version(request: HttpRequest, publication: Publication, article_id: uuid.UUID, number: int) -> HttpResponse:
+    """An older text as it was."""
+    article = article_of(publication, article_id)
+    if number >= 2**31:
+        raise Http404("No such version.")
+    found = get_object_or_404(Version.objects.select_related("made_by"), article=article, number=number)
+    return render(
+        request, "publishers/version.html", {"publication": publication, "article": article, "version": found}
+    )
+
+
+@require_POST
+@member
+def preview_unsaved(request: HttpRequest, publication: Publication) -> HttpResponse:
+    """What is in the editor, as readers will see it. Nothing is saved."""
+    form = TextForm(request.POST)
+    ready = form.is_valid()
+    context = {"publication": publication, "form": form, "draft": form.cleaned_data.get("draft") if ready else None}
+    return render(request, "publishers/preview_unsaved.html", context, status=200 if ready else 400)
+
+
+@require_GET
+@member
+def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.UUID, who: str) -> HttpResponse:
+    """The article as somebody else gets it, whether it is on sale or not."""
+    if who not in VIEWERS:
+        raise Http404("Nobody of that name.")
+    article = article_of(publication, article_id)
+    context = {
+        "publication": publication,
+        "article": article,
+        "listing": _listing(article),
+        "who": who,
+        "viewers": VIEWERS,
+        "offer": article.offer(PROGRAMS if who == "program" else PEOPLE, mime_type="text/markdown"),
+        "body": catalogue.body(article.pk) if who != "buyer" else None,
+    }
+    return render(request, "publishers/preview_as.html", context)
+
+
+def _listing(article: Article) -> catalogue.Listing:
+    try:
+        return catalogue.listing(article.pk)
+    except Article.DoesNotExist as incomplete:
+        raise Http404("This article has no text or no price.") from incomplete
+
+
+def _before_the_author(request: HttpRequest, article: Article, prices: dict[str, Any]) -> dict[str, Any]:
+    """What the editor shows first: the current text, or an older one that the author wants back."""
+    text = article.current_version
+    again = request.GET.get("from", "")
+    if again.isascii() and again.isdigit() and len(again) < 10:
+        text = article.versions.filter(number=int(again)).first() or text
+    return {
+        "title": text.title,
+        "summary": text.summary,
+        "markdown": text.markdown,
+        "slug": article.slug,
+        "people_price": format_usd(prices[PEOPLE].amount_micros),
+        "program_price": format_usd(prices[PROGRAMS].amount_micros),
+        "base": article.current_version.number,
+        "people_was": prices[PEOPLE].pk,
+        "program_was": prices[PROGRAMS].pk,
+    }
+
+
+def _saved(request: HttpRequest, article: Article) -> HttpResponse:
+    said = "Saved."
+    if request.POST.get("then") == "publish" and writing.publish(article):
+        said = "Saved and on sale."
+    messages.success(request, said)
+    return redirect("studio_article", article.publication.slug, article.pk)
+
+
+def _second(
+    request: HttpRequest, publication: Publication, article: Article, form: ArticleForm, said: str
+) -> HttpResponse:
+    """Somebody was faster. The author's text stays in the editor; saving again puts it on top, knowingly."""
+    prices = pricing.open_prices(article)
+    form.data = form.data.copy()
+    form.data.update(
+        {"base": article.current_version.number, "people_was": prices[PEOPLE].pk, "program_was": prices[PROGRAMS].pk}
+    )
+    form.add_error(None, f"{said} Your text is still here and not saved. Compare it, then save again to put it on top.")
+    return _editor(request, publication, form, article, conflict=True)
+
+
+def _editor(
+    request: HttpRequest,
+    publication: Publication,
+    form: ArticleForm,
+    article: Article | None = None,
+    conflict: bool = False,
+) -> HttpResponse:
+    """The editor with whatever was typed, warnings about the prices, and what the publisher keeps."""
+    micros = []
+    for field in ("people_price", "program_price"):
+        try:
+            micros.append(pricing.parse_price(str(form[field].value() or "")))
+        except ValueError:
+            micros.append(None)
+    context = {
+        "publication": publication,
+        "article": article,
+        "form": form,
+        "conflict": conflict,
+        "keeps": [pricing.keeps(amount) if amount else None for amount in micros],
+        "over_limit": (micros[1] or 0) > pricing.STOCK_CLIENT_LIMIT_MICROS,
+        "fee": pricing.fee_percent(),
+        "fee_basis_points": pricing.settings.PLATFORM_FEE_BASIS_POINTS,
+        "limit_micros": pricing.STOCK_CLIENT_LIMIT_MICROS,
+        "divider": manuscript.DIVIDER,
+    }
+    status = 409 if conflict else 400 if form.is_bound else 200
+    return render(request, "publishers/editor.html", context, status=status)

@@ -1,0 +1,108 @@
+"""What was sold and what it came to. Every number leads to the rows it sums."""
+
+import uuid
+import zoneinfo
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from payments.models import Posting
+
+from .. import sales
+from ..forms import SalesFilter
+from ..models import Article, Publication
+from .access import member
+
+PAGE = 50
+
+
+@require_GET
+@member
+def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
+    """The sales that the filter selects, newest first."""
+    form, found = _filtered(request, publication)
+    page = Paginator(found, PAGE).get_page(request.GET.get("page"))
+    conditions = request.GET.copy()
+    conditions.pop("page", None)
+    context = {
+        "publication": publication,
+        "form": form,
+        "page": page,
+        "lines": sales.lines(publication, page.object_list),
+        "narrowed": any(conditions.values()),
+        "conditions": conditions.urlencode(),
+        "article": _filter_article(form, publication),
+    }
+    with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
+        return render(request, "publishers/sales.html", context)
+
+
+@require_GET
+@member
+def sales_csv(request: HttpRequest, publication: Publication) -> HttpResponse:
+    """The same sales as a file."""
+    _, found = _filtered(request, publication)
+    answer = StreamingHttpResponse(sales.csv_rows(publication, found), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{publication.slug}-sales.csv"'
+    return answer
+
+
+@require_GET
+@member
+def sale(request: HttpRequest, publication: Publication, payment_id: uuid.UUID) -> HttpResponse:
+    """One sale: who was asked what, what was paid, and how it was shared."""
+    payment = sales.of(publication, pk=payment_id).first()
+    if payment is None:
+        raise Http404("No such sale.")
+    postings = Posting.objects.filter(transaction=payment.sale_id).select_related("source", "target")
+    context = {
+        "publication": publication,
+        "line": sales.lines(publication, [payment])[0],
+        "payment": payment,
+        "postings": postings,
+    }
+    with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
+        return render(request, "publishers/sale.html", context)
+
+
+@require_GET
+@member
+def balance(request: HttpRequest, publication: Publication) -> HttpResponse:
+    """Why the balance is what it is: the sums, and under them every entry of the books that moved it."""
+    account = publication.earned_account
+    moved = (
+        Posting.objects.filter(Q(target__code=account) | Q(source__code=account))
+        .select_related("transaction", "target", "transaction__payment")
+        .order_by("-transaction__made_at", "-id")
+    )
+    page = Paginator(moved, PAGE).get_page(request.GET.get("page"))
+    entries = [_entry(posting, account) for posting in page.object_list]
+    context = {"publication": publication, "totals": sales.totals(publication), "page": page, "entries": entries}
+    with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
+        return render(request, "publishers/balance.html", context)
+
+
+def _entry(posting: Posting, account: str) -> dict[str, Any]:
+    incoming = posting.target.code == account
+    return {
+        "made_at": posting.transaction.made_at,
+        "kind": posting.transaction.kind,
+        "key": posting.transaction.key,
+        "amount_micros": posting.amount_micros if incoming else -posting.amount_micros,
+        "payment": getattr(posting.transaction, "payment", None),
+    }
+
+
+def _filtered(request: HttpRequest, publication: Publication) -> tuple[SalesFilter, Any]:
+    form = SalesFilter(request.GET)
+    return form, sales.of(publication, **form.narrow(zoneinfo.ZoneInfo(publication.time_zone)))
+
+
+def _filter_article(form: SalesFilter, publication: Publication) -> Article | None:
+    wanted = form.cleaned_data.get("article")
+    return Article.objects.filter(publication=publication, pk=wanted).first() if wanted else None
