@@ -29,6 +29,8 @@ class Child:
         self.environment = environment
         self.log = log
         self.essential = essential
+        self.stop_signal = signal.SIGTERM
+        self.folder = ROOT
         self.process: subprocess.Popen[bytes] | None = None
         self.due = 0.0
 
@@ -42,7 +44,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                cwd=ROOT,
+                cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -77,7 +79,7 @@ class Child:
 
     def stop(self, patience_seconds: float) -> None:
         """Ask, wait, then insist."""
-        self.signal(signal.SIGTERM, group=False)
+        self.signal(self.stop_signal, group=False)
         until = time.monotonic() + patience_seconds
         try:
             while self.process is not None and self.ended() is None:

@@ -3,19 +3,29 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from typing import NoReturn
 
 from dev import install
 from dev.say import Stop, say
 
+_USAGE = """usage: dev.py demo [options]    the whole shop on this machine, with a chain of its own (demo --help)
+       dev.py test [words]      every test, on SQLite and on PostgreSQL; words go to pytest
+                                --require-all: a test that is skipped is a failure
+       dev.py manage [words]    manage.py in the project's environment
+       dev.py bench [words]     the measurements against the official middleware"""
 
-def main(arguments: Sequence[str]) -> int:
+
+def main(words: list[str]) -> int:
     """Run one verb; the answer is the exit code. A problem a person can solve is one sentence on stderr and 1."""
+    verbs = {"demo": _demo, "test": _test, "manage": _manage, "bench": _bench}
+    if words[:1] in (["-h"], ["--help"]):
+        print(_USAGE)
+        return 0
+    if not words or words[0] not in verbs:
+        say(_USAGE)
+        return 2
     try:
-        options, rest = _parser().parse_known_args(arguments)
-        if rest and options.verb == "demo":
-            _parser().error(f"demo does not know {' '.join(rest)}")
-        return int(options.run(options, rest) or 0)
+        return verbs[words[0]](words[1:])
     except Stop as problem:
         say(str(problem))
         return 1
@@ -24,21 +34,38 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dev.py", description="Run, test and measure Pennypress from this checkout.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="demo | test | manage | bench")
-    _demo_options(verbs.add_parser("demo", help="the whole shop on this machine, with a chain of its own"))
-    test = verbs.add_parser("test", help="every test, on SQLite and on PostgreSQL; further words go to pytest")
-    test.add_argument("--require-all", action="store_true", help="a test that is skipped is a failure")
-    test.set_defaults(run=_test)
-    manage = verbs.add_parser("manage", help="manage.py in the project's environment", add_help=False)
-    manage.set_defaults(run=_manage)
-    bench = verbs.add_parser("bench", help="the measurements against the official middleware", add_help=False)
-    bench.set_defaults(run=_bench)
-    return parser
+def _demo(words: list[str]) -> int:
+    from dev import demo
+
+    return demo.run(_demo_options().parse_args(words))
 
 
-def _demo_options(demo: argparse.ArgumentParser) -> None:
+def _test(words: list[str]) -> int:
+    from dev import suite
+
+    return suite.run([word for word in words if word != "--require-all"], require_all="--require-all" in words)
+
+
+def _manage(words: list[str]) -> int:
+    install.python_packages({"demo"})
+    _become([str(install.PYTHON), str(install.ROOT / "manage.py"), *words], dict(os.environ))
+
+
+def _bench(words: list[str]) -> int:
+    install.python_packages(install.ALL_GROUPS)
+    variables = {**os.environ, "ANVIL": str(install.anvil(everything=True)), "PYTHONPATH": str(install.ROOT)}
+    _become([str(install.PYTHON), str(install.ROOT / "bench" / "run.py"), *words], variables)
+
+
+def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Go on as another program, so that its signals, its output and its exit code are nobody else's."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(command[0], command, environment)  # noqa: S606
+
+
+def _demo_options() -> argparse.ArgumentParser:
+    demo = argparse.ArgumentParser(prog="dev.py demo", description="The whole shop, with play money.")
     demo.add_argument("--once", action="store_true", help="stop after the purchase: 0 if it worked, 1 if not")
     demo.add_argument("--json", action="store_true", help="one line of JSON on stdout once everything answers")
     demo.add_argument("--quiet-start", action="store_true", help="start without the example purchase")
@@ -51,36 +78,6 @@ def _demo_options(demo: argparse.ArgumentParser) -> None:
         "--block-time",
         type=float,
         metavar="SECONDS",
-        help="a block every so often and not otherwise (at once, and an empty one every second)",
+        help="a block every so often and not otherwise (one at once, and an empty one every second)",
     )
-    demo.set_defaults(run=_demo)
-
-
-def _demo(options: argparse.Namespace, rest: list[str]) -> int:
-    from dev import demo
-
-    return demo.run(options)
-
-
-def _test(options: argparse.Namespace, rest: list[str]) -> int:
-    from dev import suite
-
-    return suite.run(rest, require_all=options.require_all)
-
-
-def _manage(options: argparse.Namespace, rest: list[str]) -> int:
-    install.python_packages({"demo"})
-    return _become([str(install.PYTHON), str(install.ROOT / "manage.py"), *rest], dict(os.environ))
-
-
-def _bench(options: argparse.Namespace, rest: list[str]) -> int:
-    install.python_packages(install.ALL_GROUPS)
-    anvil = install.anvil(everything=True)
-    arguments = [str(install.PYTHON), str(install.ROOT / "bench" / "run.py"), *rest]
-    return _become(arguments, {**os.environ, "ANVIL": str(anvil), "PYTHONPATH": str(install.ROOT)})
-
-
-def _become(arguments: list[str], environment: dict[str, str]) -> int:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(arguments[0], arguments, environment)
+    return demo

@@ -18,7 +18,7 @@ _OWN = [
     *("CHAIN_RPC_URL", "CHAIN_ID", "CHAIN_ASSET", "CHAIN_ASSET_NAME", "CHAIN_ASSET_VERSION", "CHAIN_START_BLOCK"),
     *("PAY_TO", "SETTLER_KEY", "DJANGO_SETTINGS_MODULE", "PENNYPRESS_ENV_FILE"),
 ]
-_READ_IN_SETTINGS = re.compile(r"""\benv(?:\.\w+)?\(\s*"([A-Z0-9_]+)""")
+_READ_BY_PRODUCT = re.compile(r"""\b(?:env|environ|database)(?:\.\w+)?\(\s*"([A-Z0-9_]+)""")
 
 
 def databases(asked_for: str | None, folder: Path) -> dict[str, str]:
@@ -68,9 +68,17 @@ def for_children(product: dict[str, str]) -> dict[str, str]:
     return {**ours, **product, "DJANGO_SETTINGS_MODULE": "marketplace.settings", "PYTHONUNBUFFERED": "1"}
 
 
+def for_tests() -> dict[str, str]:
+    """The caller's environment without any of the product's variables: tests begin with the defaults."""
+    return {name: value for name, value in os.environ.items() if name not in _known().union(_OWN)}
+
+
 def _passed_through() -> dict[str, str]:
     """The product's settings that the caller has set; the caller's word wins over the demo's defaults."""
+    return {name: os.environ[name] for name in sorted(_known().difference(_OWN)) if name in os.environ}
+
+
+def _known() -> set[str]:
+    """Every variable that the product reads."""
     sources = [ROOT / "marketplace" / "settings.py", ROOT / "gunicorn.conf.py"]
-    known = set(_READ_IN_SETTINGS.findall("".join(source.read_text() for source in sources)))
-    known |= {"WEB_WORKERS", "WEB_THREADS"}
-    return {name: os.environ[name] for name in sorted(known.difference(_OWN)) if name in os.environ}
+    return set(_READ_BY_PRODUCT.findall("".join(source.read_text() for source in sources)))

