@@ -1,7 +1,7 @@
 // Pay for one article with the reader's own wallet, and never twice.
 //
 // A signed payment is stored before it leaves the page, and the same one is sent again until the answer is clear:
-// 200 with the article, or a 402 that says why ("You were not charged"). Anything else is unknown.
+// 200 with the article, or a refusal that says why and whether money moved. Anything else is unknown.
 
 const UNSURE = "We could not confirm the payment yet. Press again to check: you cannot pay twice.";
 const KEY = "pennypress:" + location.pathname;
@@ -148,7 +148,7 @@ async function send() {
   say("Sending the payment…");
   for (let turn = 0; turn < 6; turn++) {
     const answer = await ask({ "PAYMENT-SIGNATURE": payment });
-    const refused = answer.status === 402 && answer.doc.querySelector("#pay-error");
+    const refused = [400, 402, 409, 410].includes(answer.status) && answer.doc.querySelector("#pay-error");
     if (refused || (answer.status === 200 && answer.doc.querySelector("#article"))) {
       sessionStorage.removeItem(KEY);
       return refused ? swap(answer.doc, "#pay-error") : unlock(answer);

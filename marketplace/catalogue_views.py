@@ -1,0 +1,123 @@
+"""The pages around the articles: catalogue, publication, library, receipt, and how it works. Nothing is sold here.
+
+No paid text passes through this room; whoever wants to read goes through marketplace.views.
+"""
+
+import uuid
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from payments import gate, receipts
+from payments.models import Grant
+from publishers import catalogue
+from publishers.manuscript import one_line
+from publishers.models import PEOPLE, Article, Publication
+
+from . import library
+
+_PER_PAGE = 24
+_SEARCH_MAX = 100
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """The catalogue, or what a search finds in titles, summaries and beginnings."""
+    words = one_line(request.GET.get("q", ""))[:_SEARCH_MAX]
+    articles = Article.objects.on_sale()
+    if words:
+        articles = articles.search(words)
+    context = {
+        "words": words,
+        "page": _page(request, articles),
+        "owned": _owned(request),
+        "publications": Publication.objects.filter(articles__state=Article.PUBLISHED).distinct()[:12],
+    }
+    return render(request, "marketplace/home.html", context)
+
+
+@require_safe
+def publication(request: HttpRequest, slug: str) -> HttpResponse:
+    """Everything one publication sells."""
+    found = get_object_or_404(Publication, slug=slug)
+    articles = Article.objects.on_sale().filter(publication=found)
+    context = {"publication": found, "page": _page(request, articles), "owned": _owned(request)}
+    return render(request, "marketplace/publication.html", context)
+
+
+@require_safe
+def about(request: HttpRequest) -> HttpResponse:
+    """How it works, with examples that name a real article."""
+    article = Article.objects.on_sale().first()
+    context = {
+        "example_url": f"{article.url}.md" if article else f"{settings.BASE_URL}/articles/an-article.md",
+        "network": f"eip155:{settings.CHAIN_ID}",
+        "network_name": settings.CHAIN_NAME,
+        "expires_minutes": settings.QUOTE_SECONDS // 60,
+        "fee_percent": _percent(settings.PLATFORM_FEE_BASIS_POINTS),
+    }
+    return render(request, "marketplace/about.html", context)
+
+
+@require_safe
+@never_cache
+def reader_library(request: HttpRequest) -> HttpResponse:
+    """What this browser, or the account that is signed in, has bought. Signing in moves the browser's shelf over."""
+    library.keep(request)
+    page = _page(request, _held_grants(request).order_by("-made_at", "-id"))
+    articles = _articles(grant.resource for grant in page)
+    entries = [{"grant": grant, "article": articles.get(grant.resource)} for grant in page]
+    return render(request, "marketplace/library.html", {"page": page, "entries": entries})
+
+
+@require_safe
+@never_cache
+def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
+    """What was paid for one article, and the signed line that opens it again. Only for whoever holds the grant."""
+    grant = get_object_or_404(_held_grants(request), pk=grant_id)
+    try:
+        listing = catalogue.listing(uuid.UUID(grant.resource.removeprefix("article:")))
+    except (Article.DoesNotExist, ValueError) as error:
+        raise Http404 from error
+    offer = listing.offer(PEOPLE, mime_type="text/html")
+    signed = gate.Admitted(grant, grant.payment, proven=True).receipt(offer)
+    context = {
+        "grant": grant,
+        "payment": grant.payment,
+        "listing": listing,
+        "signed": signed,
+        "told": receipts.read(signed),
+        "network_name": settings.CHAIN_NAME,
+    }
+    return render(request, "marketplace/receipt.html", context)
+
+
+def _percent(basis_points: int) -> str:
+    return f"{basis_points // 100}.{basis_points % 100:02d}".rstrip("0").rstrip(".")
+
+
+def _page(request: HttpRequest, rows: QuerySet) -> Page:
+    return Paginator(rows, _PER_PAGE).get_page(request.GET.get("page"))
+
+
+def _held_grants(request: HttpRequest) -> QuerySet[Grant]:
+    held = library.held(request)
+    return Grant.objects.filter(id__in=held, revoked_at=None).select_related("payment__authorization")
+
+
+def _owned(request: HttpRequest) -> set[str]:
+    """The resources in the reader's library; without a session cookie this asks the database nothing."""
+    held = library.held(request)
+    return set(Grant.objects.filter(id__in=held, revoked_at=None).values_list("resource", flat=True)) if held else set()
+
+
+def _articles(resources: Iterable[str]) -> dict[str, Article]:
+    ids = [resource.removeprefix("article:") for resource in resources]
+    found = Article.objects.filter(pk__in=ids).select_related("publication", "current_version")
+    return {article.resource: article for article in found.defer("current_version__body_html", "current_version__markdown")}
