@@ -120,4 +120,6 @@ def _owned(request: HttpRequest) -> set[str]:
 def _articles(resources: Iterable[str]) -> dict[str, Article]:
     ids = [resource.removeprefix("article:") for resource in resources]
     found = Article.objects.filter(pk__in=ids).select_related("publication", "current_version")
-    return {article.resource: article for article in found.defer("current_version__body_html", "current_version__markdown")}
+    return {
+        article.resource: article for article in found.defer("current_version__body_html", "current_version__markdown")
+    }
