@@ -92,6 +92,7 @@ def database(name: str, default: str) -> dict:
 
 
 _default_database = f"sqlite:///{BASE_DIR / 'var' / 'pennypress.sqlite3'}"
+DATABASE_URL = env.str("DATABASE_URL", default=_default_database)
 DATABASES = {"default": database("DATABASE_URL", _default_database)}
 DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", default="")
 # Only `manage.py migrate` acts as the owner of the tables; everything else is the application's role.
@@ -128,11 +129,14 @@ CELERY_BEAT_SCHEDULE = {
 # The exact rail is on when the three that have no default are present (checked at start).
 CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
 CHAIN_ID = env.int("CHAIN_ID", default=84532)
+CHAIN_NAME = env.str("CHAIN_NAME", default={8453: "Base", 84532: "Base Sepolia"}.get(CHAIN_ID, f"chain {CHAIN_ID}"))
 CHAIN_ASSET = env.str("CHAIN_ASSET", default="0x036CbD53842c5426634e7929541eC2318f3dCF7e")
 CHAIN_ASSET_NAME = env.str("CHAIN_ASSET_NAME", default="USDC")
 CHAIN_ASSET_VERSION = env.str("CHAIN_ASSET_VERSION", default="2")
 PAY_TO = env.str("PAY_TO", default="")
 SETTLER_KEY = env.str("SETTLER_KEY", default="")
+# A node that browsers may talk to, offered to a wallet that does not know the chain. Empty: none is offered.
+WALLET_RPC_URL = env.str("WALLET_RPC_URL", default="")
 CHAIN_CONFIRMATIONS = env.int("CHAIN_CONFIRMATIONS", default=1)
 CHAIN_FINALITY_DEPTH = env.int("CHAIN_FINALITY_DEPTH", default=64)
 CHAIN_LOG_RANGE = env.int("CHAIN_LOG_RANGE", default=1000)

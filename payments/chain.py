@@ -18,6 +18,7 @@ from web3 import HTTPProvider
 
 TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 AUTHORIZATION_USED = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").hex()
+AUTHORIZATION_CANCELED = "0x" + keccak(text="AuthorizationCanceled(address,bytes32)").hex()
 # The deterministic deployment proxy (github.com/Arachnid), at one address on every EVM chain.
 DEPLOYER = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 EIP1271_MAGIC = bytes.fromhex("1626ba7e")
@@ -154,18 +155,19 @@ def transfers_between(first: int, last: int) -> list[SeenTransfer]:
     return _transfers({"fromBlock": hex(first), "toBlock": hex(last)})
 
 
-def transfer_for(payer: bytes, nonce: bytes, first: int) -> SeenTransfer | None:
-    """The transfer to us that an authorization made in block `first` or later, whoever sent it; None: none seen."""
-    logs = rpc(
-        "eth_getLogs",
-        {"address": "0x" + token().hex(), "fromBlock": hex(max(first, 0)), "toBlock": "latest",
-         "topics": [AUTHORIZATION_USED, _topic(payer), "0x" + nonce.hex()]},
-    )  # fmt: skip
+def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, SeenTransfer | None]:
+    """What became of a spent authorization in the blocks `first` to `last`: (known, the transfer to us if it made one).
+
+    Known without a transfer: it was cancelled, or paid somebody else. Not known: no log of it in these blocks.
+    """
+    topics = [[AUTHORIZATION_USED, AUTHORIZATION_CANCELED], _topic(payer), "0x" + nonce.hex()]
+    where = {"address": "0x" + token().hex(), "fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
+    logs = rpc("eth_getLogs", {**where, "topics": topics})
     for log in logs or []:
         for seen in transfers_in_block(_bytes(log["blockHash"])):
             if seen.sender == payer and seen.nonce == nonce:
-                return seen
-    return None
+                return True, seen
+    return bool(logs), None
 
 
 def _transfers(where: dict[str, str]) -> list[SeenTransfer]:

@@ -1,0 +1,47 @@
+"""System checks: a half-configured rail or a trap of the environment is an error at start, not at the first payment."""
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from . import chain
+
+_LARGEST_RECURSION_LIMIT = 10_000
+
+
+@register
+def exact_rail(**_: Any) -> list[CheckMessage]:
+    """The exact rail is wholly configured or wholly off."""
+    given = {"CHAIN_RPC_URL": settings.CHAIN_RPC_URL, "PAY_TO": settings.PAY_TO}
+    missing = [name for name, value in given.items() if not value]
+    if len(missing) == len(given):
+        return [Warning("No way to be paid is on.", hint="Set CHAIN_RPC_URL and PAY_TO.", id="payments.W001")]
+    if missing:
+        return [Error(f"The exact rail is half configured: {missing[0]} is missing.", id="payments.E001")]
+    try:
+        chain.pay_to(), chain.token()
+    except ValueError as error:
+        return [Error(f"PAY_TO or CHAIN_ASSET: {error}.", id="payments.E002")]
+    return []
+
+
+@register
+def amounts(**_: Any) -> list[CheckMessage]:
+    """Shares and windows make sense."""
+    found: list[CheckMessage] = []
+    if not 0 <= settings.PLATFORM_FEE_BASIS_POINTS < 10_000:
+        found.append(Error("PLATFORM_FEE_BASIS_POINTS must be from 0 to 9999.", id="payments.E003"))
+    if settings.PAYMENT_TIMEOUT_SECONDS <= settings.PAYMENT_MARGIN_SECONDS:
+        found.append(Error("PAYMENT_TIMEOUT_SECONDS must be longer than PAYMENT_MARGIN_SECONDS.", id="payments.E004"))
+    return found
+
+
+@register
+def recursion_limit(**_: Any) -> list[CheckMessage]:
+    """Some chain libraries raise Python's recursion limit so far that nested JSON kills the process."""
+    if sys.getrecursionlimit() > _LARGEST_RECURSION_LIMIT:
+        hint = "A dependency changed it; eth-account must stay below 0.14."
+        return [Error("Python's recursion limit is too high to parse strangers' JSON.", hint=hint, id="payments.E005")]
+    return []

@@ -15,8 +15,13 @@ class Chain(models.Model):
 
     chain_id = models.BigIntegerField(primary_key=True)
     genesis_hash = BytesField(max_length=32)
+    # Where we began to read, and what our address held there already (it is none of our books' business).
+    started_at = models.BigIntegerField()
+    opening_balance = Uint256Field(default=0)
     # Every transfer to our address up to and including this block is in Transfer.
     scanned_to = models.BigIntegerField()
+    # The hash that block had then: another one now means that the chain was reorganised.
+    scanned_hash = BytesField(max_length=32)
     final_block = models.BigIntegerField(default=0)
     final_time = models.BigIntegerField(default=0)
 

@@ -234,6 +234,14 @@ def same_authorization(credential: Credential, payment: Payment) -> bool:
     )
 
 
+def quote_id(credential: Credential, offer: Offer) -> str:
+    """The secret of the quote that a credential echoes for an offer, expired or not; empty when it echoes none."""
+    try:
+        return quotes.read(credential.echoed_quote, offer).id
+    except quotes.QuoteRefused:
+        return ""
+
+
 def verify(credential: Credential, offer: Offer) -> Verified:
     """Check an unclaimed credential against an offer: terms, amount, time, signature. Writes nothing.
 

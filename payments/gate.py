@@ -1,0 +1,289 @@
+"""The one door for money. Every page, format and program is admitted here and nowhere else.
+
+verify (writes nothing) → the caller renders → settle (claim, wait for the rail, read what was recorded) → the caller
+sends. A claim has four answers: fresh (this request's payment), replayed (already paid for this very thing), in flight
+(wait), foreign (spent on something else). Nothing here knows HTTP or an article.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from . import chain, doorbell, receipts, signatures, waiting, wallets
+from .models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State
+from .offers import Offer
+from .rails import RailRefused, Verified, exact
+
+RAILS = (exact,)
+_FAILURES_PER_HOUR = 3
+
+
+class PaymentRequired(Exception):
+    """402: this offer is not paid for. Nobody was charged by this request. `word` is empty when nothing was presented."""
+
+    def __init__(self, offer: Offer, word: str = "", sentence: str = "") -> None:
+        super().__init__(word)
+        self.offer = offer
+        self.word = word
+        self.sentence = sentence
+
+
+class PaymentMalformed(Exception):
+    """400: what was presented is not a payment at all. Nobody was charged."""
+
+    def __init__(self, word: str, sentence: str) -> None:
+        super().__init__(word)
+        self.word = word
+        self.sentence = sentence
+
+
+class PaymentInFlight(Exception):
+    """503: the outcome is not known yet. The same proof, sent again, finishes the same payment."""
+
+    word = "settlement_pending"
+    sentence = "Your payment is being settled. Send the same request again; you will not be charged twice."
+
+
+class CannotSay(PaymentInFlight):
+    """503: nothing was claimed, but a fact that decides could not be read now. Nobody was charged."""
+
+    word = "temporarily_unavailable"
+    sentence = "The payment could not be checked just now. Send the same request again."
+
+
+class AlreadyPaid(Exception):
+    """409: paid, but this proof is public by now and does not show that the buyer is asking."""
+
+    word = "already_paid"
+    sentence = "This payment has bought the article already. Show that it was yours to read it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request shows: payment headers, a receipt, a wallet proof, and the grants its session remembers."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    receipt: str = ""
+    wallet_proof: str = ""
+    grants: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The right to be served now. `proven`: the request showed what only the buyer has, so it may get a receipt.
+
+    A bare repetition of a payment header is served for a minute and shows nothing: the chain has published it.
+    """
+
+    grant: Grant
+    payment: Payment
+    proven: bool
+
+    def receipt(self, offer: Offer) -> str:
+        """The signed receipt that re-opens the article."""
+        told = exact.receipt(self.payment)
+        return receipts.issue(receipts.Receipt(offer.url, told["payer"], told["network"], told["transaction"]))
+
+
+@dataclass
+class Admission:
+    """What `verify` found: settle it, once the page is rendered, to be admitted.
+
+    Either a grant (an owner), or a payment that is already claimed, or a verified proof that nobody has claimed.
+    """
+
+    offer: Offer
+    grant: Grant | None = None
+    payment: Payment | None = None
+    verified: Verified | None = None
+    proven: bool = True
+
+    @property
+    def sells(self) -> bool:
+        """Whether settling would take new money."""
+        return self.verified is not None
+
+    @property
+    def version(self) -> int:
+        """The version that is, or would be, bought."""
+        bought = self.grant or self.payment
+        return bought.version if bought else self.offer.version
+
+    def settle(self) -> Admitted:
+        """Move the money once, or find that it has moved.
+
+        Raises PaymentRequired (certainly not charged), PaymentInFlight (not known yet) or AlreadyPaid.
+        """
+        if self.grant:
+            return Admitted(self.grant, self.grant.payment, proven=True)
+        payment = self.payment or self._claim()
+        if payment.state == State.RELEASED:
+            payment = _claim_again(payment, self.offer)
+        if payment.state in OPEN:
+            payment = _wait(payment)
+        if payment.state in OWNED:
+            grant = payment.grants.filter(revoked_at=None).first()
+            if grant is None:
+                raise PaymentInFlight  # A reorganisation took it back between two statements.
+            return Admitted(grant, payment, self.proven)
+        raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment was not made."))
+
+    def _claim(self) -> Payment:
+        """FRESH: write the claim before any money moves. Otherwise: the payment that was there first."""
+        verified, offer = self.verified, self.offer
+        assert verified is not None
+        payment = Payment(
+            rail=verified.rail,
+            buyer=verified.buyer,
+            resource=offer.resource,
+            version=offer.version,
+            payee=offer.payee,
+            audience=verified.price.audience,
+            price_id=verified.price.id,
+            amount_micros=verified.price.amount_micros,
+            quote=verified.quote_id,
+        )
+        try:
+            with transaction.atomic(durable=True):
+                payment.save(force_insert=True)
+                exact.claim(verified, payment)
+                doorbell.ring()
+        except IntegrityError:
+            # Somebody was first: a copy of this very proof, or another payment of this buyer for this article.
+            credential = verified.proof.credential
+            known = exact.look_up(credential)
+            if known:
+                _same(known, credential, offer)
+                self.proven = bool(known.quote) and known.quote == verified.quote_id
+            return known or _live(verified.buyer, offer) or self._claim()
+        return payment
+
+
+def requirement(offer: Offer) -> dict | None:
+    """What is asked for an offer now, in x402 version 2's words; None while no rail is on."""
+    return exact.quote(offer)
+
+
+def verify(presented: Presented, offer: Offer) -> Admission:
+    """Check what a request shows for an offer, cheap checks before dear ones. Writes nothing.
+
+    Raises PaymentRequired, PaymentMalformed, AlreadyPaid, or PaymentInFlight when a deciding fact cannot be read.
+    """
+    try:
+        if grant := _entitled(presented, offer):
+            return Admission(offer, grant=grant)
+        credential = exact.read(presented.headers) if exact.enabled() else None
+        if credential is None:
+            raise PaymentRequired(offer)
+        if known := exact.look_up(credential):
+            return _again(known, credential, offer)
+        verified = exact.verify(credential, offer)
+        if payment := _live(verified.buyer, offer):
+            return _owner(payment, verified, offer)
+        _not_too_often(credential, offer)
+    except RailRefused as refusal:
+        if refusal.malformed:
+            raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
+        raise PaymentRequired(offer, refusal.word, refusal.sentence) from refusal
+    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+        raise CannotSay from error
+    return Admission(offer, verified=verified)
+
+
+def _entitled(presented: Presented, offer: Offer) -> Grant | None:
+    """The grant that a session, a receipt or a wallet proof opens, without any payment."""
+    grants = Grant.objects.select_related("payment__authorization").filter(resource=offer.resource, revoked_at=None)
+    if presented.grants and (grant := grants.filter(id__in=presented.grants).first()):
+        return grant
+    if presented.receipt and (told := receipts.read(presented.receipt)) and told.resource_url == offer.url:
+        return grants.filter(buyer=f"{told.network}:{told.payer}".lower()).first()
+    if presented.wallet_proof and (buyer := wallets.proven(presented.wallet_proof, offer)):
+        return grants.filter(buyer=buyer).first()
+    return None
+
+
+def _again(known: Payment, credential: exact.Credential, offer: Offer) -> Admission:
+    """REPLAYED or IN FLIGHT: the authorization has been claimed. Never a second charge, never a false "not charged".
+
+    Within REPLAY_SECONDS of settlement anybody may repeat it; later only with the quote that was paid.
+    """
+    _same(known, credential, offer)
+    proven = bool(known.quote) and exact.quote_id(credential, offer) == known.quote
+    recently = timezone.now() - timedelta(seconds=settings.REPLAY_SECONDS)
+    if known.state in OWNED and not proven and not (known.decided_at and known.decided_at > recently):
+        raise AlreadyPaid
+    return Admission(offer, payment=known, proven=proven)
+
+
+def _same(known: Payment, credential: exact.Credential, offer: Offer) -> None:
+    """FOREIGN: a claim for something else, or another authorization with the same nonce, does not pay here."""
+    if known.resource != offer.resource or not exact.same_authorization(credential, known):
+        sentence = "This authorization was used for something else. It pays nothing here."
+        raise PaymentRequired(offer, "authorization_spent_elsewhere", sentence)
+
+
+def _live(buyer: str, offer: Offer) -> Payment | None:
+    return (
+        Payment.objects.select_related("authorization")
+        .filter(buyer=buyer, resource=offer.resource, state__in=LIVE)
+        .first()
+    )
+
+
+def _owner(payment: Payment, verified: Verified, offer: Offer) -> Admission:
+    """A second signature by somebody who has bought, or is buying, this very thing: it is not settled.
+
+    An owner is served, because an authorization that the chain has not seen can only come from the wallet; one that
+    the chain has seen is public and shows nothing.
+    """
+    if not exact.still_unspent(verified):
+        raise AlreadyPaid
+    return Admission(offer, payment=payment)
+
+
+def _claim_again(payment: Payment, offer: Offer) -> Payment:
+    """A released payment (nothing was sent, nothing moved) tries again with the same proof."""
+    try:
+        with transaction.atomic(durable=True):
+            released = Payment.objects.filter(id=payment.id, state=State.RELEASED)
+            released.update(state=State.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
+            doorbell.ring()
+    except IntegrityError:
+        # Meanwhile the buyer has paid, or is paying, with another authorization.
+        return _live(payment.buyer, offer) or _claim_again(payment, offer)
+    payment.refresh_from_db()
+    return payment
+
+
+def _not_too_often(credential: exact.Credential, offer: Offer) -> None:
+    """A payer whose transactions cost us gas without paying is refused for an hour."""
+    hour_ago = timezone.now() - timedelta(hours=1)
+    wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago).count()
+    if wasted >= _FAILURES_PER_HOUR:
+        sentence = "Too many payments of this wallet failed on the chain. Try again in an hour."
+        raise PaymentRequired(offer, "too_many_failures", sentence)
+
+
+def _wait(payment: Payment) -> Payment:
+    """Wait for the decision, within bounds; the truth is read from the database, whoever rang."""
+    if waiting.waiters() >= settings.SETTLE_WAITERS_MAX:
+        raise PaymentInFlight
+    ends = time.monotonic() + settings.SETTLE_WAIT_SECONDS
+    waiting.until_decided(payment.id, ends - time.monotonic())
+    payment.refresh_from_db()
+    if payment.state in OPEN:
+        raise PaymentInFlight
+    return payment
+
+
+_REASONS = {
+    "insufficient_funds": "The wallet does not hold enough.",
+    "authorization_expired": "The authorization expired before it could be settled.",
+    "authorization_used": "The authorization was used or cancelled. Nothing was paid here with it.",
+    "transaction_simulation_failed": "The token refuses this payment.",
+}

@@ -1,0 +1,134 @@
+"""Between HTTP and the gate: headers in, a 402, 400, 409, 503 or a receipt out. Decides nothing.
+
+Wire forms: x402 version 2 (PAYMENT-REQUIRED, PAYMENT-SIGNATURE and PAYMENT-RESPONSE headers) and version 1 (terms in
+the JSON body, X-PAYMENT and X-PAYMENT-RESPONSE), both from one quote. docs/errors.md lists every error word.
+"""
+
+import base64
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.cache import patch_vary_headers
+
+from . import gate, wallets
+from .offers import Offer
+from .rails import exact
+
+RETRY_AFTER_SECONDS = 2
+_EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a refusal says: a stable word for programs, a sentence for people, and whether money moved (None: unknown)."""
+
+    status: int
+    word: str
+    sentence: str
+    charged: bool | None
+
+
+def presented(request: HttpRequest, grants: Collection[str] = ()) -> gate.Presented:
+    """What a request shows. HEAD shows no payment: it must never move money."""
+    names = ("PAYMENT-SIGNATURE", "X-PAYMENT") if request.method == "GET" else ()
+    return gate.Presented(
+        headers={name: request.headers[name] for name in names if name in request.headers},
+        receipt=request.headers.get("PAYMENT-RECEIPT", ""),
+        wallet_proof=request.headers.get("SIGN-IN-WITH-X", ""),
+        grants=frozenset(grants),
+    )
+
+
+def terms(offer: Offer, word: str = "") -> dict:
+    """The PaymentRequired message of version 2, with a fresh quote."""
+    requirement = gate.requirement(offer)
+    return {
+        "x402Version": 2,
+        "error": word or "payment_required",
+        "resource": {"url": offer.url, "description": offer.title, "mimeType": offer.mime_type},
+        "accepts": [requirement] if requirement else [],
+        "extensions": wallets.challenge(offer),
+    }
+
+
+def problem(error: Exception) -> Problem:
+    """What to say of an error of the gate."""
+    if isinstance(error, gate.PaymentRequired):
+        return Problem(402, error.word or "payment_required", error.sentence, False)
+    if isinstance(error, gate.PaymentMalformed):
+        return Problem(400, error.word, error.sentence, False)
+    if isinstance(error, gate.AlreadyPaid):
+        return Problem(409, error.word, error.sentence, True)
+    if isinstance(error, gate.CannotSay):
+        return Problem(503, error.word, error.sentence, False)
+    if isinstance(error, gate.PaymentInFlight):
+        return Problem(503, error.word, error.sentence, None)
+    raise error
+
+
+def refusal(told: Problem, offer: Offer, message: dict | None = None) -> HttpResponse:
+    """The machine form of a refusal. A 402 carries the terms of both versions and says why, if anything was tried."""
+    if told.status == 402:
+        message = message or terms(offer, told.word)
+        requirement = message["accepts"]
+        first = {
+            "x402Version": 1,
+            "error": told.word,
+            "accepts": [exact.quote_v1(requirement[0], offer)] if requirement else [],
+        }
+        response: HttpResponse = JsonResponse(first | _said(told), status=402)
+        response["PAYMENT-REQUIRED"] = encoded(message)
+    else:
+        ways = {"ways_back_in": ways_back_in()} if told.status == 409 else {}
+        response = JsonResponse({"error": told.word} | _said(told) | ways, status=told.status)
+        if told.status == 503:
+            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return sealed(response)
+
+
+def _said(told: Problem) -> dict[str, Any]:
+    if not told.sentence:
+        return {}
+    reassurance = " You were not charged." if told.charged is False else ""
+    return {"message": told.sentence + reassurance, "charged": told.charged}
+
+
+def ways_back_in() -> list[dict[str, str]]:
+    """How an owner reads again without paying."""
+    return [
+        {"header": "PAYMENT-RECEIPT", "value": "the receipt that came with the article, in PAYMENT-RECEIPT"},
+        {"header": "PAYMENT-SIGNATURE", "value": "the payment with the quote it accepted (x402 version 2)"},
+        {"header": "SIGN-IN-WITH-X", "value": "a proof of the wallet, by the challenge in any 402 of this address"},
+    ]
+
+
+def with_receipt(response: HttpResponse, admitted: gate.Admitted, offer: Offer, request: HttpRequest) -> HttpResponse:
+    """The paid answer: the receipt, and the settlement in the version that the client speaks."""
+    settled: dict[str, Any] = {"success": True, "amount": str(admitted.payment.amount_micros)}
+    settled |= exact.receipt(admitted.payment)
+    if admitted.proven:
+        response["PAYMENT-RECEIPT"] = receipt = admitted.receipt(offer)
+        settled["extensions"] = {"offer-receipt": {"info": {"receipt": {"format": "jws", "signature": receipt}}}}
+    if "PAYMENT-SIGNATURE" in request.headers:
+        response["PAYMENT-RESPONSE"] = encoded(settled)
+    elif "X-PAYMENT" in request.headers:
+        v1 = exact.V1_NETWORKS.get(int(settled["network"].split(":")[1]), settled["network"])
+        response["X-PAYMENT-RESPONSE"] = encoded({**settled, "network": v1})
+    return sealed(response, private=True)
+
+
+def sealed(response: HttpResponse, *, private: bool = False) -> HttpResponse:
+    """No cache may keep it, formats are told apart, and scripts of other sites may read the payment headers."""
+    response["Cache-Control"] = "private, no-store" if private else "no-store"
+    response["Access-Control-Expose-Headers"] = _EXPOSED
+    response["Access-Control-Allow-Origin"] = "*"
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def encoded(message: dict) -> str:
+    """A header value: base64 of compact JSON."""
+    return base64.b64encode(json.dumps(message, separators=(",", ":")).encode()).decode()

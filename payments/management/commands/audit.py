@@ -1,0 +1,24 @@
+"""`manage.py audit`: check the books against themselves and against the chain."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from payments import audit
+
+
+class Command(BaseCommand):
+    """Exits 0 when every invariant holds, 1 with the ids of what does not, also when the chain cannot be reached."""
+
+    help = "Check every invariant of docs/audit.md against the database and the chain."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """One line per finding on stderr, one summary line on stdout."""
+        found = 0
+        for finding in audit.findings():
+            found += 1
+            self.stderr.write(str(finding))
+        self.stdout.write(f"{found} findings" if found else "The books hold.")
+        if found:
+            sys.exit(1)

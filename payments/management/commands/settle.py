@@ -1,0 +1,43 @@
+"""`manage.py settle`: run the settler until it is told to stop."""
+
+import signal
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from payments import chain, watcher
+from payments.settler import Settler
+
+
+class Command(BaseCommand):
+    """The only process that needs SETTLER_KEY. Several may run; a lease in the database lets one of them sign."""
+
+    help = "Settle claimed payments on the chain, in batches, until SIGTERM or SIGINT."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Refuses to start without a key, on a chain the database does not know, or without the batch contract."""
+        if not settings.SETTLER_KEY:
+            raise CommandError("SETTLER_KEY is not set: the key that signs and pays for settlement transactions.")
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        settler = Settler(settings.SETTLER_KEY)
+        while not stop.is_set() and not self._ready(settler):
+            stop.wait(1)
+        if not stop.is_set():
+            self.stderr.write(f"settling with {settler.account.address} through 0x{chain.batch_contract().hex()}")
+            settler.run(stop.is_set)
+
+    def _ready(self, settler: Settler) -> bool:
+        try:
+            watcher.meet()
+            if not chain.code_at(chain.batch_contract()):
+                raise CommandError("The batch contract is not on this chain yet: run `manage.py deploy_settler` once.")
+        except watcher.AnotherChain as error:
+            raise CommandError(str(error)) from error
+        except (chain.ChainUnreachable, chain.RpcRefused) as error:
+            self.stderr.write(f"waiting for the chain: {error}")
+            return False
+        return True

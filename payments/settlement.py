@@ -1,0 +1,261 @@
+"""What becomes of a claimed payment. Facts of the chain come in; states, entries and grants are written together.
+
+Decided by the token's logs, never by our own receipts; every function is idempotent, so the settler and the watcher may
+both bring the same fact. Nothing here calls the chain: facts are read before, outside of any transaction.
+"""
+
+import datetime
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.utils import timezone
+
+from . import doorbell, ledger
+from .chain import SeenTransfer
+from .ledger import Entry, Move
+from .models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State, Submission, Transfer
+
+log = logging.getLogger(__name__)
+_LARGEST_BOOKED = 2**62
+# A transfer that fits makes any of these a sale: late money is still the buyer's purchase.
+_MAY_BE_PAID = (*OPEN, State.RELEASED, State.FAILED)
+
+
+def world(chain_id: int) -> str:
+    """The account of everybody on a chain: what came in from there makes it negative."""
+    return f"world:eip155:{chain_id}"
+
+
+def suspense(chain_id: int) -> str:
+    """The account of money that arrived and that nobody has claimed."""
+    return f"suspense:eip155:{chain_id}"
+
+
+def suspense_here() -> str:
+    """The suspense account of the chain we sell on."""
+    return suspense(settings.CHAIN_ID)
+
+
+def shares(amount_micros: int) -> tuple[int, int]:
+    """What the publisher and the platform get of a sale; the fraction of a micro goes to the publisher."""
+    fee = amount_micros * settings.PLATFORM_FEE_BASIS_POINTS // 10_000
+    return amount_micros - fee, fee
+
+
+def record(seen: Sequence[SeenTransfer]) -> None:
+    """Write down transfers to us. Those that a claimed authorization made complete its payment; others go to suspense."""
+    if not seen:
+        return
+    for last_try in (False, True):
+        try:
+            with transaction.atomic(durable=True):
+                rows = _rows(seen)
+                unpaired = _complete([row for row in rows if row.payment_id is None])
+                _into_suspense([row for row in unpaired if row.received_id is None])
+                doorbell.ring()
+            return
+        except IntegrityError:
+            # The other recorder wrote the same facts between our reading and our writing: read again.
+            if last_try:
+                raise
+
+
+def claim_received(payer: bytes, nonce: bytes) -> bool:
+    """Complete the payment of an authorization whose transfer had arrived before it was claimed."""
+    with transaction.atomic(durable=True):
+        rows = list(Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None))
+        left = _complete(rows)
+        doorbell.ring()
+    return len(left) < len(rows)
+
+
+def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
+    """Nothing of ours is under way and the token would refuse now: certainly not charged so far. May be tried again."""
+    with transaction.atomic(durable=True):
+        claimed = Payment.objects.filter(id__in=list(payment_ids), state=State.CLAIMED)
+        claimed.update(state=State.RELEASED, reason=reason, decided_at=timezone.now())
+        doorbell.ring()
+
+
+def fail_expired(chain_id: int, final_time: int) -> int:
+    """Close what can never be paid: a final block is past the authorization's validBefore and no transfer came."""
+    dead = Payment.objects.filter(
+        state__in=(*OPEN, State.RELEASED),
+        authorization__chain_id=chain_id,
+        authorization__valid_before__lte=final_time,
+    )
+    with transaction.atomic(durable=True):
+        doorbell.ring()
+        return dead.update(
+            state=State.FAILED,
+            reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
+            decided_at=timezone.now(),
+        )
+
+
+def finalise(chain_id: int, final_block: int) -> None:
+    """Mark what is at or below a final block; such a payment is not watched for much longer."""
+    with transaction.atomic(durable=True):
+        due = Transfer.objects.filter(chain_id=chain_id, final=False, orphaned_at=None, block_number__lte=final_block)
+        paid = list(due.exclude(payment=None).values_list("payment_id", flat=True))
+        due.update(final=True)
+        Payment.objects.filter(id__in=paid, state=State.CONFIRMED).update(state=State.FINAL)
+
+
+def take_back(transfer: Transfer) -> None:
+    """A reorganisation took a transfer off the chain: reverse its entries, revoke its grant, open its payment again."""
+    with transaction.atomic(durable=True):
+        gone = Transfer.objects.filter(id=transfer.id, orphaned_at=None)
+        if not gone.update(orphaned_at=timezone.now(), orphanings=F("orphanings") + 1, final=False):
+            return
+        log.warning("reorganisation: transfer %s left the chain", transfer)
+        entries = [transfer.received] if transfer.received else []
+        if (payment := transfer.payment) and payment.sale:
+            entries += [payment.sale] if payment.sale_id != transfer.received_id else []
+            Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())
+            Payment.objects.filter(id=payment.id, state__in=OWNED).update(
+                state=State.SIGNED if payment.authorization.submission_id else State.CLAIMED,
+                sale=None,
+                decided_at=None,
+                reversals=F("reversals") + 1,
+            )
+            Submission.objects.filter(block_hash=transfer.block_hash).update(
+                state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
+            )
+        ledger.post_all([ledger.reversal("reorganisation", f"reversed:{entry.key}", entry) for entry in entries])
+        gone = Transfer.objects.filter(id=transfer.id)
+        gone.update(received=None, payment=None)
+        doorbell.ring()
+
+
+# --- Writing ------------------------------------------------------------------------------------------
+
+
+def _rows(seen: Sequence[SeenTransfer]) -> list[Transfer]:
+    """The rows of these transfers: new ones are written, and those back on the chain after a reorganisation revived."""
+    chain_id = settings.CHAIN_ID
+    known = {
+        (row.block_hash, row.tx_hash, row.log_index): row
+        for row in Transfer.objects.filter(chain_id=chain_id, block_hash__in={s.block_hash for s in seen})
+    }
+    back = [row.id for row in known.values() if row.orphaned_at]
+    if back:
+        Transfer.objects.filter(id__in=back).update(orphaned_at=None)
+    fresh = [
+        Transfer(
+            chain_id=chain_id,
+            block_number=s.block_number,
+            block_hash=s.block_hash,
+            tx_hash=s.tx_hash,
+            log_index=s.log_index,
+            token=s.token,
+            sender=s.sender,
+            recipient=s.recipient,
+            value=s.value,
+            nonce=s.nonce,
+        )
+        for s in seen
+        if (s.block_hash, s.tx_hash, s.log_index) not in known
+    ]
+    Transfer.objects.bulk_create(fresh)
+    return [*fresh, *known.values()]
+
+
+def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
+    """Sell to those whose authorization made these transfers, all in the caller's transaction; returns the others."""
+    paid = _matched(rows)
+    sales = {row.id: _sale(row, payment) for row, payment in paid}
+    entries = dict(zip(sales, ledger.post_all(list(sales.values())), strict=True))
+    sold = {payment.id: entries[row.id].id for row, payment in paid}
+    if sold:
+        now = timezone.now()
+        changed = Payment.objects.filter(id__in=sold, state__in=_MAY_BE_PAID).update(
+            state=State.CONFIRMED,
+            reason="",
+            decided_at=now,
+            sale_id=Case(*(When(id=key, then=Value(value)) for key, value in sold.items())),
+        )
+        if changed != len(sold):
+            raise IntegrityError("a payment was decided meanwhile")
+        Grant.objects.bulk_create(
+            Grant(payment=p, buyer=p.buyer, resource=p.resource, version=p.version, made_at=now) for _, p in paid
+        )
+        for row, payment in paid:
+            row.payment = payment
+            row.received = row.received or entries[row.id]
+        Transfer.objects.bulk_update([row for row, _ in paid], ["payment", "received"])
+    return [row for row in rows if row.id not in sales]
+
+
+def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
+    """Which transfer pays which payment: the same authorization, recipient and amount, and not yet decided otherwise."""
+    wanted = Q()
+    for row in rows:
+        if row.nonce is not None:
+            wanted |= Q(payer=row.sender, nonce=row.nonce)
+    if not wanted:
+        return []
+    claims = _locked(Authorization.objects.filter(wanted, chain_id=settings.CHAIN_ID, payment__state__in=_MAY_BE_PAID))
+    by_key = {(claim.token, claim.payer, claim.nonce): claim for claim in claims}
+    found = []
+    for row in rows:
+        claim = by_key.get((row.token, row.sender, row.nonce)) if row.nonce is not None else None
+        if claim and row.recipient == claim.recipient and row.value == claim.payment.amount_micros:
+            found.append((row, claim.payment))
+    return [pair for pair in found if pair[1].state in OPEN or not _bought_otherwise(pair[1])]
+
+
+def _locked(claims: QuerySet[Authorization]) -> list[Authorization]:
+    """In one order, so that two recorders queue instead of deadlocking; the constraints decide, not this lock."""
+    return list(claims.select_related("payment").select_for_update(of=("self", "payment")).order_by("payment_id"))
+
+
+def _bought_otherwise(payment: Payment) -> bool:
+    """Whether the buyer meanwhile has, or is getting, the same thing by another payment."""
+    others = Payment.objects.filter(buyer=payment.buyer, resource=payment.resource, state__in=LIVE)
+    return others.exclude(id=payment.id).exists()
+
+
+def _sale(row: Transfer, payment: Payment) -> Entry:
+    source = suspense(row.chain_id) if row.received_id else world(row.chain_id)
+    publisher, platform = shares(payment.amount_micros)
+    moves = [Move(source, f"{payment.payee}:earned", publisher), Move(source, "platform:fees", platform)]
+    again = f":{payment.reversals}" if payment.reversals else ""
+    return Entry("sale", f"sale:{payment.id}{again}", tuple(move for move in moves if move.amount_micros))
+
+
+def _into_suspense(rows: Sequence[Transfer]) -> None:
+    """Book what nobody has claimed; a value wider than the books is kept in the row and reported by the audit."""
+    booked = [row for row in rows if 0 < row.value <= _LARGEST_BOOKED]
+    entries = []
+    for row in booked:
+        move = Move(world(row.chain_id), suspense(row.chain_id), row.value)
+        again = f":{row.orphanings}" if row.orphanings else ""
+        entries.append(Entry("unclaimed", f"unclaimed:{row.chain_id}:{row.id}{again}", (move,)))
+    for row, entry in zip(booked, ledger.post_all(entries), strict=True):
+        row.received = entry
+    Transfer.objects.bulk_update(booked, ["received"])
+
+
+def reopen(submission: Submission, wasted: bool) -> None:
+    """A transaction of ours was mined without paying some of its authorizations, or its nonce was lost: free them.
+
+    An authorization that has cost us gas once already is not tried again by itself.
+    """
+    now: datetime.datetime = timezone.now()
+    with transaction.atomic(durable=True):
+        left = Authorization.objects.filter(submission=submission, payment__state=State.SIGNED)
+        again = left.filter(wasted_at=None) if wasted else left
+        give_up = list(left.exclude(wasted_at=None).values_list("payment_id", flat=True)) if wasted else []
+        retried = list(again.values_list("payment_id", flat=True))
+        Payment.objects.filter(id__in=retried, state=State.SIGNED).update(state=State.CLAIMED)
+        Payment.objects.filter(id__in=give_up, state=State.SIGNED).update(
+            state=State.RELEASED, reason="settlement_failed", decided_at=now
+        )
+        freed = Authorization.objects.filter(payment_id__in=retried + give_up)
+        freed.update(submission=None, **({"wasted_at": now} if wasted else {}))
+        doorbell.ring()

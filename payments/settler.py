@@ -1,0 +1,271 @@
+"""The settler: the one process that signs. Gathers claims, settles them in batches, and follows every transaction home.
+
+One turn: follow what was sent (mined, lost, stuck), then put all waiting claims into one transaction: simulate, sign and
+store in one commit, send. Load makes the batch larger, not the queue longer. A crash anywhere leaves rows from which
+the next turn, of this process or another, goes on.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.utils import timezone
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from . import chain, doorbell, settlement
+from .lease import Holder, LeaseLost
+from .models import Attempt, Authorization, Chain, Payment, State, Submission
+
+log = logging.getLogger(__name__)
+
+GAS_EACH = 150_000
+_GAS_BASE = 60_000
+_GAS_PER_ITEM = GAS_EACH + GAS_EACH // 32 + 12_000
+_IN_FLIGHT_MAX = 4
+_POLL_SECONDS = 0.05
+_IDLE_SECONDS = 1.0
+_RESEND_SECONDS = 2.0
+_BUMP_PERCENT = 125
+_GWEI = 10**9
+
+
+class Settler:
+    """The settlement of one key on one chain."""
+
+    def __init__(self, private_key: str) -> None:
+        self.account: LocalAccount = Account.from_key(private_key)
+        self.key = bytes.fromhex(self.account.address[2:])
+        self.lease = Holder(settings.CHAIN_ID, self.key)
+        self._fees: tuple[float, int, int] = (0.0, 0, 0)
+        self._caught_up_at = 0.0
+        self._sent_at: dict[int, float] = {}
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Settle until `stopping()`. Trouble with the chain or the database is waited out, never given up on."""
+        bell = doorbell.Doorbell()
+        while not stopping():
+            pause = _IDLE_SECONDS
+            try:
+                close_old_connections()
+                if self.lease.hold():
+                    pause = self.turn()
+            except chain.ChainUnreachable as error:
+                log.warning("the chain cannot be reached: %s", error)
+            except chain.RpcRefused as error:
+                log.error("the node refuses: %s", error)
+            except LeaseLost:
+                log.warning("another settler holds the key now")
+            except DatabaseError:
+                log.exception("the database failed")
+                connection.close()
+            if pause:
+                bell.wait(pause)
+        self.lease.let_go()
+
+    def turn(self) -> float:
+        """One round of work; returns how long to wait for news."""
+        self._catch_up()
+        open_ones = self._follow_all()
+        if len(open_ones) >= _IN_FLIGHT_MAX:
+            return _POLL_SECONDS
+        claims = self._claims()
+        if claims and self._settle(claims):
+            return 0
+        return _POLL_SECONDS if open_ones else _IDLE_SECONDS
+
+    def _sent(self):
+        return Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, state=Submission.State.SENT)
+
+    def _claims(self) -> list[Authorization]:
+        waiting = Authorization.objects.filter(chain_id=settings.CHAIN_ID, submission=None, payment__state=State.CLAIMED)
+        return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
+
+    # --- Following what was sent ----------------------------------------------------------------------
+
+    def _follow_all(self) -> list[Submission]:
+        """Look after everything that was sent; returns what is still on its way."""
+        sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
+        if not sent:
+            self._sent_at.clear()
+            return []
+        count = chain.transaction_count(self.key)
+        return [submission for submission in sent if not self._follow(submission, count)]
+
+    def _follow(self, submission: Submission, count: int) -> bool:
+        """Look after one transaction of ours; True once its nonce is decided. `count`: the key's nonces used so far."""
+        attempts = list(submission.attempts.all())
+        for attempt in reversed(attempts):
+            if found := chain.receipt(attempt.tx_hash):
+                return self._mined(submission, found)
+        if count > submission.key_nonce:
+            return self._lost(submission, attempts)
+        newest = max(attempts, key=lambda attempt: attempt.max_fee)
+        if timezone.now().timestamp() - newest.made_at.timestamp() > settings.FEE_BUMP_SECONDS:
+            newest = self._bump(submission, newest) or newest
+        if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
+            self._send(newest)
+        return False
+
+    def _mined(self, submission: Submission, found: chain.Receipt) -> bool:
+        if settings.CHAIN_CONFIRMATIONS > 1:
+            head = chain.block("latest").number
+            if head - found.block_number + 1 < settings.CHAIN_CONFIRMATIONS:
+                return False
+        settlement.record(chain.transfers_in_block(found.block_hash))
+        self._sent().filter(id=submission.id).update(
+            state=Submission.State.MINED,
+            block_number=found.block_number,
+            block_hash=found.block_hash,
+            gas_used=found.gas_used,
+        )
+        settlement.reopen(submission, wasted=True)
+        return True
+
+    def _lost(self, submission: Submission, attempts: list[Attempt]) -> bool:
+        """Something else used the nonce. Asked twice, since a receipt may be younger than the count."""
+        if any(chain.receipt(attempt.tx_hash) for attempt in attempts):
+            return False
+        log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
+        if self._sent().filter(id=submission.id).update(state=Submission.State.LOST):
+            settlement.reopen(submission, wasted=False)
+        return True
+
+    def _catch_up(self) -> None:
+        """Once a second: go on after foreign transactions of our key, and send again what a reorganisation dropped."""
+        if time.monotonic() - self._caught_up_at < 1:
+            return
+        self._caught_up_at = time.monotonic()
+        count = chain.transaction_count(self.key)
+        self.lease.catch_up(count)
+        dropped = Submission.objects.filter(
+            chain_id=settings.CHAIN_ID, key=self.key, key_nonce__gte=count, state=Submission.State.MINED
+        )
+        dropped.update(state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None)
+
+    # --- Settling -------------------------------------------------------------------------------------
+
+    def _settle(self, claims: list[Authorization]) -> bool:
+        """One transaction for all claims that the token would accept now; True when one was sent."""
+        call = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
+        would = chain.simulate(call, self.key, _gas_limit(claims))
+        good = [claim for claim, settles in zip(claims, would, strict=True) if settles]
+        paying = {claim.payer for claim in good}
+        for claim, settles in zip(claims, would, strict=True):
+            # A payer with another payment in this batch may only be short because of it: ask again next time.
+            if not settles and claim.payer not in paying:
+                self._decide(claim)
+        if not good:
+            return False
+        attempt = self._signed(good)
+        self._send(attempt)
+        return True
+
+    def _signed(self, claims: list[Authorization]) -> Attempt:
+        """Sign and store in one commit, before the first send: after a crash the same bytes are sent again."""
+        data = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
+        base_fee, tip = self._current_fees()
+        with transaction.atomic(durable=True):
+            submission = Submission.objects.create(
+                chain_id=settings.CHAIN_ID,
+                key=self.key,
+                key_nonce=self.lease.take_nonce(),
+                to=chain.batch_contract(),
+                data=data,
+                gas_limit=_gas_limit(claims),
+            )
+            ids = [claim.payment_id for claim in claims]
+            moved = Payment.objects.filter(id__in=ids, state=State.CLAIMED).update(state=State.SIGNED)
+            if moved != len(ids):
+                raise DatabaseError("a claim was decided while it was being signed")
+            Authorization.objects.filter(payment_id__in=ids).update(submission=submission)
+            return self._attempt(submission, min(2 * base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip)
+
+    def _attempt(self, submission: Submission, max_fee: int, tip: int) -> Attempt:
+        signed = self.account.sign_transaction(
+            {
+                "type": 2,
+                "chainId": submission.chain_id,
+                "nonce": submission.key_nonce,
+                "to": "0x" + submission.to.hex(),
+                "value": 0,
+                "data": submission.data,
+                "gas": submission.gas_limit,
+                "maxFeePerGas": max_fee,
+                "maxPriorityFeePerGas": min(tip, max_fee),
+            }
+        )
+        return Attempt.objects.create(
+            submission=submission,
+            tx_hash=bytes(signed.hash),
+            raw=bytes(signed.raw_transaction),
+            max_fee=max_fee,
+            priority_fee=min(tip, max_fee),
+        )
+
+    def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
+        """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
+        base_fee, tip = self._current_fees()
+        max_fee = max(newest.max_fee * _BUMP_PERCENT // 100 + 1, 2 * base_fee + tip)
+        if max_fee > settings.MAX_FEE_GWEI * _GWEI:
+            log.warning("nonce %s waits: its fee has reached MAX_FEE_GWEI", submission.key_nonce)
+            return None
+        return self._attempt(submission, max_fee, max(newest.priority_fee * _BUMP_PERCENT // 100 + 1, tip))
+
+    def _send(self, attempt: Attempt) -> None:
+        """Hand the stored bytes to the node. Whatever it answers, the chain's facts decide later."""
+        self._sent_at[attempt.id] = time.monotonic()
+        try:
+            chain.send(attempt.raw)
+        except chain.RpcRefused as refusal:
+            log.info("the node did not take 0x%s: %s", attempt.tx_hash.hex(), refusal)
+        except chain.ChainUnreachable as error:
+            log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
+
+    def _current_fees(self) -> tuple[int, int]:
+        """Base fee and tip in wei, at most two seconds old."""
+        asked_at, base_fee, tip = self._fees
+        if time.monotonic() - asked_at > 2:
+            base_fee, tip = chain.block("latest").base_fee, chain.suggested_priority_fee()
+            self._fees = (time.monotonic(), base_fee, tip)
+        return base_fee, tip
+
+    # --- Claims that the token would refuse ---------------------------------------------------------
+
+    def _decide(self, claim: Authorization) -> None:
+        """Why a claim cannot be settled now. Released only for a reason that is certain; otherwise it waits."""
+        head = chain.block("latest")
+        at = hex(head.number)
+        if chain.authorization_used(claim.payer, claim.nonce, at):
+            return self._spent(claim, head.number)
+        if head.time >= claim.valid_before:
+            return settlement.release([claim.payment_id], "authorization_expired")
+        if chain.balance_of(claim.payer, at) < claim.payment.amount_micros:
+            return settlement.release([claim.payment_id], "insufficient_funds")
+        if head.time > claim.valid_after:
+            settlement.release([claim.payment_id], "transaction_simulation_failed")
+        return None
+
+    def _spent(self, claim: Authorization, head: int) -> None:
+        """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter."""
+        if settlement.claim_received(claim.payer, claim.nonce):
+            return
+        scanned = Chain.objects.filter(chain_id=settings.CHAIN_ID).values_list("scanned_to", flat=True).first() or 0
+        known, seen = chain.fate_of(claim.payer, claim.nonce, scanned - settings.CHAIN_LOG_RANGE, head)
+        if seen:
+            settlement.record([seen])
+        elif known:
+            settlement.release([claim.payment_id], "authorization_used")
+
+
+def _gas_limit(claims: list[Authorization]) -> int:
+    """Room for every item to use all it may, and for its call data."""
+    return _GAS_BASE + sum(_GAS_PER_ITEM + 16 * len(claim.signature) for claim in claims)
+
+
+def _item(claim: Authorization) -> tuple:
+    amount = claim.payment.amount_micros
+    window = (claim.valid_after, claim.valid_before)
+    return (claim.payer, claim.recipient, amount, *window, claim.nonce, claim.signature)
