@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         raise
     finally:
         say("Stopping …")
-        stack.children.stop()
+        stack.stop()
 
 
 def _buy(stack: Stack) -> dict[str, Any] | None:

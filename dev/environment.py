@@ -42,10 +42,12 @@ def databases(asked_for: str | None, folder: Path) -> dict[str, str]:
     return {"DATABASE_URL": url._replace(netloc=f"{role}:{password}@{place}").geturl(), "DATABASE_OWNER_URL": asked_for}
 
 
-def product(port: int, rpc_url: str, accounts: Accounts, folder: Path) -> dict[str, str]:
+def product(port: int, chain_url: str, accounts: Accounts, folder: Path) -> dict[str, str]:
     """Every variable of the product in this stack, but for database and broker; fit to be shown and used again."""
     return {
         "SECRET_KEY": secrets.token_hex(32),
+        "CHAIN_NAME": "Pennypress demo chain",
+        "WALLET_RPC_URL": chain_url,
         "CHAIN_CONFIRMATIONS": "1",
         "CHAIN_FINALITY_DEPTH": "1",
         "EMAIL_URL": f"filemail://{quote(str(folder / 'mail'))}",
@@ -54,7 +56,7 @@ def product(port: int, rpc_url: str, accounts: Accounts, folder: Path) -> dict[s
         "WEB_BIND": f"127.0.0.1:{port}",
         "QUEUE_DIR": str(folder / "queue"),
         "BEAT_FILE": str(folder / "beat"),
-        "CHAIN_RPC_URL": rpc_url,
+        "CHAIN_RPC_URL": chain_url,
         "CHAIN_ID": str(CHAIN_ID),
         "CHAIN_ASSET": TEST_DOLLAR,
         "PAY_TO": accounts.pay_to.address,

