@@ -117,10 +117,12 @@ class ArticleForm(TextForm):
         label="Price for programs, in USD",
         help_text=f"What agents and scripts pay that ask for Markdown or JSON. {_BOUNDS}",
     )
-    slug = forms.SlugField(
+    slug = forms.RegexField(
+        r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*\Z",
         label="Address",
         max_length=SLUG_MAX,
         required=False,
+        error_messages={"invalid": "Use letters from a to z, digits and single hyphens between them."},
         help_text="The last part of the article's address. Leave it empty to make it from the title.",
     )
     base = forms.IntegerField(min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)

@@ -10,7 +10,9 @@ from django.db import transaction
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
+from payments import doorbell
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
+from payments.settlement import shares
 
 from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion, User
 
@@ -46,13 +48,8 @@ def parse_price(text: str) -> int:
 
 def keeps(price_micros: int) -> Keeps:
     """How a price is shared at today's fee."""
-    fee = fee_micros(price_micros)
-    return Keeps(price_micros, fee, price_micros - fee)
-
-
-def fee_micros(price_micros: int) -> int:
-    """The platform's share, rounded down to a whole micro, so that rounding is in the publisher's favour."""
-    return price_micros * settings.PLATFORM_FEE_BASIS_POINTS // 10_000
+    kept, fee = shares(price_micros)
+    return Keeps(price_micros, fee, kept)
 
 
 def warnings(people_micros: int, program_micros: int) -> list[str]:
@@ -64,10 +61,10 @@ def warnings(people_micros: int, program_micros: int) -> list[str]:
             "raised the limit. Most programs will not buy at this price."
         )
     if people_micros != program_micros:
-        cheaper, other = ("programs", "people") if program_micros < people_micros else ("people", "programs")
+        cheaper, dearer = ("programs", "people") if program_micros < people_micros else ("people", "programs")
         said.append(
-            f"A purchase opens every format, so the cheaper price is what the article really costs: {other} who ask "
-            f"as {cheaper} do pay {format_usd(min(people_micros, program_micros))} USD."
+            f"A purchase opens every format, so the cheaper price is what the article really costs: {dearer} can ask "
+            f"the way {cheaper} do and pay {format_usd(min(people_micros, program_micros))} USD."
         )
     return said
 
@@ -101,6 +98,7 @@ def change_price(article: Article, audience: str, amount_micros: int, *, by: Use
         # Another machine's clock may be ahead of ours; a price never ends before it started.
         if opened.update(ends_at=Greatest(now, "starts_at")) != 1:
             raise PriceChangedMeanwhile(f"The price for {audience} was changed by somebody else meanwhile.")
+        doorbell.ring()
         return PriceVersion.objects.create(
             article=article, audience=audience, amount_micros=amount_micros, starts_at=now, made_by=by
         )

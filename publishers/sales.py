@@ -10,7 +10,8 @@ from typing import Any
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
-from payments import ledger
+from payments import ledger, reports
+from payments.models import Payment, Posting
 from payments.money import format_usd
 
 from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, Publication
@@ -62,14 +63,12 @@ class Totals:
         return self.balance_micros - self.kept_micros
 
 
-def of(publication: Publication, **conditions: Any) -> QuerySet:
+def of(publication: Publication, **conditions: Any) -> QuerySet[Payment]:
     """The confirmed payments to a publication, newest first."""
-    from payments import reports
-
     return reports.sales(publication.payee).filter(**conditions)
 
 
-def lines(publication: Publication, payments: Iterable[Any]) -> list[Line]:
+def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
     """Payments with their articles and their shares, in three queries however many they are."""
     payments = list(payments)
     shares = _shares(publication, payments)
@@ -94,8 +93,6 @@ def lines(publication: Publication, payments: Iterable[Any]) -> list[Line]:
 
 def totals(publication: Publication) -> Totals:
     """What was paid, what the platform took, what was kept, and the balance the books hold now."""
-    from payments.models import Posting
-
     sold = of(publication).order_by()
     paid = sold.aggregate(count=Count("pk"), price=Sum("amount_micros"))
     kept = Posting.objects.filter(
@@ -133,12 +130,12 @@ def per_article(publication: Publication, articles: Iterable[Article]) -> dict[s
     return dict(sold.values_list("resource").annotate(Count("pk")))
 
 
-def csv_rows(publication: Publication, payments: QuerySet) -> Iterator[str]:
+def csv_rows(publication: Publication, payments: QuerySet[Payment]) -> Iterator[str]:
     """The sales as CSV, a few hundred at a time: decimal dollars and whole micros, UTC and the publication's zone."""
     writer = csv.writer(_Echo())
     zone = zoneinfo.ZoneInfo(publication.time_zone)
     yield writer.writerow(CSV_COLUMNS)
-    chunk: list[Any] = []
+    chunk: list[Payment] = []
     for payment in payments.iterator(chunk_size=_CHUNK):
         chunk.append(payment)
         if len(chunk) == _CHUNK:
@@ -177,10 +174,8 @@ def _inert(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_ACTIVE) else cell
 
 
-def _shares(publication: Publication, payments: list[Any]) -> dict[Any, int]:
+def _shares(publication: Publication, payments: list[Payment]) -> dict[Any, int]:
     """What the books gave the publication, by sale transaction."""
-    from payments.models import Posting
-
     kept = Posting.objects.filter(
         transaction_id__in=[payment.sale_id for payment in payments], target__code=publication.earned_account
     )

@@ -3,12 +3,15 @@
 Two people at one article: whoever saves second is told so and keeps their text; the database decides who was second.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Coalesce, Now
 from django.utils.text import slugify
+
+from payments import doorbell
 
 from . import manuscript, pricing
 from .manuscript import Manuscript, NotPrintable
@@ -146,12 +149,18 @@ def publish(article: Article) -> bool:
     waiting = Article.objects.filter(
         pk=article.pk, state__in=[Article.DRAFT, Article.WITHDRAWN], current_version__isnull=False
     )
-    return waiting.update(state=Article.PUBLISHED, published_at=Coalesce("published_at", Now())) == 1
+    return _changed(waiting.update(state=Article.PUBLISHED, published_at=Coalesce("published_at", Now())))
 
 
 def withdraw(article: Article) -> bool:
     """Take an article off sale; those who bought it keep it. True when this call did it."""
-    return Article.objects.filter(pk=article.pk, state=Article.PUBLISHED).update(state=Article.WITHDRAWN) == 1
+    return _changed(Article.objects.filter(pk=article.pk, state=Article.PUBLISHED).update(state=Article.WITHDRAWN))
+
+
+def _changed(rows: int) -> bool:
+    if rows:
+        doorbell.ring()
+    return rows == 1
 
 
 def _add_version(article: Article, text: Draft, *, number: int, by: User | None) -> Version:
@@ -169,6 +178,7 @@ def _add_version(article: Article, text: Draft, *, number: int, by: User | None)
     )
     Article.objects.filter(pk=article.pk).update(current_version=version)
     article.current_version = version
+    doorbell.ring()
     return version
 
 
@@ -176,6 +186,6 @@ def _slugs(wanted: str, name: str, fallback: str) -> list[str]:
     """The addresses to try in order: the wanted one alone, or the name's, then with a number, then a random tail."""
     if wanted:
         return [wanted]
-    stem = slugify(name)[: SLUG_MAX - 10].strip("-_") or fallback
+    stem = "-".join(re.findall("[a-z0-9]+", slugify(name)))[: SLUG_MAX - 10].strip("-") or fallback
     numbered = [f"{stem}-{n}" for n in range(2, 6)]
     return [stem, *numbered, f"{stem}-{secrets.token_hex(4)}"]
