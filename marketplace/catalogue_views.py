@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from payments import gate, receipts
 from payments.models import Grant
-from publishers import catalogue
+from publishers import catalogue, pricing
 from publishers.manuscript import one_line
 from publishers.models import PEOPLE, Article, Publication
 
@@ -60,7 +60,7 @@ def about(request: HttpRequest) -> HttpResponse:
         "network": f"eip155:{settings.CHAIN_ID}",
         "network_name": settings.CHAIN_NAME,
         "expires_minutes": settings.QUOTE_SECONDS // 60,
-        "fee_percent": _percent(settings.PLATFORM_FEE_BASIS_POINTS),
+        "fee_percent": pricing.fee_percent(),
     }
     return render(request, "marketplace/about.html", context)
 
@@ -96,10 +96,6 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         "network_name": settings.CHAIN_NAME,
     }
     return render(request, "marketplace/receipt.html", context)
-
-
-def _percent(basis_points: int) -> str:
-    return f"{basis_points // 100}.{basis_points % 100:02d}".rstrip("0").rstrip(".")
 
 
 def _page(request: HttpRequest, rows: QuerySet) -> Page:

@@ -37,7 +37,7 @@ function button(label, info, action) {
   one.setAttribute("aria-disabled", busy);
   // Wallets name themselves: the name stays text, and the picture may not come from elsewhere.
   if (info?.icon?.startsWith("data:image/")) one.append(Object.assign(new Image(), { src: info.icon, alt: "" }));
-  one.append(info ? `${label} ${info.name}` : label);
+  one.append(info ? `${label} ${String(info.name).slice(0, 40)}` : label);
   one.addEventListener("click", () => run(action));
   return one;
 }
