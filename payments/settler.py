@@ -189,7 +189,7 @@ class Settler:
                 "type": 2,
                 "chainId": submission.chain_id,
                 "nonce": submission.key_nonce,
-                "to": "0x" + submission.to.hex(),
+                "to": submission.to,
                 "value": 0,
                 "data": submission.data,
                 "gas": submission.gas_limit,

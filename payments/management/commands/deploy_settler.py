@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 "type": 2,
                 "chainId": settings.CHAIN_ID,
                 "nonce": chain.transaction_count(bytes.fromhex(account.address[2:])),
-                "to": "0x" + chain.DEPLOYER.hex(),
+                "to": chain.DEPLOYER,
                 "value": 0,
                 "data": chain.batch_deployment(),
                 "gas": _GAS,

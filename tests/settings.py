@@ -1,0 +1,19 @@
+"""The product's settings with what a test needs set in the environment, where the caller set nothing."""
+
+import os
+import tempfile
+
+os.environ.setdefault("SECRET_KEY", "a key for tests that signs nothing of value")
+os.environ.setdefault("QUEUE_DIR", tempfile.mkdtemp(prefix="pennypress-queue-"))
+os.environ.setdefault("DATABASE_URL", f"sqlite:///{tempfile.mkdtemp(prefix='pennypress-db-')}/unit.sqlite3")
+os.environ.setdefault("CHAIN_FINALITY_DEPTH", "1")
+os.environ.setdefault("EMAIL_URL", "memorymail://")
+
+from marketplace.settings import *  # noqa: E402, F403
+from marketplace.settings import DATABASES, STORAGES  # noqa: E402
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, not memory: several threads and the doorbell open it.
+    DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
