@@ -17,8 +17,8 @@ from markdown_it.token import Token
 DIVIDER = "<!-- paywall -->"
 BODY_MAX_BYTES = 500_000
 # Parsing is linear in the text but dear per mark and per line; these keep the worst text under two seconds.
-MARKS_MAX = 40_000
-LINES_MAX = 20_000
+MARKS_MAX = 20_000
+LINES_MAX = 10_000
 TEASER_SHARE_PERCENT = 20
 
 _DIVIDER_LINE = re.compile(r"^[ \t]*<!--[ \t]*paywall[ \t]*-->[ \t]*$", re.MULTILINE | re.IGNORECASE)

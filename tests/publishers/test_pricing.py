@@ -1,5 +1,6 @@
 """Prices: strict in, bounded by the database, closed and opened and never changed."""
 
+import contextlib
 import datetime
 
 import pytest
@@ -40,7 +41,7 @@ def test_the_bounds_themselves_are_prices(text, micros):
     assert pricing.parse_price(text) == micros
 
 
-@pytest.mark.parametrize("amount", [-1, 0, 999, 50_000_001, 2**62, "NaN", "abc", 1000.5, None, str(2**256)])
+@pytest.mark.parametrize("amount", [-1, 0, 999, 50_000_001, 2**62, "NaN", "abc", 999.4, None, str(2**256)])
 def test_the_database_refuses_a_hostile_price_from_raw_sql(article, amount):
     before = PriceVersion.objects.count()
     insert = (
@@ -49,11 +50,18 @@ def test_the_database_refuses_a_hostile_price_from_raw_sql(article, amount):
     )
     now = timezone.now()
     key = article.pk if connection.vendor == "postgresql" else article.pk.hex
-    if connection.vendor == "postgresql" and isinstance(amount, float):
-        pytest.xfail("PostgreSQL rounds a fraction to a whole number within the bounds")
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(insert, [key, amount, now, now])
     assert PriceVersion.objects.count() == before
+
+
+def test_no_database_keeps_a_fraction_of_a_micro(article):
+    # SQLite refuses it by constraint; PostgreSQL rounds before it looks.
+    with contextlib.suppress(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("UPDATE publishers_priceversion SET amount_micros = 1000.5")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT amount_micros FROM publishers_priceversion")
+        assert all(type(amount) is int for (amount,) in cursor.fetchall())
 
 
 def test_the_database_refuses_a_second_open_price(article):
