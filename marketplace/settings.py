@@ -15,7 +15,9 @@ if os.environ.get("PENNYPRESS_ENV_FILE"):
 
 # --- The server ------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="debug-only-key-that-signs-nothing-of-value" if DEBUG else environ.Env.NOTSET)
+SECRET_KEY = env.str(
+    "SECRET_KEY", default="debug-only-key-that-signs-nothing-of-value" if DEBUG else environ.Env.NOTSET
+)
 BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
 _origin = urlsplit(BASE_URL)
 HTTPS = _origin.scheme == "https"

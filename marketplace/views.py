@@ -112,7 +112,9 @@ def _other_method(request: HttpRequest) -> HttpResponse:
     response["Allow"] = "GET, HEAD, OPTIONS"
     if request.method == "OPTIONS":
         response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
-        response["Access-Control-Allow-Headers"] = "Accept, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X"
+        response["Access-Control-Allow-Headers"] = (
+            "Accept, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X"
+        )
     return http.sealed(response)
 
 

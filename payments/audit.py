@@ -98,7 +98,9 @@ def _grants_match_payments() -> Iterator[Finding]:
     """INV4, INV5: no access without a posted payment, and no payment without access."""
     live = Q(grants__revoked_at=None, grants__isnull=False)
     missing = Payment.objects.filter(state__in=OWNED).annotate(held=Count("grants", filter=live)).exclude(held=1)
-    yield from _finding("payment_without_grant", "A paid payment has not exactly one grant.", missing.values_list("id", flat=True))
+    yield from _finding(
+        "payment_without_grant", "A paid payment has not exactly one grant.", missing.values_list("id", flat=True)
+    )
     granted = Grant.objects.filter(revoked_at=None)
     free = granted.exclude(payment__state__in=OWNED).values_list("id", flat=True)
     yield from _finding("grant_without_payment", "A grant has no paid payment.", free)
@@ -118,16 +120,20 @@ def _proofs_are_spent_once() -> Iterator[Finding]:
 def _transfers_are_booked() -> Iterator[Finding]:
     """INV6: every transfer is in exactly one entry of its amount, and every entry of arrival has its transfer."""
     seen = Transfer.objects.filter(orphaned_at=None)
-    unbooked = seen.filter(received=None).exclude(value="0").values_list("id", flat=True)
+    unbooked = seen.filter(received=None).exclude(value=0).values_list("id", flat=True)
     yield from _finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
     totals = seen.exclude(received=None).annotate(posted=Sum("received__postings__amount_micros"))
     differing = (pk for pk, value, posted in totals.values_list("id", "value", "posted").iterator() if value != posted)
     yield from _finding("transfer_differs", "A transfer's entry has another amount.", differing)
     arrivals = Transaction.objects.filter(kind="unclaimed", transfer=None, reversed_by=None)
-    yield from _finding("entry_without_transfer", "Money is booked that never came.", arrivals.values_list("id", flat=True))
+    yield from _finding(
+        "entry_without_transfer", "Money is booked that never came.", arrivals.values_list("id", flat=True)
+    )
     paid = Payment.objects.filter(state__in=OWNED, rail="exact")
     paired = paid.annotate(moved=Count("transfers", filter=Q(transfers__orphaned_at=None))).exclude(moved=1)
-    yield from _finding("payment_without_transfer", "A paid payment has not exactly one transfer.", paired.values_list("id", flat=True))
+    yield from _finding(
+        "payment_without_transfer", "A paid payment has not exactly one transfer.", paired.values_list("id", flat=True)
+    )
     mine = seen.exclude(payment=None).values_list("id", "value", "sender", "nonce", "payment__amount_micros",
                                                   "payment__authorization__payer", "payment__authorization__nonce")  # fmt: skip
     wrong = (row[0] for row in mine.iterator() if row[1:4] != row[4:7])
@@ -172,7 +178,7 @@ class _Facts:
         scanned = known.scanned_to if known else 0
         on_chain = Transfer.objects.filter(chain_id=chain_id, orphaned_at=None)
         values = on_chain.values_list("value", "block_number", "received_id")
-        totals = [(value, number <= scanned, received) for value, number, received in values.iterator()]
+        totals = [(value, number <= scanned, bool(received)) for value, number, received in values.iterator()]
         window = on_chain.filter(block_number__range=(scanned - _LOG_BLOCKS, scanned))
         open_ones = Authorization.objects.filter(chain_id=chain_id, payment__state__in=(*OPEN, State.RELEASED))
         return cls(
@@ -196,7 +202,9 @@ def _against_chain(facts: _Facts) -> Iterator[Finding]:
         return
     head = chain.block("latest")
     if chain.block(min(known.scanned_to, head.number)).hash != known.scanned_hash:
-        yield Finding("reorganised", "The chain was reorganised since it was last read; run the watcher, then audit again.")
+        yield Finding(
+            "reorganised", "The chain was reorganised since it was last read; run the watcher, then audit again."
+        )
         return
     yield from _money_is_there(facts, known)
     yield from _logs_agree(facts, known)
@@ -209,9 +217,13 @@ def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
     """INV7: what arrived by the books is what our address holds at the last scanned block."""
     holds = chain.balance_of(chain.pay_to(), hex(known.scanned_to)) - known.opening_balance
     if holds != facts.arrived:
-        yield Finding("custody_differs", f"Our address gained {holds} micros on the chain, {facts.arrived} by the transfers seen.")
+        yield Finding(
+            "custody_differs", f"Our address gained {holds} micros on the chain, {facts.arrived} by the transfers seen."
+        )
     if facts.in_books != facts.booked:
-        yield Finding("books_differ", f"The books have {facts.in_books} micros from the chain, the transfers {facts.booked}.")
+        yield Finding(
+            "books_differ", f"The books have {facts.in_books} micros from the chain, the transfers {facts.booked}."
+        )
 
 
 def _logs_agree(facts: _Facts, known: Chain) -> Iterator[Finding]:
@@ -223,5 +235,9 @@ def _logs_agree(facts: _Facts, known: Chain) -> Iterator[Finding]:
         for s in chain.transfers_between(first, last):
             theirs.add((s.block_hash, s.tx_hash, s.log_index, s.sender, s.value, s.nonce))
         first = last + 1
-    yield from _finding("transfer_unseen", "The chain has transfers that we never recorded.", (t[1].hex() for t in theirs - ours))
-    yield from _finding("transfer_invented", "We recorded transfers that the chain does not have.", (t[1].hex() for t in ours - theirs))
+    yield from _finding(
+        "transfer_unseen", "The chain has transfers that we never recorded.", (t[1].hex() for t in theirs - ours)
+    )
+    yield from _finding(
+        "transfer_invented", "We recorded transfers that the chain does not have.", (t[1].hex() for t in ours - theirs)
+    )

@@ -82,16 +82,17 @@ def rpc(method: str, *params: Any) -> Any:
     """One JSON-RPC call. Raises ChainUnreachable or RpcRefused."""
     provider = _provider(settings.CHAIN_RPC_URL, settings.RPC_TIMEOUT_SECONDS)
     try:
-        answer = provider.make_request(method, list(params))  # type: ignore[arg-type]
+        answer = provider.make_request(method, list(params))
     except Exception as error:
         raise ChainUnreachable(f"{method}: {type(error).__name__}") from error
     if not isinstance(answer, dict):
         raise ChainUnreachable(f"{method}: not a JSON-RPC answer")
-    if error := answer.get("error"):
-        code, message = (error.get("code", 0), str(error.get("message", ""))) if isinstance(error, dict) else (0, str(error))
+    if refusal := answer.get("error"):
+        said: Any = refusal if isinstance(refusal, dict) else {"message": refusal}
+        code, message = said.get("code"), str(said.get("message", ""))
         if code in (-32005, -32603, 429):  # Rate limits and internal errors say nothing about what was asked.
             raise ChainUnreachable(f"{method}: {message}")
-        raise RpcRefused(int(code), message)
+        raise RpcRefused(code if isinstance(code, int) else 0, message)
     if "result" not in answer:
         raise ChainUnreachable(f"{method}: no result")
     return answer["result"]
@@ -315,7 +316,9 @@ def send(raw: bytes) -> None:
     try:
         rpc("eth_sendRawTransaction", "0x" + raw.hex())
     except RpcRefused as refusal:
-        if not any(word in refusal.message.lower() for word in ("already known", "already imported", "known transaction")):
+        if not any(
+            word in refusal.message.lower() for word in ("already known", "already imported", "known transaction")
+        ):
             raise
 
 

@@ -26,43 +26,44 @@ class Doorbell:
     """One waiter's ear; for one thread. Holds a connection of its own, made anew after a failure."""
 
     def __init__(self) -> None:
-        self._ear: sqlite3.Connection | psycopg.Connection | None = None
+        self._line: psycopg.Connection | None = None
+        self._file: sqlite3.Connection | None = None
         self._version = -1
 
     def wait(self, seconds: float) -> bool:
         """Return True as soon as the bell rang since the last call, or False when `seconds` have passed."""
         ends = time.monotonic() + seconds
         try:
-            if connection.vendor == "postgresql":
-                return self._listen(seconds)
-            return self._watch(ends)
+            return self._listen(seconds) if connection.vendor == "postgresql" else self._watch(ends)
         except (psycopg.Error, sqlite3.Error):
             self.close()
             time.sleep(max(0.0, min(ends - time.monotonic(), 0.5)))
             return True
 
     def close(self) -> None:
-        """Let go of the connection."""
-        if self._ear is not None:
-            with contextlib.suppress(Exception):
-                self._ear.close()
-        self._ear = None
+        """Let go of the connections."""
+        with contextlib.suppress(psycopg.Error, sqlite3.Error):
+            if self._line:
+                self._line.close()
+            if self._file:
+                self._file.close()
+        self._line = self._file = None
 
     def _listen(self, seconds: float) -> bool:
-        if self._ear is None:
-            wanted = {k: v for k, v in connection.get_connection_params().items() if k not in ("cursor_factory", "context")}
-            self._ear = psycopg.connect(**wanted, autocommit=True)
-            self._ear.execute(f"LISTEN {CHANNEL}")
+        if self._line is None:
+            known = connection.get_connection_params()
+            wanted = {key: value for key, value in known.items() if key not in ("cursor_factory", "context")}
+            self._line = psycopg.connect(**wanted, autocommit=True)
+            self._line.execute(f"LISTEN {CHANNEL}")
             return True  # What rang before we listened is not lost: look once.
-        rang = any(True for _ in self._ear.notifies(timeout=seconds, stop_after=1))  # type: ignore[union-attr]
-        return rang
+        return any(True for _ in self._line.notifies(timeout=seconds, stop_after=1))
 
     def _watch(self, ends: float) -> bool:
-        if self._ear is None:
+        if self._file is None:
             name = connection.get_connection_params()["database"]
-            self._ear = sqlite3.connect(name, uri=str(name).startswith("file:"), check_same_thread=False)
+            self._file = sqlite3.connect(name, uri=str(name).startswith("file:"), check_same_thread=False)
         while True:
-            version = self._ear.execute("PRAGMA data_version").fetchone()[0]  # type: ignore[union-attr]
+            version = self._file.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
                 self._version = version
                 return True

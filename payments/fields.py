@@ -9,12 +9,20 @@ from django.db import models
 class BytesField(models.BinaryField):
     """Bytes that come back as bytes on every database (PostgreSQL's driver hands out memoryviews)."""
 
+    _pyi_private_set_type: bytes
+    _pyi_private_get_type: bytes
+    _pyi_lookup_exact_type: bytes
+
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> bytes | None:
         return None if value is None else bytes(value)
 
 
 class Uint256Field(models.CharField):
     """A uint256 as its decimal digits: no database here has a whole number that wide in common."""
+
+    _pyi_private_set_type: int
+    _pyi_private_get_type: int  # type: ignore[assignment]
+    _pyi_lookup_exact_type: int
 
     def __init__(self, **options: Any) -> None:
         options["max_length"] = 78

@@ -24,7 +24,7 @@ _FAILURES_PER_HOUR = 3
 
 
 class PaymentRequired(Exception):
-    """402: this offer is not paid for. Nobody was charged by this request. `word` is empty when nothing was presented."""
+    """402: this offer is not paid for, and this request charged nobody. No `word`: nothing was presented."""
 
     def __init__(self, offer: Offer, word: str = "", sentence: str = "") -> None:
         super().__init__(word)
@@ -136,7 +136,8 @@ class Admission:
     def _claim(self) -> Payment:
         """FRESH: write the claim before any money moves. Otherwise: the payment that was there first."""
         verified, offer = self.verified, self.offer
-        assert verified is not None
+        if verified is None:
+            raise TypeError("an admission without proof cannot claim")
         payment = Payment(
             rail=verified.rail,
             buyer=verified.buyer,

@@ -23,7 +23,7 @@ _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a refusal says: a stable word for programs, a sentence for people, and whether money moved (None: unknown)."""
+    """What a refusal says: a stable word for programs, a sentence for people, whether money moved (None: unknown)."""
 
     status: int
     word: str

@@ -11,8 +11,7 @@ import socket
 import time
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import ExpressionWrapper, F, Q
+from django.db.models import ExpressionWrapper, F, Q, QuerySet
 from django.db.models.fields import DateTimeField
 from django.db.models.functions import Now
 
@@ -61,8 +60,7 @@ class Holder:
         self._mine().update(holder="", expires_at=Now())
 
     def take_nonce(self) -> int:
-        """The next nonce of the key, in the caller's transaction: it is used only if that commits. Raises LeaseLost."""
-        assert transaction.get_connection().in_atomic_block
+        """The next nonce of the key; to be called in a transaction, and used only if that commits. Raises LeaseLost."""
         if not self._mine().filter(expires_at__gt=Now()).update(next_nonce=F("next_nonce") + 1):
             self._renewed_at = float("-inf")
             raise LeaseLost
@@ -72,10 +70,10 @@ class Holder:
         """The chain has seen more transactions of this key than we made: go on after them."""
         self._mine().filter(next_nonce__lt=transaction_count).update(next_nonce=transaction_count)
 
-    def _all(self):
+    def _all(self) -> QuerySet[Lease]:
         return Lease.objects.filter(chain_id=self.chain_id, key=self.key)
 
-    def _mine(self):
+    def _mine(self) -> QuerySet[Lease]:
         return self._all().filter(holder=self.name, fence=self.fence)
 
 

@@ -108,7 +108,9 @@ def balances(which: Q) -> dict[tuple[str, str], int]:
     totals = dict.fromkeys(accounts.values(), 0)
     sides: list[tuple[str, int]] = [("target_id", 1), ("source_id", -1)]
     for side, sign in sides:
-        rows = Posting.objects.filter(**{f"{side}__in": list(accounts)}).values_list(side).annotate(Sum("amount_micros"))
+        rows = (
+            Posting.objects.filter(**{f"{side}__in": list(accounts)}).values_list(side).annotate(Sum("amount_micros"))
+        )
         for account_id, amount in rows:
             totals[accounts[account_id]] += sign * amount
     return totals

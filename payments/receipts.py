@@ -81,5 +81,9 @@ def did_document() -> dict:
 
 @functools.lru_cache(maxsize=4)
 def _key(configured: str, secret: str) -> Ed25519PrivateKey:
-    seed = bytes.fromhex(configured) if configured else hmac.digest(secret.encode(), b"pennypress.receipt.v1", hashlib.sha256)
+    seed = (
+        bytes.fromhex(configured)
+        if configured
+        else hmac.digest(secret.encode(), b"pennypress.receipt.v1", hashlib.sha256)
+    )
     return Ed25519PrivateKey.from_private_bytes(seed)

@@ -47,7 +47,7 @@ def shares(amount_micros: int) -> tuple[int, int]:
 
 
 def record(seen: Sequence[SeenTransfer]) -> None:
-    """Write down transfers to us. Those that a claimed authorization made complete its payment; others go to suspense."""
+    """Write down transfers to us. Those of a claimed authorization complete its payment; others go to suspense."""
     if not seen:
         return
     for last_try in (False, True):
@@ -192,7 +192,7 @@ def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
 
 
 def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
-    """Which transfer pays which payment: the same authorization, recipient and amount, and not yet decided otherwise."""
+    """Which transfer pays which payment: same authorization, recipient and amount, and not yet decided otherwise."""
     wanted = Q()
     for row in rows:
         if row.nonce is not None:

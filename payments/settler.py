@@ -1,8 +1,8 @@
-"""The settler: the one process that signs. Gathers claims, settles them in batches, and follows every transaction home.
+"""The settler: the one process that signs. Settles claims in batches, and follows every transaction home.
 
-One turn: follow what was sent (mined, lost, stuck), then put all waiting claims into one transaction: simulate, sign and
-store in one commit, send. Load makes the batch larger, not the queue longer. A crash anywhere leaves rows from which
-the next turn, of this process or another, goes on.
+One turn: follow what was sent (mined, lost, stuck), then put all waiting claims into one transaction: simulate, sign
+and store in one commit, send. Load makes the batch larger, not the queue longer. A crash anywhere leaves rows from
+which the next turn, of this process or another, goes on.
 """
 
 import logging
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -76,11 +77,13 @@ class Settler:
             return 0
         return _POLL_SECONDS if open_ones else _IDLE_SECONDS
 
-    def _sent(self):
+    def _sent(self) -> QuerySet[Submission]:
         return Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, state=Submission.State.SENT)
 
     def _claims(self) -> list[Authorization]:
-        waiting = Authorization.objects.filter(chain_id=settings.CHAIN_ID, submission=None, payment__state=State.CLAIMED)
+        waiting = Authorization.objects.filter(
+            chain_id=settings.CHAIN_ID, submission=None, payment__state=State.CLAIMED
+        )
         return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
 
     # --- Following what was sent ----------------------------------------------------------------------

@@ -65,14 +65,16 @@ def proven(header: str, offer: Offer) -> str | None:
     except ValueError:
         return None
     signature = signatures.canonical(signature)
-    if not signatures.recovers_to(account, digest, signature) and not signatures.contract_accepts(account, digest, signature):
+    if not signatures.recovers_to(account, digest, signature) and not signatures.contract_accepts(
+        account, digest, signature
+    ):
         return None
     return f"{proof.chain_id}:0x{account.hex()}"
 
 
 def _current(proof: SIWxPayload, offer: Offer) -> bool:
     expected = _nonce(offer.resource, proof.issued_at)
-    options = SIWxValidationOptions(check_nonce=lambda nonce: hmac.compare_digest(nonce.encode(), expected.encode()))
+    options = SIWxValidationOptions(checkNonce=lambda nonce: hmac.compare_digest(nonce.encode(), expected.encode()))
     # The SDK's validator is a coroutine that never waits for anything.
     return asyncio.run(validate_siwx_message(proof, settings.BASE_URL, options)).is_valid
 

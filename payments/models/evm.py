@@ -70,7 +70,9 @@ class Submission(models.Model):
     gas_used = models.BigIntegerField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["chain_id", "key", "key_nonce"], name="submission_one_per_nonce")]
+        constraints = [
+            models.UniqueConstraint(fields=["chain_id", "key", "key_nonce"], name="submission_one_per_nonce")
+        ]
         indexes = [models.Index(fields=["chain_id", "key_nonce"], condition=Q(state="sent"), name="submission_sent")]
 
     def __str__(self) -> str:
@@ -112,7 +114,9 @@ class Authorization(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["chain_id", "token", "payer", "nonce"], name="authorization_spent_once"),
         ]
-        indexes = [models.Index(fields=["payer", "wasted_at"], condition=Q(wasted_at__isnull=False), name="auth_wasted")]
+        indexes = [
+            models.Index(fields=["payer", "wasted_at"], condition=Q(wasted_at__isnull=False), name="auth_wasted")
+        ]
 
     def __str__(self) -> str:
         return f"0x{self.payer.hex()} nonce 0x{self.nonce.hex()}"

@@ -26,7 +26,7 @@ class RailRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A good proof for an offer: who pays, which price, the quote's secret (empty: none echoed), and the rail's own part."""
+    """A good proof for an offer: who pays, which price, the quote's secret (if echoed), and the rail's own part."""
 
     rail: str
     buyer: str

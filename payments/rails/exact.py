@@ -33,7 +33,7 @@ _MAX_BRACKETS = 200
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _BYTES32 = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _UINT = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
-_SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){0,%d}" % signatures.MAX_BYTES, re.ASCII)
+_SIGNATURE = re.compile(rf"0x(?:[0-9a-fA-F]{{2}}){{0,{signatures.MAX_BYTES}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """What the database itself enforces and shows, in plain SQL for both dialects; applied by the migrations."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from django.apps.registry import Apps
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
-def run(name: str):
+def run(name: str) -> Callable[[Apps, BaseDatabaseSchemaEditor], None]:
     """A migration step that runs `<name>.<dialect>.sql` of this folder."""
 
     def step(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
