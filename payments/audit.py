@@ -134,8 +134,8 @@ def _transfers_are_booked() -> Iterator[Finding]:
     yield from _finding(
         "payment_without_transfer", "A paid payment has not exactly one transfer.", paired.values_list("id", flat=True)
     )
-    mine = seen.exclude(payment=None).values_list("id", "value", "sender", "nonce", "payment__amount_micros",
-                                                  "payment__authorization__payer", "payment__authorization__nonce")  # fmt: skip
+    bound = ("payment__amount_micros", "payment__authorization__payer", "payment__authorization__nonce")
+    mine = seen.exclude(payment=None).values_list("id", "value", "sender", "nonce", *bound)
     wrong = (row[0] for row in mine.iterator() if row[1:4] != row[4:7])
     yield from _finding("transfer_of_another", "A transfer is not the one its payment authorized.", wrong)
 
