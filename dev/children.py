@@ -29,10 +29,12 @@ class Child:
         self.environment = environment
         self.log = log
         self.essential = essential
+        self.stops_first = False
         self.stop_signal = signal.SIGTERM
         self.folder = ROOT
         self.process: subprocess.Popen[bytes] | None = None
         self.due = 0.0
+        self.asked = False
 
     @property
     def pid(self) -> int:
@@ -77,14 +79,17 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.process.pid, number)
 
-    def stop(self, patience_seconds: float) -> None:
-        """Ask, wait, then insist."""
-        self.signal(self.stop_signal, group=False)
-        until = time.monotonic() + patience_seconds
+    def ask_to_stop(self) -> None:
+        """Say so, once, and wait for nothing."""
+        if not self.asked:
+            self.asked = True
+            self.signal(self.stop_signal, group=False)
+
+    def stop(self, until: float) -> None:
+        """Ask, wait until that moment of the monotonic clock, then insist."""
+        self.ask_to_stop()
         try:
-            while self.process is not None and self.ended() is None:
-                if time.monotonic() > until:
-                    break
+            while self.process is not None and self.ended() is None and time.monotonic() < until:
                 time.sleep(0.02)
         finally:
             self.signal(signal.SIGKILL)
@@ -127,15 +132,24 @@ class Children:
         return came_back
 
     def stop(self, patience_seconds: float = 20) -> None:
-        """Stop every child, the last one started first."""
-        while self.all:
+        """Stop every child: those that finish what they began first, then the others, the essential ones last."""
+        until = time.monotonic() + patience_seconds
+        for now in (
+            [child for child in self.all if child.stops_first],
+            [child for child in self.all if not child.stops_first and not child.essential],
+            [child for child in self.all if child.essential],
+        ):
             try:
-                self.all[-1].stop(patience_seconds)
+                for child in now:
+                    child.ask_to_stop()
+                for child in now:
+                    child.stop(until)
             except KeyboardInterrupt:
                 # Asked a second time: no more waiting, but nobody is left behind.
-                patience_seconds = 0
-                continue
-            self.all.pop()
+                until = 0
+                for child in now:
+                    child.stop(until)
+        self.all.clear()
 
 
 def _how(code: int) -> str:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from dev import chain, install
-from dev.say import Stop, say
+from dev.say import say
 from dev.stack import Stack
 
 # What stock x402 clients refuse to pay without being told otherwise.
@@ -27,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
         say("Starting a chain, the shop, its worker and its settler …")
         stack.start(anvil)
         bought = None if options.quiet_start else _buy(stack)
+        stack.dismiss_clerk()
         answering = True
         if options.json:
             print(json.dumps(stack.line()), flush=True)
@@ -59,21 +60,7 @@ def _buy(stack: Stack) -> dict[str, Any] | None:
     if done.returncode:
         say(f"The example purchase of {article['md_url']} failed:\n{done.stdout}{done.stderr}")
         return None
-    return {**json.loads(done.stdout), "article": article, "earned": _earned(stack, article["id"])}
-
-
-def _earned(stack: Stack, article: str) -> str:
-    """What the publisher of an article has earned so far, in dollars, from the books."""
-    question = (
-        "from payments import ledger, money; from publishers.models import Article; "
-        f"article = Article.objects.get(pk='{article}'); "
-        "print(money.format_usd(ledger.balance(f'publisher:{article.publication_id}:earned')))"
-    )
-    try:
-        return stack.manage("shell", "--no-imports", "--verbosity", "0", "-c", question).strip()
-    except Stop as problem:
-        say(str(problem))
-        return "?"
+    return {**json.loads(done.stdout), "article": article, "earned": stack.ask("earned", article["id"])}
 
 
 def _summary(stack: Stack, bought: dict[str, Any] | None) -> str:

@@ -1,6 +1,7 @@
 """The whole shop on this machine: chain, web, worker, settler. Started in order, looked after, stopped in order."""
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -29,7 +30,7 @@ class Stack:
     options: argparse.Namespace
     folder: Path = field(default_factory=lambda: _new_folder())
     children: Children = field(default_factory=Children)
-    commands: list[subprocess.Popen[str]] = field(default_factory=list)
+    clerk: subprocess.Popen[str] | None = None
     product: dict[str, str] = field(default_factory=dict)
     sample: dict[str, Any] = field(default_factory=dict)
 
@@ -49,50 +50,59 @@ class Stack:
         }
         self.environment = environment.for_children(self.product)
         self._write_env_file()
+        self.clerk = self._hire_clerk()
         self._collect_static()
-        self.manage("migrate", "--verbosity", "0")
-        # Before anything else is written: here a database that remembers another chain is refused.
-        self.manage("deploy_settler")
-        sample = self._begin("sample", "--json")
+        self.ask("database")
+        self._tell("sample")
         self._start_product()
-        self.sample = json.loads(self._finish("sample", sample))
+        self.sample = self._hear("sample")
         self._wait_until_ready()
         self._remember()
 
-    def manage(self, *arguments: str) -> str:
-        """Run a management command in this stack; what it printed. Stop with its own words when it fails."""
-        return self._finish(arguments[0], self._begin(*arguments))
+    def ask(self, verb: str, *words: str) -> Any:
+        """Have something done inside the project (dev/clerk.py); Stop with the product's own words if it refuses."""
+        self._tell(verb, *words)
+        return self._hear(verb)
+
+    def dismiss_clerk(self) -> None:
+        """Nothing more will be asked."""
+        if self.clerk is not None:
+            self.clerk.kill()
+            self.clerk.communicate()
+            self.clerk = None
 
     def stop(self) -> None:
         """Everything this run has started, in the opposite order."""
-        for command in self.commands:
-            command.kill()
+        self.dismiss_clerk()
         self.children.stop()
 
-    def _begin(self, *arguments: str) -> subprocess.Popen[str]:
-        command = subprocess.Popen(
-            [str(install.PYTHON), "manage.py", *arguments],
-            cwd=install.ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.commands.append(command)
-        return command
+    def _hire_clerk(self) -> subprocess.Popen[str]:
+        with (self.folder / "clerk.log").open("a") as log:
+            return subprocess.Popen(
+                [str(install.PYTHON), "dev/clerk.py", "migrate"],
+                cwd=install.ROOT,
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
-    def _finish(self, asked: str, command: subprocess.Popen[str]) -> str:
-        words, complaint = command.communicate()
-        self.commands.remove(command)
-        with (self.folder / "manage.log").open("a") as log:
-            log.write(f"--- manage.py {asked}\n{complaint}")
+    def _tell(self, *request: str) -> None:
+        pipe = self.clerk.stdin if self.clerk else None
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(f"{json.dumps(request)}\n")
+            pipe.flush()
+
+    def _hear(self, verb: str) -> Any:
+        pipe = self.clerk.stdout if self.clerk else None
+        assert pipe is not None
+        said = json.loads(pipe.readline() or '{"problem": ""}')
         self.children.still_starting()
-        if command.returncode == 0:
-            return words
-        if "Traceback" not in complaint:
-            raise Stop(complaint.strip().removeprefix("CommandError: ") or f"manage.py {asked} failed.")
-        raise Stop(f"manage.py {asked} failed.\n{tail(self.folder / 'manage.log')}")
+        if "problem" in said:
+            raise Stop(said["problem"] or f"The step “{verb}” failed.\n{tail(self.folder / 'clerk.log')}")
+        return said["answer"]
 
     def look_after(self) -> None:
         """Until somebody interrupts: whoever dies comes back; Stop when the chain is gone."""
@@ -131,6 +141,8 @@ class Stack:
         self.settler = self._child("The settler", "settler.log", [python, "manage.py", "settle"])
         self.worker = self._child("The worker", "worker.log", celery)
         self.web = self._child("The web server", "web.log", gunicorn)
+        # Requests in flight may wait for the settler.
+        self.web.stops_first = True
 
     def _child(self, name: str, log: str, command: list[str]) -> Child:
         return self.children.start(Child(name, command, self.environment, self.folder / log))
@@ -154,7 +166,7 @@ class Stack:
             digest = install.static_digest()
             if stamp.read() == digest and (install.ROOT / "staticfiles").exists():
                 return
-            self.manage("collectstatic", "--noinput", "--verbosity", "0")
+            self.ask("static")
             stamp.truncate(0)
             stamp.write(digest)
 
