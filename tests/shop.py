@@ -72,8 +72,8 @@ class Shop:
         return self.http.get(url, headers={"PAYMENT-SIGNATURE": wallet.pay(self.terms(url, **headers)), **headers})
 
     def audit(self) -> None:
-        """The product's own audit, as an operator runs it. Stop with its findings."""
-        self.stack.manage("audit")
+        """The product's own audit finds nothing."""
+        assert self.stack.ask("audit") == []
 
     def sql(self, statement: str) -> list[tuple]:
         """Rows from the shop's own database, read by another client than the product."""
@@ -111,7 +111,9 @@ def open_shop(name: str, *, block_time: float | None = None, rpc_url: str | None
     stack = Stack(options)
     try:
         stack.start(ANVIL)
-        yield Shop(stack)
+        shop = Shop(stack)
+        with shop.http:
+            yield shop
     finally:
         stack.stop()
         for key, value in before.items():
@@ -129,4 +131,3 @@ def _database(name: str) -> str | None:
         connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')  # type: ignore[arg-type]
         connection.execute(f'CREATE DATABASE "{database}"')  # type: ignore[arg-type]
     return urlunsplit(parts._replace(path=f"/{database}"))
-
