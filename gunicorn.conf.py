@@ -9,7 +9,7 @@ proc_name = "pennypress"
 # Threads, because a buyer waits here for the chain and costs nothing while waiting.
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "32"))
+threads = int(os.environ.get("WEB_THREADS", "64"))
 # Each worker opens its own database connections; none may be inherited by a fork.
 preload_app = False
 

@@ -31,7 +31,7 @@ def wanted(request: HttpRequest, suffix: str) -> Form:
     """
     if suffix:
         return _BY_SUFFIX[suffix]
-    accept = request.headers.get("Accept", "*/*")
+    accept = request.META.get("HTTP_ACCEPT", "*/*")
     if "html" not in accept and "json" not in accept:
         return MARKDOWN
     offered = ("text/html", "application/json", "text/markdown", "text/plain")

@@ -82,13 +82,17 @@ _SQLITE = {
 }
 
 
+DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", default=16)
+
+
 def database(name: str, default: str) -> dict:
     """A Django database from a URL variable; SQLite gets the options that let several processes write."""
     settings = env.db_url(name, default=default)
     if settings["ENGINE"].endswith("sqlite3"):
         settings["OPTIONS"] = dict(_SQLITE)
     else:
-        settings["CONN_MAX_AGE"] = 600
+        # A pool per process, so that a request that waits for a settlement holds no connection.
+        settings["OPTIONS"] = {"pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10}}
         settings["CONN_HEALTH_CHECKS"] = True
     return settings
 

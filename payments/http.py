@@ -5,19 +5,19 @@ the JSON body, X-PAYMENT and X-PAYMENT-RESPONSE), both from one quote. docs/erro
 """
 
 import base64
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils.cache import patch_vary_headers
+import orjson
+from django.http import HttpRequest, HttpResponse
 
 from . import gate, wallets
 from .offers import Offer
 from .rails import exact
 
 RETRY_AFTER_SECONDS = 2
+_PAYMENT_HEADERS = {"PAYMENT-SIGNATURE": "HTTP_PAYMENT_SIGNATURE", "X-PAYMENT": "HTTP_X_PAYMENT"}
 _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After"
 
 
@@ -33,11 +33,12 @@ class Problem:
 
 def presented(request: HttpRequest, grants: Collection[str] = ()) -> gate.Presented:
     """What a request shows. HEAD shows no payment: it must never move money."""
-    names = ("PAYMENT-SIGNATURE", "X-PAYMENT") if request.method == "GET" else ()
+    sent = request.META
+    payments = _PAYMENT_HEADERS if request.method == "GET" else {}
     return gate.Presented(
-        headers={name: request.headers[name] for name in names if name in request.headers},
-        receipt=request.headers.get("PAYMENT-RECEIPT", ""),
-        wallet_proof=request.headers.get("SIGN-IN-WITH-X", ""),
+        headers={name: sent[key] for name, key in payments.items() if key in sent},
+        receipt=sent.get("HTTP_PAYMENT_RECEIPT", ""),
+        wallet_proof=sent.get("HTTP_SIGN_IN_WITH_X", ""),
         grants=frozenset(grants),
     )
 
@@ -79,14 +80,18 @@ def refusal(told: Problem, offer: Offer, message: dict | None = None) -> HttpRes
             "error": told.word,
             "accepts": [exact.quote_v1(requirement[0], offer)] if requirement else [],
         }
-        response: HttpResponse = JsonResponse(first | _said(told), status=402)
+        response = _json(first | _said(told), 402)
         response["PAYMENT-REQUIRED"] = encoded(message)
     else:
         ways = {"ways_back_in": ways_back_in()} if told.status == 409 else {}
-        response = JsonResponse({"error": told.word} | _said(told) | ways, status=told.status)
+        response = _json({"error": told.word} | _said(told) | ways, told.status)
         if told.status == 503:
             response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return sealed(response)
+
+
+def _json(message: dict, status: int) -> HttpResponse:
+    return HttpResponse(orjson.dumps(message), content_type="application/json", status=status)
 
 
 def _said(told: Problem) -> dict[str, Any]:
@@ -125,10 +130,10 @@ def sealed(response: HttpResponse, *, private: bool = False) -> HttpResponse:
     response["Cache-Control"] = "private, no-store" if private else "no-store"
     response["Access-Control-Expose-Headers"] = _EXPOSED
     response["Access-Control-Allow-Origin"] = "*"
-    patch_vary_headers(response, ["Accept"])
+    response["Vary"] = "Accept"  # Later middleware adds Cookie where a session was looked at.
     return response
 
 
 def encoded(message: dict) -> str:
     """A header value: base64 of compact JSON."""
-    return base64.b64encode(json.dumps(message, separators=(",", ":")).encode()).decode()
+    return base64.b64encode(orjson.dumps(message)).decode()

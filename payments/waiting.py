@@ -22,7 +22,15 @@ class _Hub:
         self._lock = threading.Lock()
         self._waiting: dict[uuid.UUID, list[threading.Event]] = {}
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self.generation = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread:
+            self._thread.join()
+        self._thread = None
+        self._stopping.clear()
 
     def start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -51,13 +59,15 @@ class _Hub:
 
     def _watch(self) -> None:
         bell = Doorbell()
-        while True:
+        while not self._stopping.is_set():
             rang = bell.wait(0.25)
             self.generation += rang
             with self._lock:
                 ids = list(self._waiting)
             if ids:
                 self._tell(ids)
+        bell.close()
+        connection.close()
 
     def _tell(self, ids: list[uuid.UUID]) -> None:
         try:
@@ -77,8 +87,18 @@ _hub = _Hub()
 
 
 def until_decided(payment_id: uuid.UUID, seconds: float) -> None:
-    """Return when a payment has left its open states, or after `seconds`. The caller reads what it became."""
+    """Return when a payment has left its open states, or after `seconds`. The caller reads what it became.
+
+    The calling request gives its database connection back to the pool meanwhile: waiting must not starve others.
+    """
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        connection.close()
     _hub.wait(payment_id, seconds)
+
+
+def close() -> None:
+    """Let go of the database, for instance before it is dropped; the next caller starts the watch again."""
+    _hub.stop()
 
 
 def waiters() -> int:

@@ -29,15 +29,19 @@ _STATEMENT = "Read again what this wallet has bought."
 
 def challenge(offer: Offer) -> dict:
     """The extension entry of a 402 that invites a wallet proof."""
-    now = int(time.time())
+    return _challenge(offer.resource, offer.url, int(time.time()))
+
+
+@functools.lru_cache(maxsize=256)
+def _challenge(resource: str, url: str, now: int) -> dict:
     return {
         SIGN_IN_WITH_X: {
             "info": {
                 "domain": urlsplit(settings.BASE_URL).netloc,
-                "uri": offer.url,
+                "uri": url,
                 "statement": _STATEMENT,
                 "version": "1",
-                "nonce": _nonce(offer.resource, _iso(now)),
+                "nonce": _nonce(resource, _iso(now)),
                 "issuedAt": _iso(now),
                 "expirationTime": _iso(now + _SECONDS),
             },

@@ -9,9 +9,16 @@ from django.db import connection
 
 from dev import chain as dev_chain
 from dev.children import Children
-from payments import audit, watcher
+from payments import audit, waiting, watcher
 from payments.rails import exact
 from tests.shop import ANVIL, Shop, open_shop
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Nobody of this process listens to the database when it is dropped."""
+    yield
+    waiting.close()
 
 
 @pytest.fixture(scope="session")
@@ -99,5 +106,3 @@ def shop() -> Iterator[Shop]:
     """One running shop for all tests that only buy from it."""
     with open_shop("main") as running:
         yield running
-
-

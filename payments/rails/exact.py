@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from x402.mechanisms.evm.eip712 import hash_eip3009_authorization
 from x402.mechanisms.evm.types import ExactEIP3009Authorization, ExactEIP3009Payload
 from x402.schemas import PaymentPayload, PaymentRequirements
-from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
+from x402.schemas.v1 import PaymentPayloadV1
 
 from payments import chain, quotes, signatures
 from payments.models import Authorization, Payment
@@ -85,18 +85,18 @@ def quote(offer: Offer) -> dict | None:
 
 def quote_v1(requirement: dict, offer: Offer) -> dict:
     """The same requirement as protocol version 1 writes it."""
-    return PaymentRequirementsV1(
-        scheme=name,
-        network=V1_NETWORKS.get(settings.CHAIN_ID, network()),
-        max_amount_required=requirement["amount"],
-        resource=offer.url,
-        description=offer.title,
-        mime_type=offer.mime_type,
-        pay_to=requirement["payTo"],
-        max_timeout_seconds=requirement["maxTimeoutSeconds"],
-        asset=requirement["asset"],
-        extra={key: requirement["extra"][key] for key in ("name", "version")},
-    ).model_dump(by_alias=True, exclude_none=True)
+    return {
+        "scheme": name,
+        "network": V1_NETWORKS.get(settings.CHAIN_ID, requirement["network"]),
+        "maxAmountRequired": requirement["amount"],
+        "resource": offer.url,
+        "description": offer.title,
+        "mimeType": offer.mime_type,
+        "payTo": requirement["payTo"],
+        "maxTimeoutSeconds": requirement["maxTimeoutSeconds"],
+        "asset": requirement["asset"],
+        "extra": {key: requirement["extra"][key] for key in ("name", "version")},
+    }
 
 
 def _requirement(promised: quotes.Quote) -> dict:
