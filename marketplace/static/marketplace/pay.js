@@ -93,10 +93,10 @@ function unlock({ doc, headers }) {
   swap(doc, "#article");
   const paid = headers.get("PAYMENT-RESPONSE");
   const transaction = paid && JSON.parse(atob(paid)).transaction;
-  if (transaction) $("#receipt")?.append(` Transaction ${transaction}.`);
+  if (transaction) $("#receipt")?.append(` Transaction ${transaction.slice(0, 12)}….`);
 }
 
-// A price is held for some minutes, a challenge for fewer: an old page is read again before anything is signed.
+// A price is held for minutes, and so is a challenge: an old page is read again before anything is signed.
 async function isFresh(minutes) {
   if (Date.now() - loadedAt < minutes * 60_000) return true;
   const before = price.amount;
@@ -114,7 +114,7 @@ async function pay({ provider }) {
   const request = (method, ...params) => provider.request({ method, params });
   const { network, rpc } = page.dataset;
   const cost = `$${page.dataset.price}`;
-  say("Choose the account to pay from in your wallet.");
+  say("Choose an account in your wallet.");
   const [from] = await request("eth_requestAccounts");
   say(`If your wallet asks, change its network to ${network}.`);
   await useChain(request, price.network, network, rpc);
