@@ -1,0 +1,15 @@
+"""The container's health: does this process answer /healthz? Asks on its own port, under the name it is known by."""
+
+import os
+import sys
+import urllib.request
+from urllib.parse import urlsplit
+
+port = os.environ.get("WEB_BIND", "127.0.0.1:8000").rpartition(":")[2]
+host = urlsplit(os.environ.get("BASE_URL", "http://localhost:8000")).netloc
+request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz", headers={"Host": host})  # noqa: S310
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    sys.exit(direct.open(request, timeout=3).status != 200)
+except OSError as error:
+    sys.exit(f"/healthz: {error}")
