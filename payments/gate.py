@@ -9,28 +9,33 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import chain, doorbell, receipts, signatures, waiting, wallets
-from .models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State
+from . import doorbell, receipts, waiting, wallets
+from .models import LIVE, OPEN, OWNED, Grant, Payment, State
 from .offers import Offer
-from .rails import RailRefused, Verified, exact
+from .rails import Rail, RailRefused, Unknowable, Verified, exact
 
-RAILS = (exact,)
-_FAILURES_PER_HOUR = 3
+# Every way to be paid, in the order in which a request is read. To add one, add it here.
+RAILS: tuple[Rail, ...] = (exact,)
 
 
 class PaymentRequired(Exception):
-    """402: this offer is not paid for, and this request charged nobody. No `word`: nothing was presented."""
+    """402: this offer is not paid for, and this request charged nobody. No `word`: nothing was presented.
 
-    def __init__(self, offer: Offer, word: str = "", sentence: str = "") -> None:
+    `charged` is None where the proof itself has paid for something else.
+    """
+
+    def __init__(self, offer: Offer, word: str = "", sentence: str = "", charged: bool | None = False) -> None:
         super().__init__(word)
         self.offer = offer
         self.word = word
         self.sentence = sentence
+        self.charged = charged
 
 
 class PaymentMalformed(Exception):
@@ -84,9 +89,13 @@ class Admitted:
     payment: Payment
     proven: bool
 
+    def settlement(self) -> dict[str, str]:
+        """Network, payer and transaction of the payment, in x402's words."""
+        return _rail(self.payment).receipt(self.payment)
+
     def receipt(self, offer: Offer) -> str:
         """The signed receipt that re-opens the article."""
-        told = exact.receipt(self.payment)
+        told = self.settlement()
         return receipts.issue(receipts.Receipt(offer.url, told["payer"], told["network"], told["transaction"]))
 
 
@@ -139,7 +148,7 @@ class Admission:
         if verified is None:
             raise TypeError("an admission without proof cannot claim")
         payment = Payment(
-            rail=verified.rail,
+            rail=verified.rail.name,
             buyer=verified.buyer,
             resource=offer.resource,
             version=offer.version,
@@ -152,22 +161,23 @@ class Admission:
         try:
             with transaction.atomic(durable=True):
                 payment.save(force_insert=True)
-                exact.claim(verified, payment)
+                verified.rail.claim(verified, payment)
                 doorbell.ring()
-        except IntegrityError:
+        except IntegrityError as error:
             # Somebody was first: a copy of this very proof, or another payment of this buyer for this article.
-            credential = verified.proof.credential
-            known = exact.look_up(credential)
-            if known:
-                _same(known, credential, offer)
+            if known := verified.rail.look_up(verified.credential):
+                _same(known, verified.rail, verified.credential, offer)
                 self.proven = bool(known.quote) and known.quote == verified.quote_id
-            return known or _live(verified.buyer, offer) or self._claim()
+                return known
+            if live := _live(verified.buyer, offer):
+                return live
+            raise PaymentInFlight from error  # They were first and are gone again: the next request will see.
         return payment
 
 
-def requirement(offer: Offer) -> dict | None:
-    """What is asked for an offer now, in x402 version 2's words; None while no rail is on."""
-    return exact.quote(offer)
+def requirements(offer: Offer) -> list[dict]:
+    """What each rail asks for an offer now, in x402 version 2's words, with fresh quotes."""
+    return [asked for rail in RAILS if (asked := rail.quote(offer))]
 
 
 def verify(presented: Presented, offer: Offer) -> Admission:
@@ -178,22 +188,31 @@ def verify(presented: Presented, offer: Offer) -> Admission:
     try:
         if grant := _entitled(presented, offer):
             return Admission(offer, grant=grant)
-        credential = exact.read(presented.headers) if exact.enabled() else None
-        if credential is None:
-            raise PaymentRequired(offer)
-        if known := exact.look_up(credential):
-            return _again(known, credential, offer)
-        verified = exact.verify(credential, offer)
+        rail, credential = _addressed(presented, offer)
+        if known := rail.look_up(credential):
+            return _again(known, rail, credential, offer)
+        verified = rail.verify(credential, offer)
         if payment := _live(verified.buyer, offer):
             return _owner(payment, verified, offer)
-        _not_too_often(credential, offer)
     except RailRefused as refusal:
         if refusal.malformed:
             raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
         raise PaymentRequired(offer, refusal.word, refusal.sentence) from refusal
-    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+    except Unknowable as error:
         raise CannotSay from error
     return Admission(offer, verified=verified)
+
+
+def _addressed(presented: Presented, offer: Offer) -> tuple[Rail, Any]:
+    """The rail that a payment header is for, and what it read there."""
+    for rail in RAILS:
+        if credential := rail.read(presented.headers):
+            return rail, credential
+    raise PaymentRequired(offer)
+
+
+def _rail(payment: Payment) -> Rail:
+    return next(rail for rail in RAILS if rail.name == payment.rail)
 
 
 def _entitled(presented: Presented, offer: Offer) -> Grant | None:
@@ -208,24 +227,24 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
     return None
 
 
-def _again(known: Payment, credential: exact.Credential, offer: Offer) -> Admission:
+def _again(known: Payment, rail: Rail, credential: Any, offer: Offer) -> Admission:
     """REPLAYED or IN FLIGHT: the authorization has been claimed. Never a second charge, never a false "not charged".
 
     Within REPLAY_SECONDS of settlement anybody may repeat it; later only with the quote that was paid.
     """
-    _same(known, credential, offer)
-    proven = bool(known.quote) and exact.quote_id(credential, offer) == known.quote
+    _same(known, rail, credential, offer)
+    proven = bool(known.quote) and rail.quote_id(credential, offer) == known.quote
     recently = timezone.now() - timedelta(seconds=settings.REPLAY_SECONDS)
     if known.state in OWNED and not proven and not (known.decided_at and known.decided_at > recently):
         raise AlreadyPaid
     return Admission(offer, payment=known, proven=proven)
 
 
-def _same(known: Payment, credential: exact.Credential, offer: Offer) -> None:
-    """FOREIGN: a claim for something else, or another authorization with the same nonce, does not pay here."""
-    if known.resource != offer.resource or not exact.same_authorization(credential, known):
+def _same(known: Payment, rail: Rail, credential: Any, offer: Offer) -> None:
+    """FOREIGN: a claim for something else, or another proof under the same key, does not pay here."""
+    if known.resource != offer.resource or not rail.same_proof(credential, known):
         sentence = "This authorization was used for something else. It pays nothing here."
-        raise PaymentRequired(offer, "authorization_spent_elsewhere", sentence)
+        raise PaymentRequired(offer, "authorization_spent_elsewhere", sentence, charged=None)
 
 
 def _live(buyer: str, offer: Offer) -> Payment | None:
@@ -242,7 +261,7 @@ def _owner(payment: Payment, verified: Verified, offer: Offer) -> Admission:
     An owner is served, because an authorization that the chain has not seen can only come from the wallet; one that
     the chain has seen is public and shows nothing.
     """
-    if not exact.still_unspent(verified):
+    if not verified.rail.still_unspent(verified):
         raise AlreadyPaid
     return Admission(offer, payment=payment)
 
@@ -259,15 +278,6 @@ def _claim_again(payment: Payment, offer: Offer) -> Payment:
         return _live(payment.buyer, offer) or _claim_again(payment, offer)
     payment.refresh_from_db()
     return payment
-
-
-def _not_too_often(credential: exact.Credential, offer: Offer) -> None:
-    """A payer whose transactions cost us gas without paying is refused for an hour."""
-    hour_ago = timezone.now() - timedelta(hours=1)
-    wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago).count()
-    if wasted >= _FAILURES_PER_HOUR:
-        sentence = "Too many payments of this wallet failed on the chain. Try again in an hour."
-        raise PaymentRequired(offer, "too_many_failures", sentence)
 
 
 def _wait(payment: Payment) -> Payment:
@@ -287,4 +297,5 @@ _REASONS = {
     "authorization_expired": "The authorization expired before it could be settled.",
     "authorization_used": "The authorization was used or cancelled. Nothing was paid here with it.",
     "transaction_simulation_failed": "The token refuses this payment.",
+    "settlement_failed": "The payment failed on the chain twice.",
 }

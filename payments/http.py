@@ -45,12 +45,11 @@ def presented(request: HttpRequest, grants: Collection[str] = ()) -> gate.Presen
 
 def terms(offer: Offer, word: str = "") -> dict:
     """The PaymentRequired message of version 2, with a fresh quote."""
-    requirement = gate.requirement(offer)
     return {
         "x402Version": 2,
         "error": word or "payment_required",
         "resource": {"url": offer.url, "description": offer.title, "mimeType": offer.mime_type},
-        "accepts": [requirement] if requirement else [],
+        "accepts": gate.requirements(offer),
         "extensions": wallets.challenge(offer),
     }
 
@@ -58,7 +57,7 @@ def terms(offer: Offer, word: str = "") -> dict:
 def problem(error: Exception) -> Problem:
     """What to say of an error of the gate."""
     if isinstance(error, gate.PaymentRequired):
-        return Problem(402, error.word or "payment_required", error.sentence, False)
+        return Problem(402, error.word or "payment_required", error.sentence, error.charged)
     if isinstance(error, gate.PaymentMalformed):
         return Problem(400, error.word, error.sentence, False)
     if isinstance(error, gate.AlreadyPaid):
@@ -74,11 +73,10 @@ def refusal(told: Problem, offer: Offer, message: dict | None = None) -> HttpRes
     """The machine form of a refusal. A 402 carries the terms of both versions and says why, if anything was tried."""
     if told.status == 402:
         message = message or terms(offer, told.word)
-        requirement = message["accepts"]
         first = {
             "x402Version": 1,
             "error": told.word,
-            "accepts": [exact.quote_v1(requirement[0], offer)] if requirement else [],
+            "accepts": [exact.quote_v1(asked, offer) for asked in message["accepts"] if asked["scheme"] == exact.name],
         }
         response = _json(first | _said(told), 402)
         response["PAYMENT-REQUIRED"] = encoded(message)
@@ -113,7 +111,7 @@ def ways_back_in() -> list[dict[str, str]]:
 def with_receipt(response: HttpResponse, admitted: gate.Admitted, offer: Offer, request: HttpRequest) -> HttpResponse:
     """The paid answer: the receipt, and the settlement in the version that the client speaks."""
     settled: dict[str, Any] = {"success": True, "amount": str(admitted.payment.amount_micros)}
-    settled |= exact.receipt(admitted.payment)
+    settled |= admitted.settlement()
     if admitted.proven:
         response["PAYMENT-RECEIPT"] = receipt = admitted.receipt(offer)
         settled["extensions"] = {"offer-receipt": {"info": {"receipt": {"format": "jws", "signature": receipt}}}}

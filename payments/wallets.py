@@ -19,8 +19,9 @@ from x402.extensions.sign_in_with_x.schema import build_siwx_schema
 from x402.extensions.sign_in_with_x.types import SIGN_IN_WITH_X, SIWxPayload, SIWxValidationOptions
 from x402.extensions.sign_in_with_x.validate import validate_siwx_message
 
-from . import signatures
+from . import chain, signatures
 from .offers import Offer
+from .rails import Unknowable
 
 _SECONDS = 300
 _MAX_HEADER_CHARS = 4096
@@ -52,7 +53,7 @@ def _challenge(resource: str, url: str, now: int) -> dict:
 
 
 def proven(header: str, offer: Offer) -> str | None:
-    """The buyer ("eip155:…:0x…") whose wallet signed this offer's challenge; None when nobody's did."""
+    """The buyer ("eip155:…:0x…") whose wallet signed this offer's challenge, or None. Raises Unknowable."""
     if len(header) > _MAX_HEADER_CHARS:
         return None
     try:
@@ -69,11 +70,17 @@ def proven(header: str, offer: Offer) -> str | None:
     except ValueError:
         return None
     signature = signatures.canonical(signature)
-    if not signatures.recovers_to(account, digest, signature) and not signatures.contract_accepts(
-        account, digest, signature
-    ):
+    if not _made_by(account, digest, signature):
         return None
     return f"{proof.chain_id}:0x{account.hex()}"
+
+
+def _made_by(account: bytes, digest: bytes, signature: bytes) -> bool:
+    try:
+        own = signatures.recovers_to(account, digest, signature)
+        return own or signatures.contract_accepts(account, digest, signature)
+    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+        raise Unknowable from error
 
 
 def _current(proof: SIWxPayload, offer: Offer) -> bool:

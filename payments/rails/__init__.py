@@ -1,6 +1,6 @@
 """Ways to be paid, one file each. A rail checks proof and moves money; it knows neither the gate nor the books.
 
-To add one: write its file with the verbs of `Rail`, add it to `ALL`, and test it in tests/payments/.
+To add one: write its file with the verbs of `Rail`, name it in `payments.gate.RAILS`, and test it in tests/payments/.
 """
 
 from collections.abc import Mapping
@@ -24,21 +24,29 @@ class RailRefused(Exception):
         self.malformed = malformed
 
 
+class Unknowable(Exception):
+    """A fact that decides could not be read now. Nothing was claimed and nobody was charged; ask again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """A good proof for an offer: who pays, which price, the quote's secret (if echoed), and the rail's own part."""
 
-    rail: str
+    rail: "Rail"
     buyer: str
     price: Price
     quote_id: str
-    proof: Any
+    credential: Any
+    proof: Any = None
 
 
 class Rail(Protocol):
-    """One way to be paid."""
+    """One way to be paid: a module with these names."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The word under which payments remember the rail."""
+        ...
 
     def quote(self, offer: Offer) -> dict | None:
         """What the rail would ask for an offer, in its own wire form; None: not for this offer."""
@@ -52,8 +60,16 @@ class Rail(Protocol):
         """The payment that already claimed this credential's proof, whatever for."""
         ...
 
+    def same_proof(self, credential: Any, payment: Payment) -> bool:
+        """Whether a credential is to the letter the one that a payment claimed, and not just its key."""
+        ...
+
+    def quote_id(self, credential: Any, offer: Offer) -> str:
+        """The secret of the quote that a credential echoes for an offer; empty when it echoes none."""
+        ...
+
     def verify(self, credential: Any, offer: Offer) -> Verified:
-        """Check a credential that nobody claimed, cheap checks first; writes nothing. Raises RailRefused."""
+        """Check a credential that nobody claimed, cheap checks first; writes nothing. RailRefused or Unknowable."""
         ...
 
     def claim(self, verified: Verified, payment: Payment) -> None:
@@ -61,7 +77,7 @@ class Rail(Protocol):
         ...
 
     def still_unspent(self, verified: Verified) -> bool:
-        """Whether the money behind a proof has not moved. Raises when that cannot be known."""
+        """Whether the money behind a proof has not moved. Raises Unknowable when that cannot be read."""
         ...
 
     def receipt(self, payment: Payment) -> dict[str, str]:

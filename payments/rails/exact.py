@@ -8,12 +8,15 @@ import base64
 import binascii
 import json
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 from pydantic import ValidationError
 from x402.mechanisms.evm.eip712 import hash_eip3009_authorization
 from x402.mechanisms.evm.types import ExactEIP3009Authorization, ExactEIP3009Payload
@@ -24,12 +27,13 @@ from payments import chain, quotes, signatures
 from payments.models import Authorization, Payment
 from payments.offers import Offer, Price
 
-from . import RailRefused, Verified
+from . import RailRefused, Unknowable, Verified
 
 name = "exact"
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
 _MAX_HEADER_CHARS = 8192
 _MAX_BRACKETS = 200
+_FAILURES_PER_HOUR = 3
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _BYTES32 = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _UINT = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
@@ -58,14 +62,6 @@ class Credential:
         """The quote that came back in a version 2 requirement; empty when none did."""
         echoed = (self.accepted.extra or {}).get("quote") if self.accepted else None
         return echoed if isinstance(echoed, str) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """A credential whose signature is good; `contract_wallet` when a contract vouched for it."""
-
-    credential: Credential
-    contract_wallet: bool
 
 
 def enabled() -> bool:
@@ -120,6 +116,8 @@ def _requirement(promised: quotes.Quote) -> dict:
 
 def read(headers: Mapping[str, str]) -> Credential | None:
     """The credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1), or None when neither is there."""
+    if not enabled():
+        return None
     if header := headers.get("PAYMENT-SIGNATURE"):
         message = _decoded(header)
         if message.get("x402Version") != 2:
@@ -222,7 +220,7 @@ def look_up(credential: Credential) -> Payment | None:
     )
 
 
-def same_authorization(credential: Credential, payment: Payment) -> bool:
+def same_proof(credential: Credential, payment: Payment) -> bool:
     """Whether a credential is to the letter the one that a payment claimed, and not just its nonce."""
     known = payment.authorization
     return (
@@ -245,7 +243,8 @@ def quote_id(credential: Credential, offer: Offer) -> str:
 def verify(credential: Credential, offer: Offer) -> Verified:
     """Check an unclaimed credential against an offer: terms, amount, time, signature. Writes nothing.
 
-    Only a signature that no key of the payer made costs a chain call (a contract wallet may vouch for it).
+    Only a signature that no key of the payer made costs a chain call (a contract wallet may vouch for it). The
+    proof of the result says whether one did.
     """
     price, quote_id = _promised(credential, offer)
     now = int(time.time())
@@ -261,7 +260,9 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     if credential.valid_before > latest:
         raise _refused("authorization_valid_before", "The authorization is valid for longer than was asked.")
     buyer = f"{network()}:0x{credential.payer.hex()}"
-    return Verified(name, buyer, price, quote_id, Proof(credential, _vouched(credential)))
+    verified = Verified(sys.modules[__name__], buyer, price, quote_id, credential, _vouched(credential))
+    _not_too_often(credential)
+    return verified
 
 
 def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
@@ -304,9 +305,21 @@ def _vouched(credential: Credential) -> bool:
     )
     if signatures.recovers_to(credential.payer, digest, credential.signature):
         return False
-    if signatures.contract_accepts(credential.payer, digest, credential.signature):
-        return True
+    try:
+        if signatures.contract_accepts(credential.payer, digest, credential.signature):
+            return True
+    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+        raise Unknowable from error
     raise _refused("signature", "The signature is not the payer's.")
+
+
+def _not_too_often(credential: Credential) -> None:
+    """A payer whose transactions cost us gas without paying is refused for an hour."""
+    hour_ago = timezone.now() - timedelta(hours=1)
+    wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago).count()
+    if wasted >= _FAILURES_PER_HOUR:
+        sentence = "Too many payments of this wallet failed on the chain. Try again in an hour."
+        raise RailRefused("too_many_failures", sentence)
 
 
 def _refused(what: str, sentence: str) -> RailRefused:
@@ -318,7 +331,7 @@ def _refused(what: str, sentence: str) -> RailRefused:
 
 def claim(verified: Verified, payment: Payment) -> None:
     """Write the authorization; its unique (chain, token, payer, nonce) decides who was first."""
-    credential = verified.proof.credential
+    credential: Credential = verified.credential
     Authorization.objects.create(
         payment=payment,
         chain_id=settings.CHAIN_ID,
@@ -329,14 +342,17 @@ def claim(verified: Verified, payment: Payment) -> None:
         valid_after=credential.valid_after,
         valid_before=credential.valid_before,
         signature=credential.signature,
-        contract_wallet=verified.proof.contract_wallet,
+        contract_wallet=verified.proof,
     )
 
 
 def still_unspent(verified: Verified) -> bool:
     """Whether the token has not seen this authorization yet: then only its maker can know it. One chain call."""
-    credential = verified.proof.credential
-    return not chain.authorization_used(credential.payer, credential.nonce)
+    credential: Credential = verified.credential
+    try:
+        return not chain.authorization_used(credential.payer, credential.nonce)
+    except (chain.ChainUnreachable, chain.RpcRefused) as error:
+        raise Unknowable from error
 
 
 def receipt(payment: Payment) -> dict[str, str]:
