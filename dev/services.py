@@ -30,7 +30,8 @@ def postgres_programs() -> Path | None:
 def postgres(children: Children, folder: Path) -> str:
     """Start a new cluster; the URL of its superuser. Nothing of it is written safely: it lives for one test run."""
     programs = postgres_programs()
-    assert programs is not None
+    if programs is None:
+        raise Stop("PostgreSQL is not installed here.")
     home = folder / "postgres"
     home.mkdir(mode=0o700)
     port, password = free_port(), secrets.token_hex(16)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -28,11 +29,13 @@ class Stack:
     """One run. `line()` is what `demo --json` prints; everything the run writes is in `folder`."""
 
     options: argparse.Namespace
-    folder: Path = field(default_factory=lambda: _new_folder())
     children: Children = field(default_factory=Children)
     clerk: subprocess.Popen[str] | None = None
     product: dict[str, str] = field(default_factory=dict)
     sample: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder, self.lock = _new_folder()
 
     def start(self, anvil: Path) -> None:
         """Everything up to the moment the shop answers. Stop says what went wrong."""
@@ -75,6 +78,9 @@ class Stack:
         """Everything this run has started, in the opposite order."""
         self.dismiss_clerk()
         self.children.stop()
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
     def _hire_clerk(self) -> subprocess.Popen[str]:
         with (self.folder / "clerk.log").open("a") as log:
@@ -89,16 +95,16 @@ class Stack:
             )
 
     def _tell(self, *request: str) -> None:
-        pipe = self.clerk.stdin if self.clerk else None
-        assert pipe is not None
+        if self.clerk is None or self.clerk.stdin is None:
+            raise Stop("There is nobody left to ask in this run.")
         with contextlib.suppress(BrokenPipeError):
-            pipe.write(f"{json.dumps(request)}\n")
-            pipe.flush()
+            self.clerk.stdin.write(f"{json.dumps(request)}\n")
+            self.clerk.stdin.flush()
 
     def _hear(self, verb: str) -> Any:
-        pipe = self.clerk.stdout if self.clerk else None
-        assert pipe is not None
-        said = json.loads(pipe.readline() or '{"problem": ""}')
+        if self.clerk is None or self.clerk.stdout is None:
+            raise Stop("There is nobody left to ask in this run.")
+        said = json.loads(self.clerk.stdout.readline() or '{"problem": ""}')
         self.children.still_starting()
         if "problem" in said:
             raise Stop(said["problem"] or f"The step “{verb}” failed.\n{tail(self.folder / 'clerk.log')}")
@@ -200,28 +206,25 @@ def _private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _new_folder() -> Path:
+def _new_folder() -> tuple[Path, int | None]:
     """A folder for this run, held by a lock while it lives; the oldest ones that nobody holds are removed."""
     _RUNS.mkdir(parents=True, exist_ok=True)
-    folder = _RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    folder.mkdir(mode=0o700)
-    _held.append(_lock(folder))
+    folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=_RUNS))
+    lock = _lock(folder)
     for old in sorted(_RUNS.iterdir())[:-_RUNS_KEPT]:
         free = _lock(old)
         if free is not None:
             shutil.rmtree(old, ignore_errors=True)
             os.close(free)
-    return folder
-
-
-_held: list[int | None] = []
+    return folder, lock
 
 
 def _lock(folder: Path) -> int | None:
     """An open lock on the folder, or None when another run holds it."""
+    number = os.open(folder, os.O_RDONLY)
     try:
-        number = os.open(folder, os.O_RDONLY)
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        os.close(number)
         return None
     return number
