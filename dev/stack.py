@@ -220,8 +220,11 @@ def _new_folder() -> tuple[Path, int | None]:
 
 
 def _lock(folder: Path) -> int | None:
-    """An open lock on the folder, or None when another run holds it."""
-    number = os.open(folder, os.O_RDONLY)
+    """An open lock on the folder, or None when another run holds it or has just removed it."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
