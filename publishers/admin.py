@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
+from .forms import PublicationForm
 from .models import Article, Membership, PriceVersion, Publication, User, Version
 
 
@@ -47,12 +48,20 @@ class MembershipInline(admin.TabularInline):
     extra = 0
 
 
+class PublicationDetails(PublicationForm):
+    """The studio's form and the address, which only staff change."""
+
+    class Meta(PublicationForm.Meta):
+        fields = ["name", "slug", "description", "time_zone"]
+
+
 @admin.register(Publication)
 class PublicationAdmin(admin.ModelAdmin):
     """Publications and their members."""
 
     list_display = ["name", "slug", "time_zone", "made_at"]
     search_fields = ["name", "slug"]
+    form = PublicationDetails
     inlines = [MembershipInline]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -16,7 +16,14 @@ _ZONES = sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone a
 _BOUNDS = f"{format_usd(MIN_PRICE_MICROS)} to {format_usd(MAX_PRICE_MICROS)} USD."
 
 
-class PublicationForm(forms.ModelForm):
+class _WithoutColons:
+    """Labels stand above their fields, so they need no colon."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **options})
+
+
+class PublicationForm(_WithoutColons, forms.ModelForm):
     """The name over the articles, and the zone of its days."""
 
     time_zone = forms.ChoiceField(
@@ -45,9 +52,9 @@ class PublicationForm(forms.ModelForm):
 class PriceField(forms.CharField):
     """A price as a decimal string; whole micros once it is clean."""
 
-    def __init__(self, **options: Any) -> None:
-        # The name of the input mode that shows digits and a point on a phone.
-        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "spellcheck": "false"})
+    def __init__(self, *, keeps: str, **options: Any) -> None:
+        """`keeps` is the element in which the editor's script says what the publisher keeps of this price."""
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "data-keeps": keeps})
         super().__init__(max_length=40, widget=widget, **options)
 
     def clean(self, value: Any) -> int:
@@ -62,7 +69,7 @@ class PriceField(forms.CharField):
         return str(initial or "") != str(data or "")
 
 
-class TextForm(forms.Form):
+class TextForm(_WithoutColons, forms.Form):
     """Title and Markdown: enough for a preview."""
 
     title = forms.CharField(max_length=TITLE_MAX)
@@ -74,10 +81,10 @@ class TextForm(forms.Form):
     markdown = forms.CharField(
         label="Text",
         strip=False,
-        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true", "data-text": ""}),
+        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true"}),
         help_text=(
-            "Markdown. A line that says <!-- paywall --> and nothing else ends the free part; without one, the first "
-            "paragraph is free, cut at a fifth of the text. Pictures become links; HTML is shown as text."
+            "Markdown. A line that says &lt;!-- paywall --&gt; and nothing else ends the free part; without one, the "
+            "first paragraph is free, cut at a fifth of the text. Pictures become links; HTML is shown as text."
         ),
     )
     note = forms.CharField(
@@ -111,9 +118,10 @@ class ArticleForm(TextForm):
     """A whole article: text, address and both prices, with what they were when the page was opened."""
 
     people_price = PriceField(
-        label="Price for people, in USD", help_text=f"What readers of the web page pay. {_BOUNDS}"
+        keeps="keeps-people", label="Price for people, in USD", help_text=f"What readers of the web page pay. {_BOUNDS}"
     )
     program_price = PriceField(
+        keeps="keeps-programs",
         label="Price for programs, in USD",
         help_text=f"What agents and scripts pay that ask for Markdown or JSON. {_BOUNDS}",
     )
@@ -155,7 +163,7 @@ class ArticleForm(TextForm):
         return data["base"], data["people_was"], data["program_was"]
 
 
-class SalesFilter(forms.Form):
+class SalesFilter(_WithoutColons, forms.Form):
     """Which sales to show; the page and its CSV share one address."""
 
     audience = forms.ChoiceField(

@@ -72,7 +72,7 @@ def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
     """Payments with their articles and their shares, in three queries however many they are."""
     payments = list(payments)
     shares = _shares(publication, payments)
-    articles = _articles(publication, {payment.resource for payment in payments})
+    known = articles(publication, {payment.resource for payment in payments})
     return [
         Line(
             id=payment.id,
@@ -84,7 +84,7 @@ def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
             price_micros=payment.amount_micros,
             fee_micros=payment.amount_micros - shares.get(payment.sale_id, 0),
             kept_micros=shares.get(payment.sale_id, 0),
-            article=articles.get(payment.resource),
+            article=known.get(payment.resource),
             resource=payment.resource,
         )
         for payment in payments
@@ -120,13 +120,20 @@ def best_sellers(publication: Publication, many: int = 5) -> list[dict[str, Any]
         .annotate(count=Count("pk"), paid_micros=Sum("amount_micros"))
         .order_by("-count", "resource")[:many]
     )
-    articles = _articles(publication, {row["resource"] for row in rows})
-    return [{**row, "article": articles[row["resource"]]} for row in rows if row["resource"] in articles]
+    found = articles(publication, {row["resource"] for row in rows})
+    return [{**row, "article": found[row["resource"]]} for row in rows if row["resource"] in found]
 
 
-def per_article(publication: Publication, articles: Iterable[Article]) -> dict[str, int]:
+def articles(publication: Publication, resources: set[str]) -> dict[str, Article]:
+    """The publication's articles of these names in payments, by name, in one query."""
+    ids = [resource.removeprefix("article:") for resource in resources]
+    found = publication.articles.filter(pk__in=ids).for_lists()
+    return {article.resource: article for article in found}
+
+
+def per_article(publication: Publication, some: Iterable[Article]) -> dict[str, int]:
     """How often each of these was sold, by resource."""
-    sold = of(publication, resource__in=[article.resource for article in articles]).order_by()
+    sold = of(publication, resource__in=[article.resource for article in some]).order_by()
     return dict(sold.values_list("resource").annotate(Count("pk")))
 
 
@@ -180,9 +187,3 @@ def _shares(publication: Publication, payments: list[Payment]) -> dict[Any, int]
         transaction_id__in=[payment.sale_id for payment in payments], target__code=publication.earned_account
     )
     return dict(kept.values_list("transaction_id").annotate(Sum("amount_micros")))
-
-
-def _articles(publication: Publication, resources: set[str]) -> dict[str, Article]:
-    ids = [resource.removeprefix("article:") for resource in resources]
-    found = publication.articles.filter(pk__in=ids).for_lists()
-    return {article.resource: article for article in found}

@@ -1,5 +1,6 @@
 """Writing and pricing articles. An error or a colleague who was faster never costs the author a word."""
 
+import json
 import uuid
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from payments import http
 from payments.money import format_usd
 
 from .. import catalogue, manuscript, pricing, sales, writing
@@ -167,13 +169,16 @@ def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.
     if who not in VIEWERS:
         raise Http404("Nobody of that name.")
     article = article_of(publication, article_id)
+    listing = _listing(article)
+    offer = listing.offer(PROGRAMS if who == "program" else PEOPLE, mime_type="text/markdown")
     context = {
         "publication": publication,
         "article": article,
-        "listing": _listing(article),
+        "listing": listing,
         "who": who,
         "viewers": VIEWERS,
-        "offer": article.offer(PROGRAMS if who == "program" else PEOPLE, mime_type="text/markdown"),
+        "offer": offer,
+        "terms": json.dumps(http.terms(offer), indent=2) if who == "program" else "",
         "body": catalogue.body(article.pk) if who != "buyer" else None,
     }
     return render(request, "publishers/preview_as.html", context)

@@ -81,21 +81,30 @@ def balance(request: HttpRequest, publication: Publication) -> HttpResponse:
         .order_by("-transaction__made_at", "-id")
     )
     page = Paginator(moved, PAGE).get_page(request.GET.get("page"))
-    entries = [_entry(posting, account) for posting in page.object_list]
+    entries = _entries(publication, list(page.object_list))
     context = {"publication": publication, "totals": sales.totals(publication), "page": page, "entries": entries}
     with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
         return render(request, "publishers/balance.html", context)
 
 
-def _entry(posting: Posting, account: str) -> dict[str, Any]:
-    incoming = posting.target.code == account
-    return {
-        "made_at": posting.transaction.made_at,
-        "kind": posting.transaction.kind,
-        "key": posting.transaction.key,
-        "amount_micros": posting.amount_micros if incoming else -posting.amount_micros,
-        "payment": getattr(posting.transaction, "payment", None),
-    }
+def _entries(publication: Publication, postings: list[Posting]) -> list[dict[str, Any]]:
+    payments = {p.transaction_id: getattr(p.transaction, "payment", None) for p in postings}
+    articles = sales.articles(publication, {payment.resource for payment in payments.values() if payment})
+    rows = []
+    for posting in postings:
+        payment = payments[posting.transaction_id]
+        incoming = posting.target.code == publication.earned_account
+        rows.append(
+            {
+                "made_at": posting.transaction.made_at,
+                "kind": posting.transaction.kind,
+                "key": posting.transaction.key,
+                "amount_micros": posting.amount_micros if incoming else -posting.amount_micros,
+                "payment": payment,
+                "article": articles.get(payment.resource) if payment else None,
+            }
+        )
+    return rows
 
 
 def _filtered(request: HttpRequest, publication: Publication) -> tuple[SalesFilter, Any]:

@@ -35,5 +35,12 @@ def test_the_back_office_shows_sellers_and_changes_no_price():
     assert b'name="_save"' not in page.content
     assert staff.post(f"/admin/publishers/article/{article.pk}/change/", {"slug": "x"}).status_code == 403
     assert staff.post(f"/admin/publishers/publication/{article.publication_id}/delete/").status_code == 403
+    address = f"/admin/publishers/publication/{article.publication_id}/change/"
+    sent = {"name": "New name", "slug": "new-name", "time_zone": "Mars/Base", "memberships-TOTAL_FORMS": "0"}
+    sent["memberships-INITIAL_FORMS"] = "0"
+    assert staff.post(address, sent).status_code == 200
+    assert staff.post(address, sent | {"time_zone": "Asia/Tokyo"}).status_code == 302
+    article.publication.refresh_from_db()
+    assert (article.publication.name, article.publication.time_zone) == ("New name", "Asia/Tokyo")
     assert staff.get("/admin/publishers/priceversion/").status_code == 404
     assert PriceVersion.objects.count() == 2

@@ -262,6 +262,14 @@ def test_several_publications_are_a_choice(browser, alice, lantern):
     assert "Second" in page
 
 
+def test_the_editors_script_finds_what_it_talks_to(browser, lantern):
+    page = browser.get(f"/studio/{lantern.slug}/articles/new").content.decode()
+    for name in re.findall(r'data-keeps="([^"]+)"', page):
+        assert f'id="{name}"' in page
+    assert page.count("data-keeps") == 2
+    assert re.search(r'<form[^>]*data-editor data-fee="\d+" data-limit="1000000"', page)
+
+
 def test_no_page_carries_a_script_or_a_style_of_its_own(browser, lantern):
     article = cast.article(lantern)
     for address in ("/studio/", f"/studio/{lantern.slug}", editor_of(article), f"/studio/{lantern.slug}/balance"):
