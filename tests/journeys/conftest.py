@@ -1,0 +1,52 @@
+"""What the journeys share: a till in this process, and a count of what the chain was asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from marketplace import shelf
+from payments import chain as product_chain
+from payments import signatures, waiting
+from publishers.models import Article
+from tests.conftest import LocalChain
+from tests.publishers import cast
+
+from .till import Till
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test left in this process's memory is not there for the next."""
+    shelf._kept.clear()
+    monkeypatch.setattr(signatures, "_asked", signatures._Asked())
+
+
+@pytest.fixture
+def till(chain: LocalChain, settings: Any, monkeypatch: pytest.MonkeyPatch, db: None) -> Till:
+    """An open till. Whoever waits for a decision lets the settler work meanwhile, so that nothing here needs time."""
+    monkeypatch.setattr(shelf, "_SECONDS", 0.0)
+    opened = Till(chain, settings)
+    monkeypatch.setattr(waiting, "until_decided", lambda payment_id, seconds: opened.work())
+    opened.open()
+    return opened
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the JSON-RPC methods that the product has called so far."""
+    calls: list[str] = []
+    real = product_chain.rpc
+
+    def counted(method: str, *params: Any) -> Any:
+        calls.append(method)
+        return real(method, *params)
+
+    monkeypatch.setattr(product_chain, "rpc", counted)
+    yield calls
+
+
+@pytest.fixture
+def owls(db: None) -> Article:
+    """An article on sale: 25 cents for people, 5 for programs."""
+    return cast.article(cast.publication(cast.person("alice")))
