@@ -67,7 +67,7 @@ def _body(request: HttpRequest, listing: Listing, admission: gate.Admission) -> 
 def _refused(request: HttpRequest, form: Form, listing: Listing, offer: Offer, error: Exception) -> HttpResponse:
     told = http.problem(error)
     if listing.state != "published" and told.status == 402:
-        return _withdrawn(request, form, listing)
+        return _withdrawn(request, form, listing, told, http.terms(offer, "withdrawn") | {"accepts": []})
     terms = http.terms(offer, told.word) if told.status == 402 else None
     machine = http.refusal(told, offer, terms)
     if form is not HTML:
@@ -99,12 +99,16 @@ def _paywall(request: HttpRequest, listing: Listing, terms: dict, told: http.Pro
     return render(request, "402.html", context, status=told.status)
 
 
-def _withdrawn(request: HttpRequest, form: Form, listing: Listing) -> HttpResponse:
-    """410: no longer sold. Owners never come here."""
+def _withdrawn(request: HttpRequest, form: Form, listing: Listing, told: http.Problem, terms: dict) -> HttpResponse:
+    """410: no longer sold. Owners never come here, unless they have only their wallet left: the terms challenge it."""
     if form is HTML:
-        return http.sealed(render(request, "marketplace/withdrawn.html", {"listing": listing}, status=410))
-    message = "This article is no longer sold. Who bought it can still read it with the receipt or the wallet."
-    return http.sealed(JsonResponse({"error": "withdrawn", "message": message, "charged": False}, status=410))
+        context = {"listing": listing, "charged": told.charged is not False}
+        response = render(request, "marketplace/withdrawn.html", context, status=410)
+    else:
+        message = "This article is no longer sold. Who bought it can still read it with the receipt or the wallet."
+        response = JsonResponse({"error": "withdrawn", "message": message, "charged": told.charged}, status=410)
+    response["PAYMENT-REQUIRED"] = http.encoded(terms)
+    return http.sealed(response)
 
 
 def _other_method(request: HttpRequest) -> HttpResponse:

@@ -114,8 +114,8 @@ class Admission:
 
     @property
     def sells(self) -> bool:
-        """Whether settling would take new money."""
-        return self.verified is not None
+        """Whether settling would take new money: of a fresh proof, or of one that was released and tries again."""
+        return self.verified is not None or (self.payment is not None and self.payment.state == State.RELEASED)
 
     @property
     def version(self) -> int:
