@@ -1,6 +1,5 @@
 """What the journeys share: a till in this process, and a count of what the chain was asked."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ def till(chain: LocalChain, settings: Any, monkeypatch: pytest.MonkeyPatch, db: 
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the JSON-RPC methods that the product has called so far."""
     calls: list[str] = []
     real = product_chain.rpc
@@ -43,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return real(method, *params)
 
     monkeypatch.setattr(product_chain, "rpc", counted)
-    yield calls
+    return calls
 
 
 @pytest.fixture

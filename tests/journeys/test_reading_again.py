@@ -1,4 +1,4 @@
-"""Pay once, read again: by repetition for a minute, then by the echoed quote, the receipt, the wallet or the session."""
+"""Pay once, read again: by repetition for a minute, later by quote, receipt, wallet or session."""
 
 import base64
 import json
@@ -252,10 +252,17 @@ def test_wallet_proofs_for_another_article_or_changed_after_signing_open_nothing
         answer = till.get(owls, sign_in_with_x=proof)
         assert answer.status_code == 402, what
         assert PAID not in answer.content, what
-    for what in ("junk", "é", base64.b64encode(b"[" * 3000).decode(), base64.b64encode(b"\xff").decode(), "A" * 5000,
-                 base64.b64encode(b'{"address":"\\ud800"}').decode(), base64.b64encode(b"9" * 2900).decode()):  # fmt: skip
+    for what in _JUNK:
         assert till.get(owls, sign_in_with_x=what).status_code == 402
     assert till.get(owls, sign_in_with_x=wallet_proof(here, wallet)).status_code == 200
+
+
+_JUNK = (
+    "junk",
+    "é",
+    "A" * 5000,
+    *(base64.b64encode(raw).decode() for raw in (b"[" * 3000, b"\xff", b"9" * 2900, b'{"address":"\\ud800"}')),
+)
 
 
 def test_a_wallet_proof_is_good_for_five_minutes(till, owls, wallet, monkeypatch):

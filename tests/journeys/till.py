@@ -1,4 +1,4 @@
-"""A shop in this process: Django's test client in front, a real chain behind, and a settler that works while buyers wait.
+"""A shop in this process: Django's test client in front, a real chain behind, a settler that works while buyers wait.
 
 For stories that need the product's settings, its clock or its tables. Everything a buyer sends is signed for real.
 """
