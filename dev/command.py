@@ -54,7 +54,7 @@ def _manage(words: list[str]) -> int:
 def _bench(words: list[str]) -> int:
     install.python_packages(install.ALL_GROUPS)
     variables = {**os.environ, "ANVIL": str(install.anvil(everything=True)), "PYTHONPATH": str(install.ROOT)}
-    _become([str(install.PYTHON), str(install.ROOT / "bench" / "run.py"), *words], variables)
+    _become([str(install.PYTHON), "-m", "bench.run", *words], variables)
 
 
 def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
