@@ -19,7 +19,7 @@ from payments.models import Grant, Payment
 from tests.publishers import cast
 from tests.wallet import Wallet, decoded
 
-from .proofs import wallet_proof
+from .proofs import wallet_proof, wallet_proof_of
 from .till import requoted
 
 pytestmark = pytest.mark.django_db
@@ -237,11 +237,14 @@ def test_wallet_proofs_for_another_article_or_changed_after_signing_open_nothing
         "another article's": wallet_proof(there, wallet),
         "another article's, said to be this one's": wallet_proof(there, wallet, uri=info["uri"], nonce=info["nonce"]),
         "another wallet's, said to be the buyer's": wallet_proof(here, Wallet(), address=wallet.address),
-        "another site's": wallet_proof(here, wallet, domain="example.org"),
-        "another chain's": wallet_proof(here, wallet, chain_id="eip155:8453"),
-        "a nonce of its own": wallet_proof(here, wallet, nonce="0" * 32),
-        "an hour younger": wallet_proof(here, wallet, issued_at=_in(3600)),
-        "no moment": wallet_proof(here, wallet, issued_at="yesterday"),
+        "signed for another site": wallet_proof_of(here, wallet, domain="example.org"),
+        "signed for another chain": wallet_proof_of(here, wallet, chain_id="eip155:8453"),
+        "signed with a nonce of its own": wallet_proof_of(here, wallet, nonce="0" * 32),
+        "signed with another article's nonce": wallet_proof_of(there, wallet, uri=info["uri"]),
+        "signed an hour ahead": wallet_proof_of(here, wallet, issued_at=_in(3600)),
+        "signed for later": wallet_proof_of(here, wallet, not_before=_in(3600)),
+        "signed for yesterday": wallet_proof_of(here, wallet, expiration_time=_in(-86400)),
+        "without a moment": wallet_proof(here, wallet, issued_at="yesterday"),
         "no signature": wallet_proof(here, wallet, signature="0x"),
         "half a signature": wallet_proof(here, wallet, signature="0x" + "11" * 32),
         "no hex": wallet_proof(here, wallet, signature="0xzz"),
@@ -255,6 +258,7 @@ def test_wallet_proofs_for_another_article_or_changed_after_signing_open_nothing
     for what in _JUNK:
         assert till.get(owls, sign_in_with_x=what).status_code == 402
     assert till.get(owls, sign_in_with_x=wallet_proof(here, wallet)).status_code == 200
+    assert till.get(owls, sign_in_with_x=wallet_proof_of(here, wallet, statement="Mine.")).status_code == 200
 
 
 _JUNK = (
@@ -278,7 +282,7 @@ def test_a_wallet_proof_is_good_for_five_minutes(till, owls, wallet, monkeypatch
         then.setattr(wallets, "time", Earlier)
         old = till.terms(owls)
     assert till.get(owls, sign_in_with_x=wallet_proof(old, wallet)).status_code == 402
-    prolonged = wallet_proof(old, wallet, issued_at=_in(0), expiration_time=_in(300))
+    prolonged = wallet_proof_of(old, wallet, issued_at=_in(0), expiration_time=_in(300))
     assert till.get(owls, sign_in_with_x=prolonged).status_code == 402
 
 
