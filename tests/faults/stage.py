@@ -1,0 +1,138 @@
+"""A running shop with a misbehaving node in front of its chain, and processes that can be made to die at any step."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dev import chain as dev_chain
+from dev.children import Child
+from tests.shop import Shop, open_shop
+from tests.wallet import Wallet
+
+from .purchase import Purchase
+from .rpc_proxy import RpcProxy
+from .traps import VARIABLE, Trap
+
+
+class Stage:
+    """The shop, the node between, and the trap."""
+
+    def __init__(self, shop: Shop, node: RpcProxy) -> None:
+        self.shop = shop
+        self.node = node
+        self.trap = Trap(shop.stack.folder / "trap")
+        self.children: dict[str, Child] = {
+            "settler": shop.stack.settler,
+            "worker": shop.stack.worker,
+            "web": shop.stack.web,
+        }
+        self._article = 0
+
+    @property
+    def settler(self) -> Child:
+        return self.children["settler"]
+
+    @property
+    def worker(self) -> Child:
+        return self.children["worker"]
+
+    @property
+    def web(self) -> Child:
+        return self.children["web"]
+
+    # --- Buying ---------------------------------------------------------------------------------------
+
+    def purchase(self, micros: int = 1_000_000, **changes: Any) -> Purchase:
+        """A new wallet's payment for one article after another."""
+        self._article = (self._article + 1) % len(self.shop.line["articles"])
+        return Purchase(self.shop, self.shop.wallet(micros), self.shop.article(self._article), **changes)
+
+    def send_money(self, wallet: Wallet, to: str, micros: int) -> str:
+        """The raw transaction by which a wallet moves its own test dollars away; it pays the gas itself."""
+        return self.raw(wallet, dev_chain.TEST_DOLLAR, f"0xa9059cbb{to[2:].lower():0>64}{micros:064x}")
+
+    def raw(self, wallet: Wallet, to: str, data: str, tip_gwei: int = 50) -> str:
+        """A transaction signed by a wallet with ether, with a tip that puts it before the shop's."""
+        fee = tip_gwei * 10**9
+        nonce = int(self.shop.rpc("eth_getTransactionCount", wallet.address, "latest"), 16)
+        asked = {"to": to, "data": data, "nonce": nonce, "gas": 300_000, "value": 0}
+        asked |= {"chainId": dev_chain.CHAIN_ID, "maxFeePerGas": fee * 2, "maxPriorityFeePerGas": fee, "type": 2}
+        return "0x" + wallet.account.sign_transaction(asked).raw_transaction.hex().removeprefix("0x")
+
+    def give_ether(self, wallet: Wallet) -> None:
+        self.shop.rpc("anvil_setBalance", wallet.address, hex(10**18))
+
+    # --- Dying and coming back ------------------------------------------------------------------------
+
+    def set_traps(self) -> None:
+        """Start the product's processes anew, each with the same program, but mortal at every step."""
+        for role, child in self.children.items():
+            child.environment = {**child.environment, VARIABLE: str(self.trap.file)}
+            python, *words = child.command
+            module = ["django", *words[1:]] if words[0] == "manage.py" else words[1:]
+            child.command = [python, "-m", "tests.faults.traps", role, *module]
+            child.stop(0)
+            child.start()
+        self.ready()
+
+    def process(self, child: Child) -> int:
+        """The process that does the work now, under the one that supervises it; 0 while there is none."""
+        return next(iter(child.pids()[1:]), 0)
+
+    def signal(self, child: Child, number: signal.Signals) -> None:
+        """Send a signal to the process that does the work."""
+        os.kill(self.process(child), number)
+
+    @contextmanager
+    def death_of(self, child: Child, within: float = 10) -> Iterator[Callable[[], None]]:
+        """The child is to die in here, and its supervisor to have started it again at the end.
+
+        Gives something that a rule can do: kill it.
+        """
+        victim = self.process(child)
+        yield lambda: os.kill(victim, signal.SIGKILL)
+        self.shop.wait(lambda: self.process(child) not in (0, victim), f"the end of {child.name}", within)
+
+    def ready(self, seconds: float = 20) -> None:
+        """All processes live, and /readyz says so."""
+        self.shop.wait(lambda: _status(self.shop) == 200, "a ready shop", seconds)
+
+    def books_agree(self, seconds: float = 15) -> float:
+        """Wait until the audit finds nothing, which it may while the chain still moves. Returns how long it took."""
+        began = time.monotonic()
+        while (found := self.shop.stack.ask("audit")) != []:
+            assert time.monotonic() - began < seconds, found
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def restore(self) -> None:
+        """After a test: no rule, no trap, nobody dead."""
+        self.node.clear()
+        self.trap.disarm()
+        for child in self.children.values():
+            child.signal(signal.SIGCONT)
+            if child.ended() is not None or child.process is None:
+                child.start()
+        self.ready()
+
+
+def _status(shop: Shop) -> int:
+    import httpx
+
+    try:
+        return shop.http.get("/readyz", headers={"Connection": "close"}).status_code
+    except httpx.TransportError:
+        return 0
+
+
+@contextmanager
+def open_stage(name: str, block_time: float | None = None, **variables: str) -> Iterator[Stage]:
+    """A shop whose product talks to the chain through a proxy."""
+    port = dev_chain.free_port()
+    with RpcProxy(dev_chain.url(port)) as node:
+        options: dict[str, Any] = {"block_time": block_time, "rpc_url": node.url, "chain_port": port}
+        with open_shop(name, **options, **variables) as shop:
+            yield Stage(shop, node)

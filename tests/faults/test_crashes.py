@@ -1,0 +1,170 @@
+"""kill -9 at every step between claim and answer: the same header finishes the same purchase, once, by itself."""
+
+import signal
+
+import pytest
+
+from .purchase import Purchase
+from .stage import Stage
+
+_SIGN, _RECORD = "payments.settler:Settler._signed", "payments.settlement:record"
+
+SETTLER = [
+    ("payments.chain:simulate", "before", "claimed, nothing done"),
+    ("payments.chain:simulate", "after", "claimed and found good"),
+    ("payments.lease:Holder.take_nonce", "after", "nonce taken, not committed"),
+    ("payments.settler:Settler._attempt", "after", "signed, not committed"),
+    (_SIGN, "after", "signed and stored, not sent"),
+    ("payments.chain:send", "before", "about to send"),
+    ("payments.chain:send", "after", "sent"),
+    ("payments.chain:receipt", "after", "a receipt was read"),
+    ("payments.chain:transfers_in_block", "after", "the logs were read"),
+    (_RECORD, "before", "about to record"),
+    ("payments.ledger:post_all", "after", "posted, not committed"),
+    (_RECORD, "after", "recorded"),
+    ("payments.settlement:reopen", "before", "recorded and marked as mined"),
+    ("payments.settlement:reopen", "after", "done"),
+]
+
+WEB = [
+    ("payments.gate:Admission._claim", "before", "verified, not claimed"),
+    ("payments.rails.exact:claim", "before", "payment written, authorization not"),
+    ("payments.rails.exact:claim", "after", "claim written, not committed"),
+    ("payments.gate:Admission._claim", "after", "claimed"),
+    ("payments.waiting:until_decided", "before", "about to wait"),
+    ("payments.waiting:until_decided", "after", "decided, not looked at"),
+    ("payments.http:with_receipt", "before", "paid, no answer yet"),
+    ("payments.http:with_receipt", "after", "answer written, no byte sent"),
+]
+
+WORKER = [
+    ("payments.watcher:watch", "before", "woken"),
+    ("payments.chain:transfers_between", "after", "the logs were read"),
+    ("payments.settlement:take_back", "before", "a reorganisation found"),
+    ("payments.ledger:post_all", "before", "half of it taken back"),
+    ("payments.settlement:take_back", "after", "one transfer taken back"),
+    (_RECORD, "before", "about to record"),
+    ("payments.watcher:_finalise", "before", "recorded, place not remembered"),
+    ("payments.watcher:_finalise", "after", "place remembered"),
+]
+
+RPC = [
+    ("eth_call", "before"),
+    ("eth_call", "after"),
+    ("eth_sendRawTransaction", "before"),
+    ("eth_sendRawTransaction", "after"),
+    ("eth_getTransactionReceipt", "before"),
+    ("eth_getTransactionReceipt", "after"),
+    ("eth_getLogs", "before"),
+    ("eth_getLogs", "after"),
+]
+
+
+def _named(points: list[tuple[str, str, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("step", "moment"), [pytest.param(*p[:2], id=p[2]) for p in points])
+
+
+@_named(SETTLER)
+def test_a_settler_killed_at_any_step_is_replaced_and_the_money_moves_once(stage: Stage, step: str, moment: str):
+    purchase = stage.purchase()
+    stage.trap.arm("settler", step, moment)
+    with stage.death_of(stage.settler):
+        purchase.send()
+    purchase.finish(10)
+    purchase.was_bought_once()
+
+
+@pytest.mark.parametrize(("method", "moment"), RPC)
+def test_a_settler_killed_at_a_call_to_the_chain_is_replaced(stage: Stage, method: str, moment: str):
+    purchase = stage.purchase()
+    with stage.death_of(stage.settler) as kill:
+        rule = stage.node.on(method, drop=moment, when=_is_the_settlers, **{moment: kill})
+        purchase.send()
+    assert rule.hits == 1
+    purchase.finish(10)
+    purchase.was_bought_once()
+
+
+def _is_the_settlers(params: list) -> bool:
+    """The watcher asks for logs too, by numbers."""
+    return not (params and isinstance(params[0], dict) and "fromBlock" in params[0])
+
+
+@_named(WEB)
+def test_a_web_worker_killed_at_any_step_leaves_nothing_half_done(stage: Stage, step: str, moment: str):
+    purchase = stage.purchase()
+    stage.trap.arm("web", step, moment)
+    with purchase.under_way() as answer:
+        assert isinstance(answer.exception(timeout=10), Exception), "nobody died"
+    assert stage.trap.sprung.exists()
+    purchase.finish(10)
+    purchase.was_bought_once()
+
+
+def test_the_whole_web_server_killed_after_the_claim_answers_the_same_header_when_it_is_back(stage: Stage):
+    purchase = stage.purchase()
+    stage.signal(stage.settler, signal.SIGSTOP)
+    with stage.death_of(stage.web) as kill, purchase.under_way() as answer:
+        stage.shop.wait(purchase.payments, "the claim")
+        kill()
+        assert isinstance(answer.exception(timeout=10), Exception)
+    assert [state for _, state in purchase.payments()] == ["claimed"]
+    stage.signal(stage.settler, signal.SIGCONT)
+    purchase.finish(15, web_dies=True)
+    purchase.was_bought_once()
+
+
+def test_a_sale_made_while_the_web_server_was_dead_is_read_with_the_same_header(stage: Stage):
+    purchase = stage.purchase()
+    stage.trap.arm("web", "payments.waiting:until_decided", "before")
+    with stage.death_of(stage.web) as kill:
+        stage.signal(stage.web, signal.SIGSTOP)  # The master: it forks nobody anew meanwhile.
+        with purchase.under_way() as answer:
+            assert isinstance(answer.exception(timeout=10), Exception)
+        stage.shop.wait(purchase.grants, "the sale")
+        kill()
+    purchase.finish(15, web_dies=True)
+    purchase.was_bought_once()
+
+
+@_named(WORKER)
+def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_back(
+    stage: Stage, step: str, moment: str
+):
+    purchase = _bought_on_old_money(stage)
+    with stage.death_of(stage.worker):
+        stage.trap.arm("worker", step, moment)
+        _forget_its_block(stage, purchase)
+    stage.shop.wait(purchase.transfers, "the second settlement")
+    purchase.finish(10)
+    stage.books_agree()
+    purchase.was_bought_once()
+
+
+def test_everything_killed_at_once_comes_back_to_the_same_books(stage: Stage):
+    purchases = [stage.purchase() for _ in range(4)]
+    stage.signal(stage.settler, signal.SIGSTOP)
+    with purchases[0].under_way(), purchases[1].under_way(), purchases[2].under_way(), purchases[3].under_way():
+        for purchase in purchases:
+            stage.shop.wait(purchase.payments, "the claim")
+        for child in stage.children.values():
+            child.signal(signal.SIGKILL)
+        for child in stage.children.values():
+            stage.shop.wait(lambda child=child: child.ended() is not None, "the end of all")
+            child.start()
+    for purchase in purchases:
+        purchase.finish(20, web_dies=True)
+        purchase.was_bought_once()
+
+
+def _bought_on_old_money(stage: Stage) -> Purchase:
+    """Bought with money that came long before, so that a reorganisation takes the purchase and not the money."""
+    purchase = stage.purchase()
+    stage.shop.rpc("anvil_mine", "0x4")
+    purchase.finish()
+    return purchase
+
+
+def _forget_its_block(stage: Stage, purchase: Purchase) -> None:
+    mined = int(purchase.transfers()[0]["blockNumber"], 16)
+    stage.shop.rpc("anvil_reorg", int(stage.shop.rpc("eth_blockNumber"), 16) - mined + 1, [])

@@ -1,0 +1,121 @@
+"""Runs a process of the product that dies at a chosen step: `python -m tests.faults.traps ROLE MODULE words…`.
+
+The product does not know of it: its functions are wrapped before it starts. A trap is a file that names a step; the
+first process to reach that step renames the file and kills itself with SIGKILL, as a power cut would. This process
+itself is the supervisor: it forks the product's process, and forks it again when it was killed, without the second
+and a half that importing everything takes.
+"""
+
+import ctypes
+import functools
+import importlib
+import json
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "PENNYPRESS_TEST_TRAP"
+# Every step at which a process may be made to die, in the order in which a purchase passes them.
+STEPS = (
+    "payments.gate:Admission._claim",
+    "payments.rails.exact:claim",
+    "payments.waiting:until_decided",
+    "payments.http:with_receipt",
+    "payments.chain:simulate",
+    "payments.lease:Holder.take_nonce",
+    "payments.settler:Settler._attempt",
+    "payments.settler:Settler._signed",
+    "payments.chain:send",
+    "payments.chain:receipt",
+    "payments.chain:transfers_in_block",
+    "payments.chain:transfers_between",
+    "payments.ledger:post_all",
+    "payments.settlement:record",
+    "payments.settlement:reopen",
+    "payments.settlement:claim_received",
+    "payments.settlement:take_back",
+    "payments.watcher:watch",
+    "payments.watcher:_finalise",
+)
+
+
+class Trap:
+    """The test's side: one file, armed for one death."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.sprung = file.with_suffix(".sprung")
+
+    def arm(self, role: str, step: str, moment: str) -> None:
+        """The next process of a role that comes to a step dies before or after it."""
+        assert step in STEPS
+        self.sprung.unlink(missing_ok=True)
+        draft = self.file.with_suffix(".draft")
+        draft.write_text(json.dumps([role, step, moment]))
+        draft.rename(self.file)
+
+    def disarm(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+def main(role: str, module: str, *words: str) -> None:
+    """Wrap every step, then run the module until it ends by itself."""
+    import django
+
+    django.setup()
+    trap = Trap(Path(os.environ[VARIABLE]))
+    for step in STEPS:
+        where, _, path = step.partition(":")
+        *owners, name = path.split(".")
+        owner = functools.reduce(getattr, owners, importlib.import_module(where))
+        setattr(owner, name, _deadly(getattr(owner, name), trap, role, step))
+    sys.argv = [module, *words]
+    _reap_orphans()
+    while pid := os.fork():
+        signal.signal(signal.SIGTERM, lambda *_, pid=pid: os.kill(pid, signal.SIGTERM))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _sweep()
+        if code != -signal.SIGKILL:
+            sys.exit(code)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _reap_orphans() -> None:
+    """What a killed process has forked becomes a child of ours."""
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def _sweep() -> None:
+    """And goes with it, as everything of one unit does under any supervisor."""
+    for pid in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _deadly(step: Callable[..., Any], trap: Trap, role: str, name: str) -> Callable[..., Any]:
+    @functools.wraps(step)
+    def passed(*args: Any, **kwargs: Any) -> Any:
+        _die_if_meant(trap, [role, name, "before"])
+        result = step(*args, **kwargs)
+        _die_if_meant(trap, [role, name, "after"])
+        return result
+
+    return passed
+
+
+def _die_if_meant(trap: Trap, here: list[str]) -> None:
+    try:
+        if json.loads(trap.file.read_text()) == here:
+            trap.file.rename(trap.sprung)
+            os.kill(os.getpid(), signal.SIGKILL)
+    except FileNotFoundError:
+        """Nothing is armed, or somebody else has died of it."""
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
