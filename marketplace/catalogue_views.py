@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Iterable
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from payments import gate, receipts
 from payments.models import Grant
@@ -65,10 +66,15 @@ def about(request: HttpRequest) -> HttpResponse:
     return render(request, "marketplace/about.html", context)
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def reader_library(request: HttpRequest) -> HttpResponse:
-    """What this browser, or the account that is signed in, has bought. Signing in moves the browser's shelf over."""
+    """What this browser, or the account that is signed in, has bought; a receipt that is sent in puts more on it.
+
+    Signing in moves the browser's shelf to the account.
+    """
+    if request.method == "POST":
+        return _redeemed(request, "".join(request.POST.get("receipt", "").split()))
     library.keep(request)
     page = _page(request, _held_grants(request).order_by("-made_at", "-id"))
     articles = _articles(grant.resource for grant in page)
@@ -96,6 +102,23 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         "network_name": settings.CHAIN_NAME,
     }
     return render(request, "marketplace/receipt.html", context)
+
+
+def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:
+    """Straight to the article that a pasted receipt opens. The gate decides, as it does about the header."""
+    told = receipts.read(signed)
+    slug = told.resource_url.removeprefix(f"{settings.BASE_URL}/articles/") if told else ""
+    if listing := catalogue.find(slug, include_withdrawn=True):
+        offer = listing.offer(PEOPLE, mime_type="text/html")
+        try:
+            admitted = gate.verify(gate.Presented(receipt=signed), offer).settle()
+        except gate.PaymentRequired:
+            pass
+        else:
+            library.remember(request, admitted.grant)
+            return redirect(listing.path)
+    messages.error(request, "This opens nothing here: copy the whole line of the receipt. You were not charged.")
+    return redirect("library")
 
 
 def _page(request: HttpRequest, rows: QuerySet) -> Page:

@@ -9,7 +9,7 @@ from django.conf import settings as configured
 from django.template.loader import render_to_string
 from django.test import Client
 
-from payments import gate
+from payments import gate, settlement
 from payments.models import Payment
 from publishers import catalogue, writing
 from publishers.models import Article, User
@@ -240,6 +240,35 @@ def test_a_receipt_shows_what_was_paid_and_its_signed_line_opens_the_article():
     again = Client().get(f"{article.get_absolute_url()}.md", headers={"PAYMENT-RECEIPT": signed[1]})
     assert again.status_code == 200
     assert CANARY in again.content.decode()
+
+
+def test_a_pasted_receipt_opens_the_article_in_another_browser():
+    article = owls()
+    signed = receipt_for(cast.sale(article), article)
+    elsewhere = Client()
+    answer = elsewhere.post("/library", {"receipt": f" {signed[:60]}\r\n{signed[60:]} "})
+    assert answer.status_code == 302
+    assert CANARY in shown(elsewhere, answer["Location"])
+    assert "Owls" in shown(elsewhere, "/library")
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "eyJhbGciOiJub25lIn0.e30.", "x" * 100_000])
+def test_what_is_no_receipt_opens_nothing_and_says_so(line):
+    browser = Client()
+    answer = browser.post("/library", {"receipt": line}, follow=True)
+    assert answer.redirect_chain == [("/library", 302)]
+    assert "You were not charged" in answer.content.decode()
+    assert "Your library is empty" in answer.content.decode()
+
+
+def test_a_receipt_of_a_sale_that_was_taken_back_opens_nothing():
+    article = owls()
+    payment = cast.sale(article)
+    signed = receipt_for(payment, article)
+    settlement.take_back(payment.transfers.get())
+    browser = Client()
+    browser.post("/library", {"receipt": signed})
+    shown(browser, article.get_absolute_url(), 402)
 
 
 def test_a_receipt_and_a_library_are_private_and_kept_by_no_cache():
