@@ -12,6 +12,7 @@ from dev import environment, install, services
 from dev.children import Children
 from dev.say import Stop, say
 
+_ON_SQLITE = "not postgresql"
 # On the second database: everything but what has no database, or brings its own.
 _ON_POSTGRES = "not browser and not contracts and not demo"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -75,7 +76,7 @@ def _checks(variables: dict[str, str]) -> list[str]:
 def _tests(arguments: list[str], variables: dict[str, str], folder: Path, require_all: bool) -> list[str]:
     pytest = ["-m", "pytest", "-rs", *(["-p", "tests.no_skips"] if require_all else [])]
     failed = []
-    if not _run("tests on SQLite", [*pytest, *arguments], variables):
+    if not _run("tests on SQLite", [*pytest, "-m", _ON_SQLITE, *arguments], variables):
         failed.append("tests on SQLite")
     if "TEST_POSTGRES_URL" in variables:
         on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, Sum
 
 from .ids import uuid7
@@ -35,6 +35,10 @@ class Entry:
     asset: str = "USDC"
     reverses: Transaction | None = None
 
+    def __post_init__(self) -> None:
+        if not self.moves:
+            raise ValueError(f"The entry {self.key} has no moves.")
+
     @property
     def digest(self) -> str:
         """SHA-256 over the kind, the asset and the moves: what `post` compares and the audit recomputes."""
@@ -58,29 +62,32 @@ def post(kind: str, key: str, moves: Sequence[Move], asset: str = "USDC") -> Tra
 def post_all(entries: Sequence[Entry]) -> list[Transaction]:
     """Post many entries in the caller's transaction with a constant number of statements; idempotent like `post`.
 
-    The order of writing is: accounts sorted by code (no deadlock between two writers), then transactions, then
-    postings with the closing one of each transaction last (the database refuses a posting after it).
+    The order of writing is: accounts sorted by code, then transactions sorted by key (no deadlock between two
+    writers), then postings with the closing one of each transaction last (the database refuses a posting after it).
     """
+    try:
+        return _post_all(entries)
+    except IntegrityError:
+        # Another writer posted one of these between our reading and our writing: read again.
+        return _post_all(entries)
+
+
+def _post_all(entries: Sequence[Entry]) -> list[Transaction]:
+    by_key: dict[str, Entry] = {}
+    for entry in entries:
+        if by_key.setdefault(entry.key, entry).digest != entry.digest:
+            raise KeyReused(entry.key)
     with transaction.atomic():
-        known = {t.key: t for t in Transaction.objects.filter(key__in=[e.key for e in entries])}
-        for entry in entries:
-            if entry.key in known and known[entry.key].digest != entry.digest:
-                raise KeyReused(entry.key)
-        fresh = {entry.key: entry for entry in entries if entry.key not in known}
-        accounts = _accounts(fresh.values())
+        known = {t.key: t for t in Transaction.objects.filter(key__in=list(by_key))}
+        for key, row in known.items():
+            if row.digest != by_key[key].digest:
+                raise KeyReused(key)
+        fresh = [by_key[key] for key in sorted(by_key.keys() - known.keys())]
+        accounts = _accounts(fresh)
         transactions, postings = [], []
-        for entry in fresh.values():
+        for entry in fresh:
             row = Transaction(key=entry.key, kind=entry.kind, digest=entry.digest, reverses=entry.reverses)
-            lines = [
-                Posting(
-                    id=uuid7(),
-                    transaction=row,
-                    source_id=accounts[move.source, entry.asset],
-                    target_id=accounts[move.target, entry.asset],
-                    amount_micros=move.amount_micros,
-                )
-                for move in entry.moves
-            ]
+            lines = _lines(row, entry, accounts)
             row.last_posting_id = lines[-1].id
             transactions.append(row)
             postings += lines
@@ -88,6 +95,19 @@ def post_all(entries: Sequence[Entry]) -> list[Transaction]:
         Transaction.objects.bulk_create(transactions)
         Posting.objects.bulk_create(postings)
     return [known[entry.key] for entry in entries]
+
+
+def _lines(row: Transaction, entry: Entry, accounts: dict[tuple[str, str], int]) -> list[Posting]:
+    return [
+        Posting(
+            id=uuid7(),
+            transaction=row,
+            source_id=accounts[move.source, entry.asset],
+            target_id=accounts[move.target, entry.asset],
+            amount_micros=move.amount_micros,
+        )
+        for move in entry.moves
+    ]
 
 
 def reversal(kind: str, key: str, original: Transaction) -> Entry:

@@ -1,4 +1,5 @@
--- The books are append-only; statements are separated by blank lines.
+-- The books are append-only; statements are separated by blank lines. Functions name their tables in full and fix
+-- their search path, so that no temporary table or function of whoever inserts can stand in for what they look at.
 CREATE FUNCTION payments_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'append-only: % on % is forbidden', TG_OP, TG_TABLE_NAME USING ERRCODE = '23001';
 END $$
@@ -16,8 +17,8 @@ CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_transaction FOR EACH ST
 CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_posting FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
 
 -- A transaction is opened before its closing posting exists; the deferred foreign key demands the latter at commit.
-CREATE FUNCTION payments_opens() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF EXISTS (SELECT 1 FROM payments_posting WHERE id = NEW.last_posting_id) THEN
+CREATE FUNCTION payments_opens() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+  IF EXISTS (SELECT 1 FROM public.payments_posting WHERE id = NEW.last_posting_id) THEN
     RAISE EXCEPTION 'transaction % names a posting that is already there', NEW.id USING ERRCODE = '23514';
   END IF;
   RETURN NEW;
@@ -25,19 +26,32 @@ END $$
 
 CREATE TRIGGER opens BEFORE INSERT ON payments_transaction FOR EACH ROW EXECUTE FUNCTION payments_opens()
 
-CREATE FUNCTION payments_posts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF NOT EXISTS (SELECT 1 FROM payments_transaction WHERE id = NEW.transaction_id) THEN
+-- The foreign key would be content with a closing posting that another session gave to another transaction meanwhile.
+CREATE FUNCTION payments_closes() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+  IF NOT EXISTS (SELECT 1 FROM public.payments_posting WHERE id = NEW.last_posting_id AND transaction_id = NEW.id) THEN
+    RAISE EXCEPTION 'transaction % was never closed by a posting of its own', NEW.id
+      USING ERRCODE = '23514';
+  END IF;
+  RETURN NULL;
+END $$
+
+CREATE CONSTRAINT TRIGGER closes AFTER INSERT ON payments_transaction DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION payments_closes()
+
+CREATE FUNCTION payments_posts() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
+  IF NOT EXISTS (SELECT 1 FROM public.payments_transaction WHERE id = NEW.transaction_id) THEN
     RAISE EXCEPTION 'posting without its transaction %', NEW.transaction_id USING ERRCODE = '23514';
   END IF;
-  IF EXISTS (SELECT 1 FROM payments_transaction t JOIN payments_posting p ON p.id = t.last_posting_id
+  IF EXISTS (SELECT 1 FROM public.payments_transaction t JOIN public.payments_posting p ON p.id = t.last_posting_id
              WHERE t.id = NEW.transaction_id) THEN
     RAISE EXCEPTION 'late posting on transaction %', NEW.transaction_id USING ERRCODE = '23514';
   END IF;
-  IF EXISTS (SELECT 1 FROM payments_transaction WHERE last_posting_id = NEW.id AND id <> NEW.transaction_id) THEN
+  IF EXISTS (SELECT 1 FROM public.payments_transaction WHERE last_posting_id = NEW.id AND id <> NEW.transaction_id) THEN
     RAISE EXCEPTION 'posting % closes another transaction', NEW.id USING ERRCODE = '23514';
   END IF;
-  IF (SELECT count(DISTINCT asset) FROM payments_account WHERE id IN (NEW.source_id, NEW.target_id)) > 1 THEN
-    RAISE EXCEPTION 'posting % mixes assets', NEW.id USING ERRCODE = '23514';
+  -- Both accounts must be there already: one that came later in the same commit could be of another asset.
+  IF NOT EXISTS (SELECT 1 FROM public.payments_account s JOIN public.payments_account t ON s.asset = t.asset
+                 WHERE s.id = NEW.source_id AND t.id = NEW.target_id) THEN
+    RAISE EXCEPTION 'posting % mixes assets, or one of its accounts is not there', NEW.id USING ERRCODE = '23514';
   END IF;
   RETURN NEW;
 END $$
@@ -52,3 +66,11 @@ CREATE TRIGGER kept BEFORE DELETE ON payments_authorization FOR EACH ROW EXECUTE
 CREATE TRIGGER kept BEFORE DELETE ON payments_grant FOR EACH ROW EXECUTE FUNCTION payments_append_only()
 
 CREATE TRIGGER kept BEFORE DELETE ON payments_transfer FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_payment FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_authorization FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_grant FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_transfer FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()

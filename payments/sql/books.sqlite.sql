@@ -13,7 +13,7 @@ CREATE TRIGGER posting_no_delete BEFORE DELETE ON payments_posting BEGIN SELECT 
 
 -- INSERT OR REPLACE deletes without firing the triggers above, so an existing row may not be named again.
 CREATE TRIGGER account_no_replace BEFORE INSERT ON payments_account
-WHEN EXISTS (SELECT 1 FROM payments_account WHERE id = NEW.id)
+WHEN EXISTS (SELECT 1 FROM payments_account WHERE id = NEW.id OR (code = NEW.code AND asset = NEW.asset))
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_account already has this row'); END
 
 CREATE TRIGGER posting_no_replace BEFORE INSERT ON payments_posting
@@ -43,9 +43,16 @@ CREATE TRIGGER posting_closes_its_own BEFORE INSERT ON payments_posting
 WHEN EXISTS (SELECT 1 FROM payments_transaction WHERE last_posting_id = NEW.id AND id <> NEW.transaction_id)
 BEGIN SELECT RAISE(ABORT, 'posting closes another transaction'); END
 
+-- Both accounts must be there already: one that came later in the same commit could be of another asset.
 CREATE TRIGGER posting_one_asset BEFORE INSERT ON payments_posting
-WHEN (SELECT count(DISTINCT asset) FROM payments_account WHERE id IN (NEW.source_id, NEW.target_id)) > 1
-BEGIN SELECT RAISE(ABORT, 'posting mixes assets'); END
+WHEN NOT EXISTS (SELECT 1 FROM payments_account s JOIN payments_account t ON s.asset = t.asset
+                 WHERE s.id = NEW.source_id AND t.id = NEW.target_id)
+BEGIN SELECT RAISE(ABORT, 'posting mixes assets, or one of its accounts is not there'); END
+
+-- SQLite would keep half a micro, or a word, in a column of whole numbers.
+CREATE TRIGGER posting_whole_number BEFORE INSERT ON payments_posting
+WHEN typeof(NEW.amount_micros) <> 'integer'
+BEGIN SELECT RAISE(ABORT, 'an amount is a whole number of micros'); END
 
 -- What was paid, granted or seen is kept for ever.
 CREATE TRIGGER payment_kept BEFORE DELETE ON payments_payment BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_payment is forbidden'); END
@@ -55,3 +62,21 @@ CREATE TRIGGER authorization_kept BEFORE DELETE ON payments_authorization BEGIN 
 CREATE TRIGGER grant_kept BEFORE DELETE ON payments_grant BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_grant is forbidden'); END
 
 CREATE TRIGGER transfer_kept BEFORE DELETE ON payments_transfer BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_transfer is forbidden'); END
+
+CREATE TRIGGER payment_no_replace BEFORE INSERT ON payments_payment
+WHEN EXISTS (SELECT 1 FROM payments_payment WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_payment already has this row'); END
+
+CREATE TRIGGER authorization_no_replace BEFORE INSERT ON payments_authorization
+WHEN EXISTS (SELECT 1 FROM payments_authorization WHERE payment_id = NEW.payment_id
+             OR (chain_id = NEW.chain_id AND token = NEW.token AND payer = NEW.payer AND nonce = NEW.nonce))
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_authorization already has this row'); END
+
+CREATE TRIGGER grant_no_replace BEFORE INSERT ON payments_grant
+WHEN EXISTS (SELECT 1 FROM payments_grant WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_grant already has this row'); END
+
+CREATE TRIGGER transfer_no_replace BEFORE INSERT ON payments_transfer
+WHEN EXISTS (SELECT 1 FROM payments_transfer WHERE id = NEW.id
+             OR (chain_id = NEW.chain_id AND block_hash = NEW.block_hash AND tx_hash = NEW.tx_hash AND log_index = NEW.log_index))
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_transfer already has this row'); END
