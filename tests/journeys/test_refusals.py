@@ -1,0 +1,411 @@
+"""What does not pay: every payment that is malformed, tampered, foreign or too late, with its stable word.
+
+Each row says what is sent; each is answered by its word and status, says that nobody was charged, leaves no row behind
+and costs no call to the chain. Nothing here is answered 500: the test client would raise it.
+"""
+
+import base64
+import json
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from payments.models import Authorization, Payment
+from payments.rails import exact
+from publishers.models import Article
+from tests.publishers import cast
+from tests.wallet import Wallet, decoded, encoded
+
+from .till import repacked
+
+pytestmark = pytest.mark.django_db
+
+INVALID = "invalid_payload"
+VERSION = "invalid_x402_version"
+MISMATCH = "no_matching_requirements"
+VALUE = "invalid_exact_evm_payload_authorization_value_mismatch"
+BEFORE = "invalid_exact_evm_payload_authorization_valid_before"
+AFTER = "invalid_exact_evm_payload_authorization_valid_after"
+RECIPIENT = "invalid_exact_evm_payload_recipient_mismatch"
+SIGNATURE = "invalid_exact_evm_payload_signature"
+STRANGER = "0x" + "77" * 20
+
+
+@pytest.fixture
+def refused(till, owls, asked):
+    """Send a payment and expect to be refused: by this word and status, uncharged, unrecorded, without the chain."""
+
+    def check(status: int, word: str, **shown: str) -> None:
+        asked.clear()
+        answer = till.get(owls, **shown)
+        said = answer.json()
+        assert (answer.status_code, said["error"]) == (status, word)
+        assert said["charged"] is False
+        assert said["message"].endswith("You were not charged.")
+        assert answer["Cache-Control"] == "no-store"
+        assert ("PAYMENT-REQUIRED" in answer) == (status == 402)
+        assert asked == []
+        assert Payment.objects.count() == Authorization.objects.count() == 0
+
+    return check
+
+
+def base64_of(text: str | bytes) -> str:
+    return base64.b64encode(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")).decode()
+
+
+# --- No payment at all --------------------------------------------------------------------------------
+
+JUNK = {
+    "not base64": ("junk!", INVALID),
+    "half of base64": ("e", INVALID),
+    "two headers in one": ("e30=,e30=", INVALID),
+    "not ASCII": ("é" * 40, INVALID),
+    "white space": ("   ", INVALID),
+    "not UTF-8": (base64_of(b"\xff\xfe{}"), INVALID),
+    "UTF-16": (base64_of('{"x402Version":2}'.encode("utf-16")), INVALID),
+    "a byte order mark": (base64_of(b"\xef\xbb\xbf{}"), INVALID),
+    "not JSON": (base64_of("{'x402Version': 2}"), INVALID),
+    "half of JSON": (base64_of('{"x402Version":2'), INVALID),
+    "null": (base64_of("null"), INVALID),
+    "a list": (base64_of("[]"), INVALID),
+    "a string": (base64_of('"payment"'), INVALID),
+    "a number": (base64_of("2"), INVALID),
+    "NaN": (base64_of('{"x402Version":NaN}'), INVALID),
+    "Infinity": (base64_of('{"x402Version":-Infinity}'), INVALID),
+    "a number of 5,000 digits": (base64_of('{"x402Version":' + "9" * 5_000 + "}"), INVALID),
+    "a name twice": (base64_of('{"x402Version":2,"x402Version":2}'), INVALID),
+    "a name twice, deeper": (base64_of('{"x402Version":2,"payload":{"a":1,"a":2}}'), INVALID),
+    "4,000 brackets": (base64_of("[" * 4_000), INVALID),
+    "1,000 objects in each other": (base64_of('{"a":' * 1_000), INVALID),
+    "250 brackets beside each other": (base64_of('{"a":[' + "[]," * 250 + "[]]}"), INVALID),
+    "70 KB of brackets": (base64_of("[" * 70_000), "payload_too_large"),
+    "8,193 characters": ("A" * 8_193, "payload_too_large"),
+    "10 MB": ("A" * 10_000_000, "payload_too_large"),
+    "no version": (base64_of("{}"), VERSION),
+    "version null": (base64_of('{"x402Version":null}'), VERSION),
+    "version 3": (base64_of('{"x402Version":3}'), VERSION),
+    "version as text": (base64_of('{"x402Version":"2"}'), VERSION),
+    "version in a list": (base64_of('{"x402Version":[2]}'), VERSION),
+    "version 1e400": (base64_of('{"x402Version":1e400}'), VERSION),
+}
+HOLLOW = {
+    "nothing else": '{"x402Version":%d}',
+    "lone surrogates": '{"x402Version":%d,"scheme":"\\ud800","network":"\\udfff","payload":{}}',
+    "NUL": '{"x402Version":%d,"scheme":"\\u0000","network":"exact","payload":{"authorization":{}}}',
+    "an unknown payload": '{"x402Version":%d,"scheme":"exact","network":"eip155:84532","payload":{"permit2":{}}}',
+}
+
+
+@pytest.mark.parametrize("name", JUNK)
+def test_what_is_no_payment(refused, name):
+    header, word = JUNK[name]
+    for field in ("payment_signature", "x_payment"):
+        refused(400, word, **{field: header})
+
+
+@pytest.mark.parametrize("name", HOLLOW)
+def test_what_has_the_version_of_a_payment_and_nothing_else_of_it(refused, name):
+    refused(400, INVALID, payment_signature=base64_of(HOLLOW[name] % 2))
+    refused(400, INVALID, x_payment=base64_of(HOLLOW[name] % 1))
+
+
+def test_one_versions_payment_in_the_other_versions_header(refused, till, owls):
+    wallet = Wallet()
+    second, first = till.sign(wallet, owls), till.sign_v1(wallet, owls)
+    refused(400, VERSION, payment_signature=first)
+    refused(400, VERSION, x_payment=second)
+
+
+def test_an_empty_header_shows_nothing_and_is_asked_to_pay(till, owls):
+    answer = till.get(owls, payment_signature="", x_payment="")
+    assert (answer.status_code, answer.json()["error"]) == (402, "payment_required")
+
+
+# --- Wrong types -----------------------------------------------------------------------------------------
+
+WRONG = [None, True, 0, 1.5, [], {}, "", "text", ["0x00"], -1]
+AUTHORIZATION = ["from", "to", "value", "validAfter", "validBefore", "nonce"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("field", [*AUTHORIZATION, "signature", "authorization", "payload"])
+def test_wrong_types_and_missing_fields_of_a_payment(refused, till, owls, version, field):
+    message = decoded(till.sign(Wallet(), owls) if version == 2 else till.sign_v1(Wallet(), owls))
+    for wrong in [*WRONG, "missing"]:
+        changed = json.loads(json.dumps(message))
+        place = {"payload": changed}.get(field, changed["payload"])
+        if field in AUTHORIZATION:
+            place = place["authorization"]
+        if wrong == "missing":
+            del place[field]
+        else:
+            place[field] = wrong
+        shown = {"payment_signature" if version == 2 else "x_payment": repacked(changed)}
+        refused(400, INVALID, **shown)
+
+
+@pytest.mark.parametrize("field", ["scheme", "network", "amount", "asset", "payTo", "maxTimeoutSeconds", "extra"])
+def test_wrong_types_and_missing_fields_of_the_accepted_terms(refused, till, owls, field):
+    message = decoded(till.sign(Wallet(), owls))
+    for wrong in [None, [], ["x"], "missing"]:
+        changed = json.loads(json.dumps(message))
+        if wrong == "missing":
+            del changed["accepted"][field]
+        else:
+            changed["accepted"][field] = wrong
+        # Without any extra the form is right and the quote is missing.
+        status, word = (402, MISMATCH) if (field, wrong) == ("extra", "missing") else (400, INVALID)
+        refused(status, word, payment_signature=repacked(changed))
+
+
+@pytest.mark.parametrize("wrong", [None, [], "text", 7])
+def test_accepted_terms_that_are_no_terms(refused, till, owls, wrong):
+    message = decoded(till.sign(Wallet(), owls))
+    refused(400, INVALID, payment_signature=repacked(message | {"accepted": wrong}))
+
+
+# --- Terms that were never offered ------------------------------------------------------------------------
+
+TAMPERED: dict[str, tuple[dict[str, Any], str]] = {
+    "a lower amount": ({"amount": "49999"}, MISMATCH),
+    "a higher amount": ({"amount": "50001"}, MISMATCH),
+    "nothing": ({"amount": "0"}, MISMATCH),
+    "the amount spelled otherwise": ({"amount": "050000"}, MISMATCH),
+    "another recipient": ({"payTo": STRANGER}, MISMATCH),
+    "another token": ({"asset": "0x" + "66" * 20}, MISMATCH),
+    "another chain": ({"network": "eip155:8453"}, "invalid_network"),
+    "a chain by its old name": ({"network": "base-sepolia"}, "invalid_network"),
+    "a chain that is none": ({"network": ""}, "invalid_network"),
+    "more time": ({"maxTimeoutSeconds": 301}, MISMATCH),
+    "all the time": ({"maxTimeoutSeconds": 2**63}, MISMATCH),
+    "another scheme": ({"scheme": "upto"}, "unsupported_scheme"),
+    "a scheme in capitals": ({"scheme": "EXACT"}, "unsupported_scheme"),
+    "another token's name": ({"extra.name": "USD Coin"}, MISMATCH),
+    "another token's version": ({"extra.version": "1"}, MISMATCH),
+    "a quote of one's own": ({"extra.quote": "A" * 67}, MISMATCH),
+    "a quote that is a number": ({"extra.quote": 7}, MISMATCH),
+    "a quote that is not ASCII": ({"extra.quote": "é"}, MISMATCH),
+    "no quote": ({"extra.quote": ""}, MISMATCH),
+    "another payment flow": ({"extra.paymentFlow": "upfront"}, MISMATCH),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_terms_that_were_changed_and_signed_consistently(refused, till, owls, name):
+    changes, word = TAMPERED[name]
+    terms = till.terms(owls)
+    requirement = terms["accepts"][0]
+    for path, value in changes.items():
+        place = requirement["extra"] if path.startswith("extra.") else requirement
+        place[path.removeprefix("extra.")] = value
+    wallet = Wallet()
+    signable = (
+        requirement if requirement["network"].startswith("eip155:") else requirement | {"network": "eip155:84532"}
+    )
+    payload = wallet.authorize(signable)
+    message = {"x402Version": 2, "accepted": requirement, "payload": payload, "resource": terms["resource"]}
+    refused(402, word, payment_signature=encoded(message))
+
+
+def test_a_quote_for_another_article(refused, till, owls):
+    twin = cast.article(owls.publication, "Twin owls")
+    refused(402, MISMATCH, payment_signature=till.sign(Wallet(), twin))
+
+
+def test_a_quote_that_was_edited_to_a_lower_price(refused, till, owls):
+    """Every byte of the quote is under the MAC."""
+    terms = till.terms(owls)
+    token = terms["accepts"][0]["extra"]["quote"]
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    for place in range(0, len(raw), 3):
+        forged = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+        terms["accepts"][0]["extra"]["quote"] = base64.urlsafe_b64encode(forged).decode().rstrip("=")
+        refused(402, MISMATCH, payment_signature=Wallet().pay(terms))
+
+
+def test_a_quote_that_has_expired(refused, till, owls, settings):
+    settings.QUOTE_SECONDS = 0
+    refused(402, "quote_expired", payment_signature=till.sign(Wallet(), owls))
+
+
+def test_a_quote_of_another_shop_or_key(refused, till, owls, settings):
+    header = till.sign(Wallet(), owls)
+    settings.SECRET_KEY = "another key for tests that signs nothing of value"
+    refused(402, MISMATCH, payment_signature=header)
+
+
+def test_a_quote_for_where_the_money_went_before(refused, till, owls, settings):
+    header = till.sign(Wallet(), owls)
+    settings.PAY_TO = STRANGER
+    refused(402, MISMATCH, payment_signature=header)
+
+
+VERSION_1: dict[str, tuple[dict[str, Any], str]] = {
+    "another chain": ({"network": "base"}, "invalid_network"),
+    "another chain's new name": ({"network": "eip155:8453"}, "invalid_network"),
+    "another scheme": ({"scheme": "upto"}, "unsupported_scheme"),
+}
+
+
+@pytest.mark.parametrize("name", VERSION_1)
+def test_version_1_payments_of_another_kind(refused, till, owls, name):
+    changes, word = VERSION_1[name]
+    message = decoded(till.sign_v1(Wallet(), owls))
+    refused(402, word, x_payment=repacked(message | changes))
+
+
+# --- Authorizations for something else --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [49_999, 50_001, 0, 1, 2**63, 2**64, 2**256 - 1])
+def test_authorizations_of_another_amount(refused, till, owls, value):
+    refused(402, VALUE, payment_signature=till.sign(Wallet(), owls, value=value))
+    refused(402, VALUE, x_payment=till.sign_v1(Wallet(), owls, value=value))
+
+
+def test_an_authorization_for_somebody_else(refused, till, owls):
+    refused(402, RECIPIENT, payment_signature=till.sign(Wallet(), owls, to=STRANGER))
+    refused(402, RECIPIENT, x_payment=till.sign_v1(Wallet(), owls, to=STRANGER))
+
+
+SPELLINGS = ["50_000", " 50000 ", "50000\n", "５００００", "+50000", "050000", "5e4", "50000.0", "-1", "-0", "0x", "",
+             "0xc350", "٥٠٠٠٠", "²", "9" * 5_000, "1" + "0" * 78, str(2**256), "NaN", "50000\x00"]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda text: ascii(text)[:12])
+def test_numbers_that_are_spelled_otherwise(refused, till, owls, spelling):
+    for version, field in ((2, "payment_signature"), (1, "x_payment")):
+        message = decoded(till.sign(Wallet(), owls) if version == 2 else till.sign_v1(Wallet(), owls))
+        for name in ("value", "validAfter", "validBefore"):
+            changed = json.loads(json.dumps(message))
+            changed["payload"]["authorization"][name] = spelling
+            sent = repacked(changed)
+            refused(400, INVALID if len(sent) <= 8_192 else "payload_too_large", **{field: sent})
+
+
+HEX = {
+    "without 0x": lambda text: text[2:],
+    "0X": lambda text: "0X" + text[2:],
+    "a digit short": lambda text: text[:-1],
+    "a byte longer": lambda text: text + "00",
+    "white space inside": lambda text: text[:10] + " " + text[11:],
+    "white space behind": lambda text: text + " ",
+    "a line behind": lambda text: text + "\n",
+    "no hex digit": lambda text: text[:-1] + "g",
+    "a full-width digit": lambda text: text[:-1] + "１",
+}
+
+
+@pytest.mark.parametrize("name", HEX)
+@pytest.mark.parametrize("field", ["from", "to", "nonce"])
+def test_addresses_and_nonces_that_are_spelled_otherwise(refused, till, owls, field, name):
+    message = decoded(till.sign(Wallet(), owls))
+    said = message["payload"]["authorization"]
+    said[field] = HEX[name](said[field])
+    refused(400, INVALID, payment_signature=repacked(message))
+
+
+# --- Time -----------------------------------------------------------------------------------------------
+
+NEVER = 2**256 - 1
+REFUSED_WINDOWS = {
+    "over": (0, -1, BEFORE),
+    "over now": (0, 0, BEFORE),
+    "about to be over": (0, 5, BEFORE),
+    "a second too long": (0, 361, BEFORE),
+    "an hour": (0, 3_600, BEFORE),
+    "for ever": (0, NEVER, BEFORE),
+    "not yet": (1, 300, AFTER),
+    "in a minute": (60, 300, AFTER),
+    "never": (NEVER, 300, AFTER),
+    "over before it begins": (60, 30, AFTER),
+}
+
+
+@pytest.fixture
+def noon(monkeypatch):
+    """The product's clock stands still."""
+    now = int(time.time())
+
+    class Clock:
+        @staticmethod
+        def time() -> float:
+            return float(now)
+
+    monkeypatch.setattr(exact, "time", Clock)
+    return now
+
+
+def _at(noon: int, seconds: int) -> int:
+    return NEVER if seconds == NEVER else noon + seconds
+
+
+@pytest.mark.parametrize("name", REFUSED_WINDOWS)
+def test_authorizations_that_are_not_valid_now_or_for_too_long(refused, till, owls, noon, name):
+    after, before, word = REFUSED_WINDOWS[name]
+    window = {"validAfter": _at(noon, after) if after else 0, "validBefore": _at(noon, before)}
+    refused(402, word, payment_signature=till.sign(Wallet(), owls, **window))
+    refused(402, word, x_payment=till.sign_v1(Wallet(), owls, **window))
+
+
+@pytest.mark.parametrize("window", [(0, 6), (0, 30), (0, 300), (0, 360), (-1, 300)])
+def test_authorizations_at_the_edges_are_accepted(till, owls, noon, window):
+    till.asleep = True
+    after, before = window
+    header = till.sign(till.wallet(), owls, validAfter=noon + after if after else 0, validBefore=noon + before)
+    assert till.get(owls, payment_signature=header).status_code == 503
+    assert Payment.objects.get().amount_micros == 50_000
+
+
+# --- What is asked by other means --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE"])
+def test_only_get_pays(till, owls, asked, method):
+    header = till.sign(till.wallet(), owls)
+    asked.clear()
+    answer = Client().generic(method, f"/articles/{owls.slug}.json", headers={"payment-signature": header})
+    assert answer.status_code in (402, 204, 405)
+    assert asked == []
+    assert not Payment.objects.exists()
+
+
+def test_a_payer_that_cost_us_gas_three_times_waits_an_hour(till, owls):
+    wallet = Wallet()
+    for number in range(3):
+        _wasted(owls, bytes.fromhex(wallet.address[2:]), number, timezone.now())
+    header = till.sign(wallet, owls)
+    answer = till.get(owls, payment_signature=header)
+    assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (402, "too_many_failures", False)
+    assert Payment.objects.count() == 3
+
+
+def _wasted(article: Article, payer: bytes, number: int, at: datetime) -> None:
+    payment = Payment.objects.create(
+        rail="exact",
+        buyer=f"eip155:84532:0x{payer.hex()}",
+        resource=f"article:{article.pk}",
+        version=1,
+        payee=f"publisher:{article.publication_id}",
+        audience="programs",
+        price_id=1,
+        amount_micros=50_000,
+        state="failed",
+    )
+    Authorization.objects.create(
+        payment=payment,
+        chain_id=84532,
+        token=b"\x02" * 20,
+        payer=payer,
+        nonce=number.to_bytes(32, "big"),
+        recipient=b"\x01" * 20,
+        valid_after=0,
+        valid_before=1,
+        signature=b"\x00" * 65,
+        wasted_at=at,
+    )
