@@ -19,7 +19,7 @@ from payments import gate, receipts
 from payments.models import Grant
 from publishers import catalogue, pricing
 from publishers.manuscript import one_line
-from publishers.models import PEOPLE, Article, Publication
+from publishers.models import PEOPLE, Article, Membership, Publication
 
 from . import library
 
@@ -64,6 +64,14 @@ def about(request: HttpRequest) -> HttpResponse:
         "fee_percent": pricing.fee_percent(),
     }
     return render(request, "marketplace/about.html", context)
+
+
+@require_safe
+@never_cache
+def signed_in(request: HttpRequest) -> HttpResponse:
+    """Where somebody goes who has just signed in: publishers to the studio, readers to their library."""
+    sells = request.user.is_authenticated and Membership.objects.filter(user=request.user).exists()
+    return redirect("studio" if sells else "library")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -47,9 +47,10 @@ def earnings(request: HttpRequest) -> HttpResponse:
 
 def _day(text: str) -> datetime.date | None:
     try:
-        return datetime.date.fromisoformat(text)
+        day = datetime.date.fromisoformat(text)
     except ValueError:
         return None
+    return day if 2000 <= day.year < 2200 else None
 
 
 def _csv(days: list[Day], names: dict[str, str], first: datetime.date, last: datetime.date) -> HttpResponse:

@@ -14,6 +14,7 @@ urlpatterns = [
     re_path(r"^articles/(?P<slug>[a-z0-9-]+)(?P<suffix>|\.md|\.json)$", views.article, name="article"),
     # What a reader has
     path("library", catalogue_views.reader_library, name="library"),
+    path("welcome", catalogue_views.signed_in, name="signed_in"),
     path("receipts/<uuid:grant_id>", catalogue_views.receipt, name="receipt"),
     path(".well-known/did.json", views.did_document, name="did_document"),
     # Sellers, owner, machines

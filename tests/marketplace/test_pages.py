@@ -317,3 +317,18 @@ def test_staff_see_earnings_and_nobody_else_does():
     assert "The Lantern" in page
     assert "$0.05" in page
     assert Client().get("/finance/earnings").status_code == 302
+
+
+def test_signing_in_leads_publishers_to_the_studio_and_readers_to_their_library():
+    alice, carol = cast.person("alice"), cast.person("carol")
+    cast.publication(alice)
+    assert cast.signed_in(alice).get("/welcome").headers["Location"] == "/studio/"
+    assert cast.signed_in(carol).get("/welcome").headers["Location"] == "/library"
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "2026-13-40", "yesterday"])
+def test_a_strange_day_shows_earnings_of_the_last_weeks(day):
+    staff = cast.person("dora")
+    staff.is_staff = True
+    staff.save()
+    assert cast.signed_in(staff).get("/finance/earnings", {"from": day, "to": day}).status_code == 200
