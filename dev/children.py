@@ -116,9 +116,8 @@ class Children:
             if code is not None:
                 raise Stop(f"{child.name} {_how(code)} while it was starting.\n{tail(child.log)}")
 
-    def look_after(self) -> bool:
-        """Notice who has died, and start it again a second later. True when somebody came back just now."""
-        came_back = False
+    def look_after(self) -> None:
+        """Notice who has died, and start it again a second later; Stop when it was an essential one."""
         for child in self.all:
             pid, code = child.pid, child.ended()
             if code is not None and child.essential:
@@ -128,8 +127,6 @@ class Children:
                 child.due = time.monotonic() + 1
             if child.process is None and time.monotonic() >= child.due:
                 child.start()
-                came_back = True
-        return came_back
 
     def stop(self, patience_seconds: float = 20) -> None:
         """Stop every child: those that finish what they began first, then the others, the essential ones last."""

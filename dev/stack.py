@@ -112,8 +112,11 @@ class Stack:
 
     def look_after(self) -> None:
         """Until somebody interrupts: whoever dies comes back; Stop when the chain is gone."""
+        known: dict[str, list[int]] = {}
         while True:
-            if self.children.look_after():
+            self.children.look_after()
+            # Also when gunicorn has replaced a process of its own.
+            if known != (known := self._pids()):
                 self._remember()
             time.sleep(0.1)
 
@@ -130,15 +133,16 @@ class Stack:
             "database_url": self.product["DATABASE_URL"],
             "broker_url": self.product["CELERY_BROKER_URL"],
             "env": self.product,
-            "pids": {
-                "web": self.web.pids(),
-                "worker": [child.pid for child in (self.worker, self.settler) if child.pid],
-                "chain": [self.chain.pid],
-            },
+            "pids": self._pids(),
             "buyer_keys": [wallet.key for wallet in self.accounts.buyers],
             "articles": self.sample["articles"],
             "logins": self.sample["logins"],
         }
+
+    def _pids(self) -> dict[str, list[int]]:
+        """Of the web server with its workers, of the Celery worker and the settler, of the chain."""
+        worker = [child.pid for child in (self.worker, self.settler) if child.pid]
+        return {"web": self.web.pids(), "worker": worker, "chain": [self.chain.pid]}
 
     def _start_product(self) -> None:
         python = str(install.PYTHON)

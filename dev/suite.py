@@ -31,7 +31,7 @@ def run(arguments: list[str], require_all: bool = False) -> int:
     try:
         variables = _environment(anvil, folder, children)
         failed = [] if arguments else _checks(variables)
-        failed += _tests(arguments, variables, folder, require_all)
+        failed += _tests(arguments, variables, require_all)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -73,8 +73,8 @@ def _checks(variables: dict[str, str]) -> list[str]:
     return [name for name, command in checks.items() if not _run(name, command, variables)]
 
 
-def _tests(arguments: list[str], variables: dict[str, str], folder: Path, require_all: bool) -> list[str]:
-    pytest = ["-m", "pytest", "-rs", *(["-p", "tests.no_skips"] if require_all else [])]
+def _tests(arguments: list[str], variables: dict[str, str], require_all: bool) -> list[str]:
+    pytest = ["-m", "pytest", *(["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"])]
     failed = []
     if not _run("tests on SQLite", [*pytest, "-m", _ON_SQLITE, *arguments], variables):
         failed.append("tests on SQLite")

@@ -96,7 +96,8 @@ def test_who_is_killed_comes_back(demo: Demo, who: str) -> None:
     for pid in before:
         kill(pid)
     assert soon(lambda: not set(before) & set(demo.now()["pids"][who]))
-    assert soon(lambda: status_or_nothing(f"{demo.line['base_url']}/readyz") == 200)
+    assert soon(lambda: status_or_nothing(f"{demo.line['base_url']}/readyz") == 200, 60), demo.errors.read_text()
+    assert soon(lambda: len(demo.now()["pids"][who]) == len(before))
     assert "starting it again" in demo.errors.read_text()
 
 

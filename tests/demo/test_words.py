@@ -10,6 +10,8 @@ from dev import chain, command, environment
 from dev.say import Stop
 from tests.demo.runs import finished
 
+pytestmark = pytest.mark.demo
+
 OWNER = "postgres://owner:secret@db.example:5433/shop"
 
 
