@@ -116,8 +116,9 @@ def _other_method(request: HttpRequest) -> HttpResponse:
     response["Allow"] = "GET, HEAD, OPTIONS"
     if request.method == "OPTIONS":
         response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
+        # The official clients send Access-Control-Expose-Headers, a header of answers, along with a payment.
         response["Access-Control-Allow-Headers"] = (
-            "Accept, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X"
+            "Accept, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X, Access-Control-Expose-Headers"
         )
     return http.sealed(response)
 

@@ -36,6 +36,11 @@ class Kind:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def runs_in_browsers(self) -> bool:
+        """Whether pages use it too, which need the shop's permission for what they send to it."""
+        return self.program.endswith(".mjs")
+
     def another(self, name: str) -> str:
         """The `instance` to buy with next: the same as before, where the client can pay twice."""
         return name if self.pays_once else ""
@@ -54,7 +59,7 @@ KINDS = [
 
 def missing(kind: Kind) -> str:
     """What this client lacks here, in words; empty when it can run."""
-    if kind.program.endswith(".mjs"):
+    if kind.runs_in_browsers:
         package = ROOT / "node_modules" / kind.name
         return "" if package.exists() else f"{kind.name} is not in node_modules; `python3 dev.py test` installs it"
     if kind.program == "x402_v1.py" and not _v1_python().exists():

@@ -11,6 +11,8 @@ from dev import environment
 from tests.interop.clients import KINDS, ROOT, Client, missing
 from tests.shop import Shop
 
+pytest.register_assert_rewrite("tests.interop.proof")
+
 DEAR = """
 from publishers import writing
 from publishers.models import Article

@@ -99,3 +99,23 @@ def test_version_1_cannot_read_terms_from_a_page_but_its_receipt_opens_the_page(
     assert page["status"] == 200
     assert proof.delivered(shop, article, page)
     proof.paid_once(shop, client.kind, wallet, article, article["program_price_micros"], bought["settled"])
+
+
+@pytest.mark.parametrize("client", [kind for kind in KINDS if kind.runs_in_browsers], ids=str, indirect=True)
+def test_a_page_of_another_site_may_send_what_the_client_sends_and_read_what_it_reads(client: Client, shop: Shop):
+    article, wallet = shop.article(6), shop.wallet()
+    with tapped(shop.url) as wire:
+        bought = client.get(wallet, wire.url(article["json_url"]))
+    unpaid, paid = ({name.lower() for name in headers} for headers in wire.requests)
+
+    preflight = shop.http.options(article["json_url"])
+
+    assert paid - unpaid <= words(preflight.headers["access-control-allow-headers"])
+    readable = words(bought["headers"]["access-control-expose-headers"])
+    assert readable >= {"payment-required", "payment-response", "x-payment-response", "payment-receipt"}
+    for headers in (preflight.headers, bought["headers"]):
+        assert headers["access-control-allow-origin"] == "*"
+
+
+def words(header: str) -> set[str]:
+    return {word.strip().lower() for word in header.split(",")}

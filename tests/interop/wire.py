@@ -1,8 +1,9 @@
-"""A relay between a client and the shop that remembers the payments which went by."""
+"""A relay between a client and the shop that remembers what the client sent."""
 
 import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import urlsplit
@@ -14,11 +15,11 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "date", "server"
 
 
 class Wire:
-    """What went to the shop, in order: the method and path of each request, and its payment headers."""
+    """The headers of each request that went to the shop, in order."""
 
     def __init__(self, shop_url: str) -> None:
         self.shop = urlsplit(shop_url)
-        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[Message] = []
         wire = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,7 +36,7 @@ class Wire:
         return urlsplit(of_the_shop)._replace(netloc=f"127.0.0.1:{self.server.server_port}").geturl()
 
     def forward(self, asked: BaseHTTPRequestHandler) -> None:
-        self.requests.append((asked.path, {n: asked.headers[n] for n in PAYMENT_HEADERS if n in asked.headers}))
+        self.requests.append(asked.headers)
         connection = http.client.HTTPConnection(self.shop.hostname or "", self.shop.port, timeout=30)
         try:
             connection.request("GET", asked.path, headers={**dict(asked.headers), "Connection": "close"})
@@ -53,9 +54,9 @@ class Wire:
     def payments(self, wallet: Wallet) -> list[tuple[str, str]]:
         """Header name and nonce of each payment of this wallet."""
         found = []
-        for _, headers in list(self.requests):
-            for name, value in headers.items():
-                authorization = decoded(value)["payload"]["authorization"]
+        for headers in list(self.requests):
+            for name in [name for name in PAYMENT_HEADERS if name in headers]:
+                authorization = decoded(headers[name])["payload"]["authorization"]
                 if authorization["from"].lower() == wallet.address.lower():
                     found.append((name, authorization["nonce"]))
         return found
