@@ -6,12 +6,18 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as Migrate
-from django.db import connections
+from django.db import connections, transaction
 from psycopg import sql
 
-# What the application may do with the books, and with what is kept for ever; everything else it may change freely.
+# What the application may do with the books and with what is kept for ever; everything else it may change freely.
 _BOOKS = ("payments_account", "payments_transaction", "payments_posting")
-_KEPT = ("payments_payment", "payments_authorization", "payments_grant", "payments_transfer")
+# Who paid how much for what stays as it was written; only these columns say what became of it.
+_KEPT = {
+    "payments_payment": "state, reason, claimed_at, decided_at, reversals, sale_id",
+    "payments_authorization": "submission_id, wasted_at",
+    "payments_grant": "revoked_at",
+    "payments_transfer": "final, orphaned_at, orphanings, payment_id, received_id",
+}
 _VIEWS = ("journal", "entry", "payment", "grant", "payout", "voucher", "chain_seen")
 
 
@@ -22,37 +28,60 @@ class Command(Migrate):
         """Without DATABASE_OWNER_URL this is Django's own command."""
         separate = "owner" in connections.settings and options["database"] == "default"
         if separate:
+            self._check_roles()
             options["database"] = "owner"
         super().handle(*args, **options)
         if separate:
             self._grant()
 
-    def _grant(self) -> None:
+    def _check_roles(self) -> None:
+        """Triggers and privileges protect the books from everybody but their owner and superusers."""
         owner = connections["owner"]
         if owner.vendor != "postgresql":
             raise CommandError("DATABASE_OWNER_URL is for PostgreSQL; SQLite has no roles.")
-        url = urlsplit(settings.DATABASE_URL)
-        role, password = sql.Identifier(unquote(url.username or "")), sql.Literal(unquote(url.password or ""))
+        name, _ = _application()
+        if not name:
+            raise CommandError("DATABASE_URL names no role: the application needs one of its own.")
         with owner.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [unquote(url.username or "")])
+            cursor.execute("SELECT pg_has_role(oid, current_user, 'MEMBER') FROM pg_roles WHERE rolname = %s", [name])
+            found = cursor.fetchone()
+        if found and found[0]:
+            raise CommandError(
+                f"The role {name} of DATABASE_URL is a superuser or the owner of the tables, so nothing would protect"
+                " the books from it. Give the application a role of its own."
+            )
+
+    def _grant(self) -> None:
+        owner = connections["owner"]
+        name, password = _application()
+        role = sql.Identifier(name)
+        # In one commit: a running shop never lacks what it needs and never has more.
+        with transaction.atomic(using="owner"), owner.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
             run = cursor.cursor.execute
             if not cursor.fetchone():
-                run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
+                run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password)))
             for statement in _grants():
                 run(sql.SQL(statement).format(role=role))
-        owner.commit()
-        self.stdout.write(f"  Granted {unquote(url.username or '')} what the application needs.")
+        self.stdout.write(f"  Granted {name} what the application needs.")
+
+
+def _application() -> tuple[str, str]:
+    """The name and the password of the application's role."""
+    url = urlsplit(settings.DATABASE_URL)
+    return unquote(url.username or ""), unquote(url.password or "")
 
 
 def _grants() -> list[str]:
     books, kept = ", ".join(_BOOKS), ", ".join(_KEPT)
     views = ", ".join(f"audit_{name}" for name in _VIEWS)
     return [
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
         "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
-        f"REVOKE UPDATE, DELETE ON {books} FROM {{role}}",
-        f"REVOKE DELETE ON {kept} FROM {{role}}",
+        f"REVOKE UPDATE, DELETE ON {books}, {kept} FROM {{role}}",
+        *(f"GRANT UPDATE ({columns}) ON {table} TO {{role}}" for table, columns in _KEPT.items()),
         f"REVOKE INSERT, UPDATE, DELETE ON {views} FROM {{role}}",
         "REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role}",
     ]
