@@ -6,6 +6,7 @@ happened. RpcRefused: the node answered and said no (a revert, a known transacti
 
 import functools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from eth_abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from eth_utils import keccak
 from web3 import HTTPProvider
 
@@ -23,6 +25,8 @@ AUTHORIZATION_CANCELED = "0x" + keccak(text="AuthorizationCanceled(address,bytes
 DEPLOYER = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 EIP1271_MAGIC = bytes.fromhex("1626ba7e")
 EIP1271_GAS = 200_000
+# What nodes write about a call that was carried out and failed; some of them call that an internal error.
+_RAN = re.compile("out ?of ?gas|revert", re.IGNORECASE)
 
 
 class ChainUnreachable(Exception):
@@ -90,7 +94,8 @@ def rpc(method: str, *params: Any) -> Any:
     if refusal := answer.get("error"):
         said: Any = refusal if isinstance(refusal, dict) else {"message": refusal}
         code, message = said.get("code"), str(said.get("message", ""))
-        if code in (-32005, -32603, 429):  # Rate limits and internal errors say nothing about what was asked.
+        # Rate limits and internal errors say nothing about what was asked, unless they say how it ended.
+        if code in (-32005, -32603, 429) and not _RAN.search(message):
             raise ChainUnreachable(f"{method}: {message}")
         raise RpcRefused(code if isinstance(code, int) else 0, message)
     if "result" not in answer:
@@ -139,7 +144,7 @@ def block(which: int | str = "latest") -> Block:
 def receipt(tx_hash: bytes) -> Receipt | None:
     """Where a transaction was mined; None while it is in no block that the node knows."""
     found = rpc("eth_getTransactionReceipt", "0x" + tx_hash.hex())
-    if not found or not found.get("blockHash"):
+    if not found or not _parsed(lambda: found.get("blockHash")):
         return None
     return _parsed(
         lambda: Receipt(int(found["blockNumber"], 16), _bytes(found["blockHash"]), int(found["gasUsed"], 16))
@@ -159,16 +164,22 @@ def transfers_between(first: int, last: int) -> list[SeenTransfer]:
 def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, SeenTransfer | None]:
     """What became of a spent authorization in the blocks `first` to `last`: (known, the transfer to us if it made one).
 
-    Known without a transfer: it was cancelled, or paid somebody else. Not known: no log of it in these blocks.
+    Known without a transfer: it was cancelled, or paid somebody else. Not known: no log of it in these blocks, or one
+    without the transfer that must go with it. A node that has forgotten half of a block proves nothing.
     """
+    asset = {"address": "0x" + token().hex()}
+    where = {"fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
     topics = [[AUTHORIZATION_USED, AUTHORIZATION_CANCELED], _topic(payer), "0x" + nonce.hex()]
-    where = {"address": "0x" + token().hex(), "fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
-    logs = rpc("eth_getLogs", {**where, "topics": topics})
-    for log in logs or []:
-        for seen in transfers_in_block(_bytes(log["blockHash"])):
-            if seen.sender == payer and seen.nonce == nonce:
-                return True, seen
-    return bool(logs), None
+    for log in rpc("eth_getLogs", {**asset, **where, "topics": topics}) or []:
+        if log["topics"][0] == AUTHORIZATION_CANCELED:
+            return True, None
+        block = {**asset, "blockHash": log["blockHash"]}
+        used = rpc("eth_getLogs", {**block, "topics": [AUTHORIZATION_USED, _topic(payer)]})
+        outgoing = rpc("eth_getLogs", {**block, "topics": [TRANSFER, _topic(payer)]})
+        for seen in _parsed(lambda used=used, outgoing=outgoing: _paired(used, outgoing)):
+            if seen.nonce == nonce:
+                return True, seen if seen.recipient == pay_to() else None
+    return False, None
 
 
 def _transfers(where: dict[str, str]) -> list[SeenTransfer]:
@@ -177,14 +188,19 @@ def _transfers(where: dict[str, str]) -> list[SeenTransfer]:
     if not ours:
         return []
     # The logs that say which authorization moved the money are in the same blocks, by the same senders.
-    senders = sorted({log["topics"][1] for log in ours})
+    senders = _parsed(lambda: sorted({log["topics"][1] for log in ours}))
     used = rpc("eth_getLogs", {**asset, **where, "topics": [AUTHORIZATION_USED, senders]})
     outgoing = rpc("eth_getLogs", {**asset, **where, "topics": [TRANSFER, senders]})
     return _parsed(lambda: pair(used, outgoing))
 
 
 def pair(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
-    """Transfers to us with the authorization that made them.
+    """Transfers to us with the authorization that made them."""
+    return [seen for seen in _paired(used, outgoing) if seen.recipient == pay_to()]
+
+
+def _paired(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
+    """Transfers to anybody, with the authorization that made them.
 
     EIP-3009 tokens log AuthorizationUsed and then, next by the same authorizer in the same transaction, the
     Transfer it caused. Pairing each authorization with that next transfer (to whomever it went) keeps a payer
@@ -201,21 +217,19 @@ def pair(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
             pending[who] = _bytes(log["topics"][2])
             continue
         nonce = pending.pop(who, None)
-        recipient = _bytes(log["topics"][2])[12:]
-        if recipient == pay_to():
-            found.append(
-                SeenTransfer(
-                    int(log["blockNumber"], 16),
-                    _bytes(log["blockHash"]),
-                    _bytes(log["transactionHash"]),
-                    int(log["logIndex"], 16),
-                    _bytes(log["address"]),
-                    _bytes(log["topics"][1])[12:],
-                    recipient,
-                    int(log["data"], 16),
-                    nonce,
-                )
+        found.append(
+            SeenTransfer(
+                int(log["blockNumber"], 16),
+                _bytes(log["blockHash"]),
+                _bytes(log["transactionHash"]),
+                int(log["logIndex"], 16),
+                _bytes(log["address"]),
+                _bytes(log["topics"][1])[12:],
+                _bytes(log["topics"][2])[12:],
+                int(log["data"], 16),
+                nonce,
             )
+        )
     return found
 
 
@@ -229,14 +243,14 @@ def balance_of(holder: bytes, at: str = "latest") -> int:
     """A holder's balance of our token, in its smallest unit."""
     data = _selector("balanceOf(address)") + encode(["address"], [holder])
     found = rpc("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
-    return int.from_bytes(_bytes(found))
+    return _word(found)
 
 
 def authorization_used(payer: bytes, nonce: bytes, at: str = "latest") -> bool:
     """Whether the token has marked an authorization as used or cancelled (EIP-3009 `authorizationState`)."""
     data = _selector("authorizationState(address,bytes32)") + encode(["address", "bytes32"], [payer, nonce])
     found = rpc("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
-    return bool(int.from_bytes(_bytes(found)))
+    return bool(_word(found))
 
 
 def contract_wallet_accepts(wallet: bytes, digest: bytes, signature: bytes) -> bool | None:
@@ -297,13 +311,13 @@ def transaction_count(key: bytes) -> int:
 
 def gas_balance(key: bytes) -> int:
     """What a key can pay gas with, in wei."""
-    return int(rpc("eth_getBalance", "0x" + key.hex(), "latest"), 16)
+    return _parsed(lambda: int(rpc("eth_getBalance", "0x" + key.hex(), "latest"), 16))
 
 
 def suggested_priority_fee() -> int:
     """The node's suggestion of a tip, in wei per gas; one gwei's thousandth when it has none."""
     try:
-        return int(rpc("eth_maxPriorityFeePerGas"), 16)
+        return _parsed(lambda: int(rpc("eth_maxPriorityFeePerGas"), 16))
     except RpcRefused:
         return 1_000_000
 
@@ -330,13 +344,21 @@ def _topic(where: bytes) -> str:
     return "0x" + where.rjust(32, b"\0").hex()
 
 
-def _bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
+def _bytes(text: Any) -> bytes:
+    return _parsed(lambda: bytes.fromhex(text.removeprefix("0x")))
+
+
+def _word(text: Any) -> int:
+    """A whole 32-byte word: a node that answers less has not looked, and nothing must not be read as zero."""
+    found = _bytes(text)
+    if len(found) != 32:
+        raise ChainUnreachable("the node's answer makes no sense")
+    return int.from_bytes(found)
 
 
 def _parsed(read: Any) -> Any:
     """The parsed answer; a node that answers nonsense counts as unreachable."""
     try:
         return read()
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+    except (AttributeError, DecodingError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ChainUnreachable("the node's answer makes no sense") from error
