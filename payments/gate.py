@@ -261,7 +261,11 @@ def _owner(payment: Payment, verified: Verified, offer: Offer) -> Admission:
     An owner is served, because an authorization that the chain has not seen can only come from the wallet; one that
     the chain has seen is public and shows nothing.
     """
-    if not verified.rail.still_unspent(verified):
+    try:
+        unspent = verified.rail.still_unspent(verified)
+    except Unknowable as error:
+        raise PaymentInFlight from error  # Not CannotSay: the first signature may have been charged.
+    if not unspent:
         raise AlreadyPaid
     return Admission(offer, payment=payment)
 
