@@ -1,5 +1,6 @@
 """What the journeys share: a till in this process, and a count of what the chain was asked."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from marketplace import shelf
 from payments import chain as product_chain
 from payments import signatures, waiting
+from payments.models import Authorization, Payment
 from publishers.models import Article
 from tests.conftest import LocalChain
 from tests.publishers import cast
@@ -49,3 +51,22 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def owls(db: None) -> Article:
     """An article on sale: 25 cents for people, 5 for programs."""
     return cast.article(cast.publication(cast.person("alice")))
+
+
+@pytest.fixture
+def refused(till: Till, owls: Article, asked: list[str]) -> Callable[..., None]:
+    """Send a payment and expect to be refused: by this word and status, uncharged, unrecorded, without the chain."""
+
+    def check(status: int, word: str, **shown: str) -> None:
+        asked.clear()
+        answer = till.get(owls, **shown)
+        said = answer.json()
+        assert (answer.status_code, said["error"]) == (status, word)
+        assert said["charged"] is False
+        assert said["message"].endswith("You were not charged.")
+        assert answer["Cache-Control"] == "no-store"
+        assert ("PAYMENT-REQUIRED" in answer) == (status == 402)
+        assert asked == []
+        assert Payment.objects.count() == Authorization.objects.count() == 0
+
+    return check

@@ -136,7 +136,11 @@ class Till:
     def send(self, function: tuple[str, list[str]], *arguments: Any) -> str:
         """A transaction of a stranger to the token, mined and successful when this returns; its hash."""
         data = keccak(text=function[0])[:4] + encode(function[1], arguments)
-        call = {"from": self.chain.accounts.minter.address, "to": self.settings.CHAIN_ASSET, "data": "0x" + data.hex()}
+        return self.send_to(self.settings.CHAIN_ASSET, "0x" + data.hex())
+
+    def send_to(self, contract: str, data: str) -> str:
+        """The same to any contract."""
+        call = {"from": self.chain.accounts.minter.address, "to": contract, "data": data}
         tx = self.chain.rpc("eth_sendTransaction", call)
         receipt = Shop.wait(lambda: self.chain.rpc("eth_getTransactionReceipt", tx), "the stranger's transaction")
         assert int(receipt["status"], 16) == 1
