@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -101,7 +100,9 @@ def _install_missing() -> dict[str, str]:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         install_packages = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted.values()]
         for command in (["apt-get", "update", "-qq"], install_packages):
-            subprocess.run([*may, *command], env=quiet, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+            done = subprocess.run([*may, *command], env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode:
+                say(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
     return _missing()
 
 
