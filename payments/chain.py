@@ -171,9 +171,10 @@ def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, Se
     where = {"fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
     topics = [[AUTHORIZATION_USED, AUTHORIZATION_CANCELED], _topic(payer), "0x" + nonce.hex()]
     for log in rpc("eth_getLogs", {**asset, **where, "topics": topics}) or []:
-        if log["topics"][0] == AUTHORIZATION_CANCELED:
+        topic, mined_in = _parsed(lambda log=log: (log["topics"][0], log["blockHash"]))
+        if topic == AUTHORIZATION_CANCELED:
             return True, None
-        block = {**asset, "blockHash": log["blockHash"]}
+        block = {**asset, "blockHash": mined_in}
         used = rpc("eth_getLogs", {**block, "topics": [AUTHORIZATION_USED, _topic(payer)]})
         outgoing = rpc("eth_getLogs", {**block, "topics": [TRANSFER, _topic(payer)]})
         for seen in _parsed(lambda used=used, outgoing=outgoing: _paired(used, outgoing)):

@@ -11,11 +11,11 @@ import socket
 import time
 
 from django.conf import settings
-from django.db.models import ExpressionWrapper, F, Q, QuerySet
+from django.db.models import ExpressionWrapper, F, Max, Q, QuerySet
 from django.db.models.fields import DateTimeField
 from django.db.models.functions import Now
 
-from .models import Lease
+from .models import Lease, Submission
 
 
 class LeaseLost(Exception):
@@ -67,8 +67,13 @@ class Holder:
         return self._all().values_list("next_nonce", flat=True).get() - 1
 
     def catch_up(self, transaction_count: int) -> None:
-        """The chain has seen more transactions of this key than we made: go on after them."""
-        self._mine().filter(next_nonce__lt=transaction_count).update(next_nonce=transaction_count)
+        """Go on after our own last transaction, or after what the chain says if somebody else used the key since.
+
+        Also downwards: a count that was wrong once, or transactions of others that were undone, would leave a gap.
+        """
+        made = Submission.objects.filter(chain_id=self.chain_id, key=self.key).aggregate(last=Max("key_nonce"))["last"]
+        following = max(transaction_count, 0 if made is None else made + 1)
+        self._mine().exclude(next_nonce=following).update(next_nonce=following)
 
     def _all(self) -> QuerySet[Lease]:
         return Lease.objects.filter(chain_id=self.chain_id, key=self.key)

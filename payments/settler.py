@@ -29,6 +29,8 @@ _IN_FLIGHT_MAX = 4
 _POLL_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
 _RESEND_SECONDS = 2.0
+_GAP_MAX = 16
+_TRANSFER_GAS = 21_000
 _BUMP_PERCENT = 125
 _GWEI = 10**9
 
@@ -143,10 +145,33 @@ class Settler:
         self._caught_up_at = time.monotonic()
         count = chain.transaction_count(self.key)
         self.lease.catch_up(count)
-        dropped = Submission.objects.filter(
-            chain_id=settings.CHAIN_ID, key=self.key, key_nonce__gte=count, state=Submission.State.MINED
+        undone = Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, key_nonce__gte=count)
+        undone.exclude(state=Submission.State.SENT).update(
+            state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
         )
-        dropped.update(state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None)
+        self._fill_gap(count)
+
+    def _fill_gap(self, count: int) -> None:
+        """Spend nonces that nothing carries and that something sent waits behind: a transfer of nothing to ourselves.
+
+        They come from a count that was wrong once, or from somebody else's transaction of this key that was undone.
+        """
+        waiting = set(self._sent().filter(key_nonce__gte=count).values_list("key_nonce", flat=True))
+        missing = sorted(set(range(count, max(waiting, default=count))[:_GAP_MAX]) - waiting) if waiting else []
+        for nonce in missing:
+            log.warning("nonce %s of the settlement key is missing: spending it on nothing", nonce)
+            base_fee, tip = self._current_fees()
+            with transaction.atomic(durable=True):
+                filler = Submission.objects.create(
+                    chain_id=settings.CHAIN_ID,
+                    key=self.key,
+                    key_nonce=nonce,
+                    to=self.key,
+                    data=b"",
+                    gas_limit=_TRANSFER_GAS,
+                )
+                attempt = self._attempt(filler, min(2 * base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip)
+            self._send(attempt)
 
     # --- Settling -------------------------------------------------------------------------------------
 
