@@ -135,4 +135,7 @@ def open_stage(name: str, block_time: float | None = None, **variables: str) -> 
     with RpcProxy(dev_chain.url(port)) as node:
         options: dict[str, Any] = {"block_time": block_time, "rpc_url": node.url, "chain_port": port}
         with open_shop(name, **options, **variables) as shop:
-            yield Stage(shop, node)
+            stage = Stage(shop, node)
+            yield stage
+            for child in stage.children.values():
+                child.stop(0)  # Nothing here is worth a graceful end.
