@@ -1,9 +1,13 @@
 """Every address of the site on one screen."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
 
 from . import catalogue_views, finance_views, health, views
+
+# The back office has no door of its own: the site's counts attempts and asks for the second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     # The shop
