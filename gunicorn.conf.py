@@ -23,6 +23,10 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 16_384
 
+# What a proxy says about the client is the settings' business (TRUST_PROXY_HEADERS), and nobody who connects from
+# this machine may change the path or the scheme of a request with a header.
+forwarded_allow_ips = ""
+
 accesslog = None
 errorlog = "-"
 # No command socket: signals are enough, and a file that steers the server would need guarding.

@@ -18,7 +18,9 @@ _CLIENTS_LIMIT_MICROS = 1_000_000
 
 def run(options: argparse.Namespace) -> int:
     """Start, buy, tell, and stay until interrupted. With --once: 0 when the purchase worked, 1 when it did not."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also SIGINT: whoever starts this in the background of a script has it ignored otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     install.python_packages({"demo"})
     anvil = install.anvil()
     stack = Stack(options)

@@ -1,6 +1,7 @@
 """`dev.py demo --once`: start, buy, tell, stop; on every kind of database, broker and chain the options offer."""
 
 import os
+import signal
 import subprocess
 import threading
 import urllib.request
@@ -50,6 +51,7 @@ def test_a_purchase_works_on_postgresql_with_redis_timed_blocks_and_a_watched_ch
             assert demo.line["broker_url"] == broker
             assert chain.balance_micros(demo.line["chain_url"], demo.line["pay_to"]) > 0, demo.errors.read_text()
             assert demo.manage("audit").returncode == 0
+            assert demo.stop(signal.SIGINT) == (0, "")
         finally:
             demo.close()
 
