@@ -17,8 +17,10 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from allauth.account.adapter import get_adapter
 from django.core.checks import ERROR, run_checks
 from django.core.management import call_command
+from django.test import RequestFactory
 
 from dev.chain import free_port
 from dev.install import ROOT, UV_VERSION
@@ -64,6 +66,20 @@ def test_without_a_secret_key_nothing_starts() -> None:
     refused = manage("check", **variables)
     assert refused.returncode == 1
     assert "SECRET_KEY" in refused.stderr.splitlines()[-1]
+
+
+def test_proxy_headers_are_believed_only_when_that_is_said() -> None:
+    behind_a_proxy = manage("diffsettings", **PRODUCTION).stdout
+    alone = manage("diffsettings", **PRODUCTION | {"TRUST_PROXY_HEADERS": "0"}).stdout
+    for name in ("SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')", "ALLAUTH_TRUSTED_PROXY_COUNT = 1"):
+        assert name in behind_a_proxy
+        assert name not in alone
+
+
+def test_attempts_to_sign_in_are_counted_by_the_address_that_the_proxy_saw(settings: Any) -> None:
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    request = RequestFactory(REMOTE_ADDR="172.17.0.1").get("/", headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.9"})
+    assert get_adapter().get_client_ip(request) == "203.0.113.9"
 
 
 @pytest.mark.parametrize(
