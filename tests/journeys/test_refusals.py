@@ -104,8 +104,9 @@ def test_a_quote_of_another_shop_or_key(refused, till, owls, settings):
 
 def test_a_quote_for_where_the_money_went_before(refused, till, owls, settings):
     header = till.sign(Wallet(), owls)
-    settings.PAY_TO = STRANGER
+    ours, settings.PAY_TO = settings.PAY_TO, STRANGER
     refused(402, MISMATCH, payment_signature=header)
+    settings.PAY_TO = ours
 
 
 VERSION_1: dict[str, tuple[dict[str, Any], str]] = {

@@ -256,8 +256,9 @@ def test_a_contract_that_burns_all_gas_is_cut_off_and_refused(till, owls, monkey
         return real(method, *params)
 
     header = till.sign(Wallet(), owls, **{"from": hostile})
-    monkeypatch.setattr(product_chain, "rpc", watched)
-    answer = till.get(owls, payment_signature=header)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(product_chain, "rpc", watched)
+        answer = till.get(owls, payment_signature=header)
     assert (answer.status_code, answer.json()["error"]) == (402, WORD)
     assert limits == [product_chain.EIP1271_GAS]
 
