@@ -24,7 +24,7 @@ from x402.schemas import PaymentPayload, PaymentRequirements
 from x402.schemas.v1 import PaymentPayloadV1
 
 from payments import chain, quotes, signatures
-from payments.models import Authorization, Payment
+from payments.models import OWNED, Authorization, Payment
 from payments.offers import Offer, Price
 
 from . import RailRefused, Unknowable, Verified
@@ -316,8 +316,9 @@ def _vouched(credential: Credential) -> bool:
 def _not_too_often(credential: Credential) -> None:
     """A payer whose transactions cost us gas without paying is refused for an hour."""
     hour_ago = timezone.now() - timedelta(hours=1)
-    wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago).count()
-    if wasted >= _FAILURES_PER_HOUR:
+    wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago)
+    # Whose payment came all the same did nothing wrong: an observer was faster than we were.
+    if wasted.exclude(payment__state__in=OWNED).count() >= _FAILURES_PER_HOUR:
         sentence = "Too many payments of this wallet failed on the chain. Try again in an hour."
         raise RailRefused("too_many_failures", sentence)
 
