@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from eth_abi import encode
 
 from tests.shop import Shop
 from tests.wallet import Wallet, decoded
 
+_TRANSFER_WITH_AUTHORIZATION = "0xcf092995"
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 
 
@@ -34,6 +36,14 @@ class Purchase:
     @property
     def payer(self) -> str:
         return self.authorization["from"].lower()
+
+    def settle_call(self) -> str:
+        """The call data by which anybody who has seen this payment can settle it."""
+        said = self.authorization
+        types = ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"]
+        numbers = [int(said[name]) for name in ("value", "validAfter", "validBefore")]
+        proof = [bytes.fromhex(text[2:]) for text in (said["nonce"], self.payload["signature"])]
+        return _TRANSFER_WITH_AUTHORIZATION + encode(types, [said["from"], said["to"], *numbers, *proof]).hex()
 
     # --- Sending --------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,9 @@ from tests.wallet import Wallet
 from .purchase import Purchase
 from .rpc_proxy import RpcProxy
 from .traps import VARIABLE, Trap
+
+TOKEN = dev_chain.TEST_DOLLAR
+_GWEI = 10**9
 
 
 class Stage:
@@ -45,25 +48,51 @@ class Stage:
 
     # --- Buying ---------------------------------------------------------------------------------------
 
-    def purchase(self, micros: int = 1_000_000, **changes: Any) -> Purchase:
-        """A new wallet's payment for one article after another."""
+    def purchase(self, wallet: Wallet | None = None, **changes: Any) -> Purchase:
+        """A payment for one article after another, by a new wallet unless one is given."""
         self._article = (self._article + 1) % len(self.shop.line["articles"])
-        return Purchase(self.shop, self.shop.wallet(micros), self.shop.article(self._article), **changes)
+        return Purchase(self.shop, wallet or self.shop.wallet(1_000_000), self.shop.article(self._article), **changes)
 
-    def send_money(self, wallet: Wallet, to: str, micros: int) -> str:
-        """The raw transaction by which a wallet moves its own test dollars away; it pays the gas itself."""
-        return self.raw(wallet, dev_chain.TEST_DOLLAR, f"0xa9059cbb{to[2:].lower():0>64}{micros:064x}")
+    def bought_on_old_money(self) -> Purchase:
+        """Bought with money that came long before: a reorganisation takes the purchase and not the money."""
+        purchase = self.purchase()
+        self.shop.rpc("anvil_mine", "0x4")
+        purchase.finish()
+        return purchase
 
-    def raw(self, wallet: Wallet, to: str, data: str, tip_gwei: int = 50) -> str:
-        """A transaction signed by a wallet with ether, with a tip that puts it before the shop's."""
-        fee = tip_gwei * 10**9
+    # --- What others do on the chain ------------------------------------------------------------------
+
+    def stranger(self) -> Wallet:
+        """Somebody with ether and nothing else."""
+        wallet = Wallet()
+        self.shop.rpc("anvil_setBalance", wallet.address, hex(10**18))
+        return wallet
+
+    def signed(self, wallet: Wallet, to: str, data: str) -> str:
+        """A transaction of a wallet that has ether, with a tip that puts it before the shop's."""
         nonce = int(self.shop.rpc("eth_getTransactionCount", wallet.address, "latest"), 16)
-        asked = {"to": to, "data": data, "nonce": nonce, "gas": 300_000, "value": 0}
-        asked |= {"chainId": dev_chain.CHAIN_ID, "maxFeePerGas": fee * 2, "maxPriorityFeePerGas": fee, "type": 2}
+        asked = {"to": to, "data": data, "nonce": nonce, "gas": 300_000, "value": 0, "type": 2}
+        asked |= {"chainId": dev_chain.CHAIN_ID, "maxFeePerGas": 500 * _GWEI, "maxPriorityFeePerGas": 50 * _GWEI}
         return "0x" + wallet.account.sign_transaction(asked).raw_transaction.hex().removeprefix("0x")
 
-    def give_ether(self, wallet: Wallet) -> None:
+    def front_run(self, purchase: Purchase) -> str:
+        """Settle a payment that was seen somewhere: the hash of the stranger's transaction."""
+        return self.shop.rpc("eth_sendRawTransaction", self.signed(self.stranger(), TOKEN, purchase.settle_call()))
+
+    def spending(self, wallet: Wallet, micros: int) -> str:
+        """The signed transaction by which a wallet spends its test dollars elsewhere."""
         self.shop.rpc("anvil_setBalance", wallet.address, hex(10**18))
+        return self.signed(wallet, TOKEN, f"0xa9059cbb{'11' * 20:0>64}{micros:064x}")
+
+    def height(self) -> int:
+        return int(self.shop.rpc("eth_blockNumber"), 16)
+
+    def reorganise(self, purchase: Purchase, deeper: int = 0, instead: Sequence[str] = ()) -> None:
+        """Replace the block a purchase was mined in, and `deeper` more; these transactions come `instead`."""
+        (log,) = purchase.transfers()
+        while self.shop.rpc("eth_getBlockByNumber", log["blockNumber"], False)["hash"] == log["blockHash"]:
+            depth = self.height() - int(log["blockNumber"], 16) + 1 + deeper
+            self.shop.rpc("anvil_reorg", depth, [[raw, 0] for raw in instead])
 
     # --- Dying and coming back ------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ import signal
 
 import pytest
 
-from .purchase import Purchase
 from .stage import Stage
 
 _SIGN, _RECORD = "payments.settler:Settler._signed", "payments.settlement:record"
@@ -131,10 +130,10 @@ def test_a_sale_made_while_the_web_server_was_dead_is_read_with_the_same_header(
 def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_back(
     stage: Stage, step: str, moment: str
 ):
-    purchase = _bought_on_old_money(stage)
+    purchase = stage.bought_on_old_money()
     with stage.death_of(stage.worker):
         stage.trap.arm("worker", step, moment)
-        _forget_its_block(stage, purchase)
+        stage.reorganise(purchase)
     stage.shop.wait(purchase.transfers, "the second settlement")
     purchase.finish(10)
     stage.books_agree()
@@ -155,16 +154,3 @@ def test_everything_killed_at_once_comes_back_to_the_same_books(stage: Stage):
     for purchase in purchases:
         purchase.finish(20, web_dies=True)
         purchase.was_bought_once()
-
-
-def _bought_on_old_money(stage: Stage) -> Purchase:
-    """Bought with money that came long before, so that a reorganisation takes the purchase and not the money."""
-    purchase = stage.purchase()
-    stage.shop.rpc("anvil_mine", "0x4")
-    purchase.finish()
-    return purchase
-
-
-def _forget_its_block(stage: Stage, purchase: Purchase) -> None:
-    mined = int(purchase.transfers()[0]["blockNumber"], 16)
-    stage.shop.rpc("anvil_reorg", int(stage.shop.rpc("eth_blockNumber"), 16) - mined + 1, [])
