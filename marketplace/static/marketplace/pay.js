@@ -76,8 +76,7 @@ function explain(error) {
 }
 
 async function ask(headers) {
-  const url = location.pathname + location.search;
-  const answer = await fetch(url, { headers: { Accept: "text/html", ...headers }, cache: "no-store" });
+  const answer = await fetch(location, { headers: { Accept: "text/html", ...headers }, cache: "no-store" });
   const doc = new DOMParser().parseFromString(await answer.text(), "text/html");
   return { status: answer.status, headers: answer.headers, doc };
 }

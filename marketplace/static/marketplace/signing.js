@@ -7,14 +7,17 @@ export async function useChain(request, network, name, rpc) {
   const id = Number(network.split(":")[1]);
   const chainId = "0x" + id.toString(16);
   const isThere = async () => Number(await request("eth_chainId")) === id;
+  const change = () => request("wallet_switchEthereumChain", { chainId });
   if (await isThere()) return;
   try {
-    await request("wallet_switchEthereumChain", { chainId });
+    await change();
   } catch (error) {
     if ((error?.data?.originalError?.code ?? error?.code) !== 4902) throw error;
     const nativeCurrency = { name: "Ether", symbol: "ETH", decimals: 18 };
     const rpcUrls = [rpc || NETWORKS[id]];
     await request("wallet_addEthereumChain", { chainId, chainName: name, rpcUrls, nativeCurrency });
+    // Some wallets change to a network that they add, others only know it now.
+    if (!(await isThere())) await change();
   }
   if (!(await isThere())) throw new Error("the wallet is on another network");
 }
