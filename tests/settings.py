@@ -15,5 +15,7 @@ from marketplace.settings import DATABASES, STORAGES  # noqa: E402
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, not memory: several threads and the doorbell open it.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}
+# An empty folder: nothing is served from it, and nobody collects into it while a test looks.
+STATIC_ROOT = tempfile.mkdtemp(prefix="pennypress-static-")
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
