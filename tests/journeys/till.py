@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.management import call_command
@@ -38,6 +38,7 @@ class Till:
     chain: LocalChain
     settings: Any
     asleep: bool = False
+    web: Client = field(default_factory=Client)
 
     def open(self) -> None:
         call_command("deploy_settler", stdout=io.StringIO())
@@ -58,7 +59,8 @@ class Till:
     def get(self, article: Article, suffix: str = ".json", query: str = "", **headers: str) -> HttpResponse:
         """One request without a session. `payment_signature="…"` sends PAYMENT-SIGNATURE, and so on."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Client().get(f"/articles/{article.slug}{suffix}{query}", headers=sent)
+        self.web.cookies.clear()
+        return self.web.get(f"/articles/{article.slug}{suffix}{query}", headers=sent)
 
     def terms(self, article: Article, suffix: str = ".json") -> dict[str, Any]:
         """The version 2 terms, with a fresh quote."""
