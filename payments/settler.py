@@ -42,7 +42,7 @@ class Settler:
         self.account: LocalAccount = Account.from_key(private_key)
         self.key = bytes.fromhex(self.account.address[2:])
         self.lease = Holder(settings.CHAIN_ID, self.key)
-        self._fees: tuple[float, int, int] = (0.0, 0, 0)
+        self._fees: tuple[float, chain.Block, int] | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
 
@@ -160,7 +160,7 @@ class Settler:
         missing = sorted(set(range(count, max(waiting, default=count))[:_GAP_MAX]) - waiting) if waiting else []
         for nonce in missing:
             log.warning("nonce %s of the settlement key is missing: spending it on nothing", nonce)
-            base_fee, tip = self._current_fees()
+            max_fee, tip = self._fair_fee()
             with transaction.atomic(durable=True):
                 filler = Submission.objects.create(
                     chain_id=settings.CHAIN_ID,
@@ -170,7 +170,7 @@ class Settler:
                     data=b"",
                     gas_limit=_TRANSFER_GAS,
                 )
-                attempt = self._attempt(filler, min(2 * base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip)
+                attempt = self._attempt(filler, max_fee, tip)
             self._send(attempt)
 
     # --- Settling -------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Settler:
     def _signed(self, claims: list[Authorization]) -> Attempt:
         """Sign and store in one commit, before the first send: after a crash the same bytes are sent again."""
         data = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
-        base_fee, tip = self._current_fees()
+        max_fee, tip = self._fair_fee()
         with transaction.atomic(durable=True):
             submission = Submission.objects.create(
                 chain_id=settings.CHAIN_ID,
@@ -209,7 +209,7 @@ class Settler:
             if moved != len(ids):
                 raise DatabaseError("a claim was decided while it was being signed")
             Authorization.objects.filter(payment_id__in=ids).update(submission=submission)
-            return self._attempt(submission, min(2 * base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip)
+            return self._attempt(submission, max_fee, tip)
 
     def _attempt(self, submission: Submission, max_fee: int, tip: int) -> Attempt:
         signed = self.account.sign_transaction(
@@ -235,11 +235,15 @@ class Settler:
 
     def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
         """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
-        base_fee, tip = self._current_fees()
-        max_fee = max(newest.max_fee * _BUMP_PERCENT // 100 + 1, 2 * base_fee + tip)
-        if max_fee > settings.MAX_FEE_GWEI * _GWEI:
+        head, tip = self._current_fees()
+        if head.time <= newest.made_at.timestamp():
+            return None  # No block has come since: the fee is not what is wrong.
+        highest = settings.MAX_FEE_GWEI * _GWEI
+        least = newest.max_fee * _BUMP_PERCENT // 100 + 1
+        if least > highest:
             log.warning("nonce %s waits: its fee has reached MAX_FEE_GWEI", submission.key_nonce)
             return None
+        max_fee = min(max(least, 2 * head.base_fee + tip), highest)
         return self._attempt(submission, max_fee, max(newest.priority_fee * _BUMP_PERCENT // 100 + 1, tip))
 
     def _send(self, attempt: Attempt) -> None:
@@ -252,13 +256,16 @@ class Settler:
         except chain.ChainUnreachable as error:
             log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
 
-    def _current_fees(self) -> tuple[int, int]:
-        """Base fee and tip in wei, at most two seconds old."""
-        asked_at, base_fee, tip = self._fees
-        if time.monotonic() - asked_at > 2:
-            base_fee, tip = chain.block("latest").base_fee, chain.suggested_priority_fee()
-            self._fees = (time.monotonic(), base_fee, tip)
-        return base_fee, tip
+    def _current_fees(self) -> tuple[chain.Block, int]:
+        """The newest block, for its base fee, and the tip in wei; at most two seconds old."""
+        if self._fees is None or time.monotonic() - self._fees[0] > 2:
+            self._fees = (time.monotonic(), chain.block("latest"), chain.suggested_priority_fee())
+        return self._fees[1:]
+
+    def _fair_fee(self) -> tuple[int, int]:
+        """Highest fee and tip for a new transaction: room for the base fee to double, within MAX_FEE_GWEI."""
+        head, tip = self._current_fees()
+        return min(2 * head.base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip
 
     # --- Claims that the token would refuse ---------------------------------------------------------
 
