@@ -48,11 +48,22 @@ class Shop:
         self.mint(wallet.address, micros)
         return wallet
 
+    def wallets(self, number: int, micros: int = 100_000_000) -> list[Wallet]:
+        """Several at once: with timed blocks they all get their money in the same one."""
+        wallets = [Wallet() for _ in range(number)]
+        sent = [self._send_mint(wallet.address, micros) for wallet in wallets]
+        for tx in sent:
+            self.wait(lambda tx=tx: self.rpc("eth_getTransactionReceipt", tx), "the mint")
+        return wallets
+
     def mint(self, holder: str, micros: int) -> None:
+        tx = self._send_mint(holder, micros)
+        self.wait(lambda: self.rpc("eth_getTransactionReceipt", tx), "the mint")
+
+    def _send_mint(self, holder: str, micros: int) -> str:
         call = f"0x40c10f19{holder[2:].lower():0>64}{micros:064x}"
         minter = self.stack.accounts.minter.address
-        tx = self.rpc("eth_sendTransaction", {"from": minter, "to": dev_chain.TEST_DOLLAR, "data": call})
-        self.wait(lambda: self.rpc("eth_getTransactionReceipt", tx), "the mint")
+        return self.rpc("eth_sendTransaction", {"from": minter, "to": dev_chain.TEST_DOLLAR, "data": call})
 
     def balance(self, holder: str) -> int:
         return dev_chain.balance_micros(self.stack.chain_url, holder)

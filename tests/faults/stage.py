@@ -53,6 +53,10 @@ class Stage:
         self._article = (self._article + 1) % len(self.shop.line["articles"])
         return Purchase(self.shop, wallet or self.shop.wallet(1_000_000), self.shop.article(self._article), **changes)
 
+    def purchases(self, number: int) -> list[Purchase]:
+        """As many payments by as many new wallets."""
+        return [self.purchase(wallet) for wallet in self.shop.wallets(number, 1_000_000)]
+
     def bought_on_old_money(self) -> Purchase:
         """Bought with money that came long before: a reorganisation takes the purchase and not the money."""
         purchase = self.purchase()

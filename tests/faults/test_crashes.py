@@ -141,7 +141,7 @@ def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_
 
 
 def test_everything_killed_at_once_comes_back_to_the_same_books(stage: Stage):
-    purchases = [stage.purchase() for _ in range(4)]
+    purchases = stage.purchases(4)
     stage.signal(stage.settler, signal.SIGSTOP)
     with purchases[0].under_way(), purchases[1].under_way(), purchases[2].under_way(), purchases[3].under_way():
         for purchase in purchases:

@@ -26,7 +26,7 @@ def test_a_transaction_that_never_reached_the_node_is_sent_again_with_the_same_b
 
 
 def test_while_the_node_is_down_buyers_are_told_later_and_all_are_served_after_it(stage: Stage):
-    purchases = [stage.purchase() for _ in range(8)]
+    purchases = stage.purchases(8)
     down = stage.node.down()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda purchase: purchase.send(), purchases))
@@ -41,7 +41,7 @@ def test_while_the_node_is_down_buyers_are_told_later_and_all_are_served_after_i
 
 
 def test_the_node_goes_down_with_transactions_under_way(stage: Stage):
-    purchases = [stage.purchase() for _ in range(4)]
+    purchases = stage.purchases(4)
     down = stage.node.down
     stage.node.on("eth_sendRawTransaction", drop="after", after=lambda: down())
     with ThreadPoolExecutor(4) as pool:
@@ -137,7 +137,7 @@ def test_a_transaction_count_that_was_too_high_leaves_no_gap(stage: Stage):
 
 def test_a_gap_before_transactions_under_way_is_filled(stage: Stage):
     """The count is too high for as long as it takes to sign with it."""
-    purchases = [stage.purchase() for _ in range(3)]
+    purchases = stage.purchases(3)
     lie = {"lie": lambda count: hex(int(count, 16) + 3), "times": None}
     high = stage.node.on("eth_getTransactionCount", **lie)
     stage.shop.wait(lambda: high.hits > 1, "the wrong answers")

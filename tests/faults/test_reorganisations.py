@@ -17,7 +17,7 @@ def test_a_purchase_whose_block_is_replaced_is_settled_again(stage: Stage, deepe
 
 
 def test_many_purchases_in_replaced_blocks_are_all_settled_again(stage: Stage):
-    purchases = [stage.purchase() for _ in range(6)]
+    purchases = stage.purchases(6)
     stage.shop.rpc("anvil_mine", "0x4")
     for purchase in purchases:
         purchase.finish()

@@ -86,7 +86,7 @@ def test_a_payer_who_cancels_the_authorization_is_told_it_is_used(stage: Stage):
 def test_a_wallet_that_burns_all_gas_takes_nobody_down_with_it(stage: Stage):
     hostile = _hostile(stage)
     bad = stage.purchase(Wallet(), **{"from": hostile})
-    good = [stage.purchase() for _ in range(3)]
+    good = stage.purchases(3)
     stage.signal(stage.settler, signal.SIGSTOP)
     with ThreadPoolExecutor(4) as pool:
         under_way = [pool.submit(purchase.send) for purchase in (bad, *good)]

@@ -1,0 +1,134 @@
+"""Timed blocks, as real chains have them: transactions wait, are outbid, dropped, and become too cheap to be mined."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from .purchase import Purchase
+from .stage import Stage
+
+
+def test_load_makes_the_batch_larger_and_not_the_queue_longer(timed_stage: Stage):
+    purchases = timed_stage.purchases(24)
+    sent = timed_stage.node.counts["eth_sendRawTransaction"]
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(Purchase.finish, purchases))
+    for purchase in purchases:
+        purchase.was_bought_once()
+    assert timed_stage.node.counts["eth_sendRawTransaction"] - sent < 12
+
+
+def test_an_observer_who_is_first_in_the_same_block_has_paid_for_the_buyer(timed_stage: Stage):
+    purchase = timed_stage.purchase()
+    with _no_blocks(timed_stage), purchase.under_way():
+        _until_pending(timed_stage)
+        rival = timed_stage.front_run(purchase)
+        timed_stage.shop.rpc("evm_mine")
+    purchase.finish()
+    assert [log["transactionHash"] for log in purchase.transfers()] == [rival]
+    purchase.was_bought_once()
+
+
+def test_a_dropped_transaction_is_sent_again(timed_stage: Stage):
+    purchases = timed_stage.purchases(3)
+    with _no_blocks(timed_stage), ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(purchase.send) for purchase in purchases]
+        _until_pending(timed_stage)
+        assert {answer.result().status_code for answer in asked} == {503}
+        timed_stage.shop.rpc("anvil_dropAllTransactions")
+        assert _pending(timed_stage) == []
+    for purchase in purchases:
+        purchase.finish(10)
+        purchase.was_bought_once()
+
+
+def test_the_first_of_two_transactions_dropped_does_not_hold_up_the_second_for_long(timed_stage: Stage):
+    first, second = timed_stage.purchases(2)
+    with _no_blocks(timed_stage):
+        assert first.send().status_code == 503
+        (dropped,) = _pending(timed_stage)
+        assert second.send().status_code == 503
+        timed_stage.shop.rpc("anvil_dropTransaction", dropped)
+    for purchase in (first, second):
+        purchase.finish(10)
+        purchase.was_bought_once()
+
+
+def test_when_fees_jump_a_stuck_transaction_is_replaced_and_later_ones_are_not_held_up(timed_stage: Stage):
+    """300 gwei is within MAX_FEE_GWEI, though twice as much is not; and it stays so."""
+    first, later = timed_stage.purchases(2)
+    with _no_blocks(timed_stage):
+        assert first.send().status_code == 503
+        _one_block(timed_stage, 300)
+        assert first.transfers() == []
+        for _ in range(4):
+            later.send()
+            _one_block(timed_stage, 300)
+        assert first.transfers()
+        assert later.transfers()
+    for purchase in (first, later):
+        purchase.finish()
+        purchase.was_bought_once()
+
+
+def test_above_the_highest_fee_settlement_waits_and_goes_on_when_fees_fall(timed_stage: Stage):
+    purchase = timed_stage.purchase()
+    with _no_blocks(timed_stage):
+        for _ in range(4):
+            assert purchase.send().status_code == 503
+            _one_block(timed_stage, 2_000)
+        assert purchase.transfers() == []
+        assert _highest_fee(timed_stage) <= 500 * 10**9
+    purchase.finish()
+    purchase.was_bought_once()
+
+
+def test_while_no_block_comes_every_buyer_is_told_later_and_nobody_is_charged_twice(timed_stage: Stage):
+    purchases = timed_stage.purchases(4)
+    with _no_blocks(timed_stage):
+        attempts = None
+        for _ in range(4):
+            with ThreadPoolExecutor(4) as pool:
+                assert {answer.status_code for answer in pool.map(Purchase.send, purchases)} == {503}
+            attempts = attempts or _attempts(timed_stage)
+        # A higher fee does not make a block come: it would only have to be paid when one does.
+        assert _attempts(timed_stage) == attempts
+    for purchase in purchases:
+        purchase.finish(10)
+        purchase.was_bought_once()
+
+
+@contextmanager
+def _no_blocks(stage: Stage) -> Iterator[None]:
+    """No block comes in here, unless one is asked for; afterwards they come as before, and are cheap."""
+    stage.shop.rpc("evm_setIntervalMining", 0)
+    try:
+        yield
+    finally:
+        stage.shop.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+        stage.shop.rpc("evm_setIntervalMining", 1)
+
+
+def _pending(stage: Stage) -> list[str]:
+    content = stage.shop.rpc("txpool_content")
+    waiting = [*content["pending"].values(), *content["queued"].values()]
+    return [transaction["hash"] for by_nonce in waiting for transaction in by_nonce.values()]
+
+
+def _until_pending(stage: Stage) -> None:
+    stage.shop.wait(lambda: _pending(stage), "the settlement transaction")
+
+
+def _one_block(stage: Stage, base_fee_gwei: int) -> None:
+    stage.shop.rpc("anvil_setNextBlockBaseFeePerGas", hex(base_fee_gwei * 10**9))
+    stage.shop.rpc("evm_mine")
+
+
+def _highest_fee(stage: Stage) -> int:
+    ((highest,),) = stage.shop.sql("SELECT max(max_fee) FROM payments_attempt")
+    return int(highest)
+
+
+def _attempts(stage: Stage) -> int:
+    ((number,),) = stage.shop.sql("SELECT count(*) FROM payments_attempt")
+    return int(number)
