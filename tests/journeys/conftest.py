@@ -13,6 +13,7 @@ from publishers.models import Article
 from tests.conftest import LocalChain
 from tests.publishers import cast
 
+from .errors import Promise, promised
 from .till import Till
 
 
@@ -62,6 +63,7 @@ def refused(till: Till, owls: Article, asked: list[str]) -> Callable[..., None]:
         answer = till.get(owls, **shown)
         said = answer.json()
         assert (answer.status_code, said["error"]) == (status, word)
+        assert promised()[word] == Promise(status, False)
         assert said["charged"] is False
         assert said["message"].endswith("You were not charged.")
         assert answer["Cache-Control"] == "no-store"
