@@ -45,6 +45,10 @@ class Purchase:
         proof = [bytes.fromhex(text[2:]) for text in (said["nonce"], self.payload["signature"])]
         return _TRANSFER_WITH_AUTHORIZATION + encode(types, [said["from"], said["to"], *numbers, *proof]).hex()
 
+    def carriers(self, sent: list[str]) -> set[str]:
+        """Which of these raw transactions carry this payment."""
+        return {raw for raw in sent if self.authorization["nonce"][2:] in raw}
+
     # --- Sending --------------------------------------------------------------------------------------
 
     def send(self) -> httpx.Response:

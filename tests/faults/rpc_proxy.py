@@ -50,11 +50,12 @@ class Rule:
 
 
 class RpcProxy:
-    """One listening port in front of one chain."""
+    """One listening port in front of one chain. `counts` is of calls by method, `sent` every raw transaction."""
 
     def __init__(self, chain_url: str) -> None:
         self.chain = urlsplit(chain_url)
         self.counts: Counter[str] = Counter()
+        self.sent: list[str] = []
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -87,6 +88,8 @@ class RpcProxy:
     def rule_for(self, method: str, params: Params) -> Rule | None:
         with self._lock:
             self.counts[method] += 1
+            if method == "eth_sendRawTransaction":
+                self.sent.append(params[0])
             return next((rule for rule in self._rules if rule.takes(method, params)), None)
 
 

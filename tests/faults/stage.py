@@ -91,6 +91,16 @@ class Stage:
     def height(self) -> int:
         return int(self.shop.rpc("eth_blockNumber"), 16)
 
+    @contextmanager
+    def no_blocks(self) -> Iterator[None]:
+        """On timed blocks: none comes in here unless it is asked for; afterwards they come as before, and are cheap."""
+        self.shop.rpc("evm_setIntervalMining", 0)
+        try:
+            yield
+        finally:
+            self.shop.rpc("anvil_setNextBlockBaseFeePerGas", hex(_GWEI))
+            self.shop.rpc("evm_setIntervalMining", 1)
+
     def reorganise(self, purchase: Purchase, deeper: int = 0, instead: Sequence[str] = ()) -> None:
         """Replace the block a purchase was mined in, and `deeper` more; these transactions come `instead`."""
         (log,) = purchase.transfers()

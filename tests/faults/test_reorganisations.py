@@ -31,11 +31,9 @@ def test_many_purchases_in_replaced_blocks_are_all_settled_again(stage: Stage):
 
 
 def test_the_same_transaction_in_another_block_is_the_same_sale(stage: Stage):
-    sent: list[str] = []
-    stage.node.on("eth_sendRawTransaction", when=lambda params: sent.append(params[0]) or False)
     purchase = stage.bought_on_old_money()
     first = purchase.transfers()[0]
-    stage.reorganise(purchase, instead=sent[-1:])
+    stage.reorganise(purchase, instead=stage.node.sent[-1:])
     second = stage.shop.wait(purchase.transfers, "the transfer in its new block")[0]
     assert (second["transactionHash"], second["blockHash"] == first["blockHash"]) == (first["transactionHash"], False)
     seen = f"SELECT 1 FROM audit_chain_seen WHERE block = {int(second['blockNumber'], 16)}"

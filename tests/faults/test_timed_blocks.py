@@ -1,8 +1,6 @@
 """Timed blocks, as real chains have them: transactions wait, are outbid, dropped, and become too cheap to be mined."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from .purchase import Purchase
 from .stage import Stage
@@ -20,7 +18,7 @@ def test_load_makes_the_batch_larger_and_not_the_queue_longer(timed_stage: Stage
 
 def test_an_observer_who_is_first_in_the_same_block_has_paid_for_the_buyer(timed_stage: Stage):
     purchase = timed_stage.purchase()
-    with _no_blocks(timed_stage), purchase.under_way():
+    with timed_stage.no_blocks(), purchase.under_way():
         _until_pending(timed_stage)
         rival = timed_stage.front_run(purchase)
         timed_stage.shop.rpc("evm_mine")
@@ -31,7 +29,7 @@ def test_an_observer_who_is_first_in_the_same_block_has_paid_for_the_buyer(timed
 
 def test_a_dropped_transaction_is_sent_again(timed_stage: Stage):
     purchases = timed_stage.purchases(3)
-    with _no_blocks(timed_stage), ThreadPoolExecutor(3) as pool:
+    with timed_stage.no_blocks(), ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(purchase.send) for purchase in purchases]
         _until_pending(timed_stage)
         assert {answer.result().status_code for answer in asked} == {503}
@@ -44,7 +42,7 @@ def test_a_dropped_transaction_is_sent_again(timed_stage: Stage):
 
 def test_the_first_of_two_transactions_dropped_does_not_hold_up_the_second_for_long(timed_stage: Stage):
     first, second = timed_stage.purchases(2)
-    with _no_blocks(timed_stage):
+    with timed_stage.no_blocks():
         assert first.send().status_code == 503
         (dropped,) = _pending(timed_stage)
         assert second.send().status_code == 503
@@ -57,7 +55,7 @@ def test_the_first_of_two_transactions_dropped_does_not_hold_up_the_second_for_l
 def test_when_fees_jump_a_stuck_transaction_is_replaced_and_later_ones_are_not_held_up(timed_stage: Stage):
     """300 gwei is within MAX_FEE_GWEI, though twice as much is not; and it stays so."""
     first, later = timed_stage.purchases(2)
-    with _no_blocks(timed_stage):
+    with timed_stage.no_blocks():
         assert first.send().status_code == 503
         _one_block(timed_stage, 300)
         assert first.transfers() == []
@@ -73,7 +71,7 @@ def test_when_fees_jump_a_stuck_transaction_is_replaced_and_later_ones_are_not_h
 
 def test_above_the_highest_fee_settlement_waits_and_goes_on_when_fees_fall(timed_stage: Stage):
     purchase = timed_stage.purchase()
-    with _no_blocks(timed_stage):
+    with timed_stage.no_blocks():
         for _ in range(4):
             assert purchase.send().status_code == 503
             _one_block(timed_stage, 2_000)
@@ -85,7 +83,7 @@ def test_above_the_highest_fee_settlement_waits_and_goes_on_when_fees_fall(timed
 
 def test_while_no_block_comes_every_buyer_is_told_later_and_nobody_is_charged_twice(timed_stage: Stage):
     purchases = timed_stage.purchases(4)
-    with _no_blocks(timed_stage):
+    with timed_stage.no_blocks():
         attempts = None
         for _ in range(4):
             with ThreadPoolExecutor(4) as pool:
@@ -96,17 +94,6 @@ def test_while_no_block_comes_every_buyer_is_told_later_and_nobody_is_charged_tw
     for purchase in purchases:
         purchase.finish(10)
         purchase.was_bought_once()
-
-
-@contextmanager
-def _no_blocks(stage: Stage) -> Iterator[None]:
-    """No block comes in here, unless one is asked for; afterwards they come as before, and are cheap."""
-    stage.shop.rpc("evm_setIntervalMining", 0)
-    try:
-        yield
-    finally:
-        stage.shop.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
-        stage.shop.rpc("evm_setIntervalMining", 1)
 
 
 def _pending(stage: Stage) -> list[str]:
