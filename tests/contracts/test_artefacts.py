@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.contracts
+
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = ROOT / "payments" / "contracts"
 
