@@ -4,12 +4,17 @@ The database is read first, in one snapshot; the chain is asked afterwards, abou
 """
 
 import itertools
+import operator
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Value
+from django.db.models.functions import Cast, Coalesce, Concat
 
 from . import chain, ledger, settlement
 from .models import OPEN, OWNED, Account, Authorization, Chain, Grant, Payment, Posting, State, Transaction, Transfer
@@ -33,10 +38,7 @@ class Finding:
 
 def findings() -> Iterator[Finding]:
     """Everything that does not hold; nothing when the books are right."""
-    with transaction.atomic():
-        if connection.vendor == "postgresql" and not transaction.get_connection().savepoint_ids:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with _snapshot():
         inside = [finding for check in _CHECKS for finding in check()]
         facts = _Facts.read() if exact.enabled() else None
     yield from inside
@@ -45,6 +47,30 @@ def findings() -> Iterator[Finding]:
             yield from _against_chain(facts)
         except (chain.ChainUnreachable, chain.RpcRefused) as error:
             yield Finding("chain_unreachable", f"The books could not be compared with the chain: {error}")
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    """One moment of the database for all checks, and nobody's way blocked while they last."""
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            yield
+        return
+    database: Any = connection
+    database.ensure_connection()
+    usual = getattr(database, "transaction_mode", None)
+    if database.vendor == "sqlite":
+        # A transaction that only reads must not take the lock of the one writer.
+        database.transaction_mode = "DEFERRED"
+    try:
+        with transaction.atomic():
+            if database.vendor == "postgresql":
+                with database.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+    finally:
+        if database.vendor == "sqlite":
+            database.transaction_mode = usual
 
 
 def _finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
@@ -57,41 +83,96 @@ def _finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
 # --- The database alone -------------------------------------------------------------------------------
 
 
+_LINES = """
+SELECT t.id, t.kind, t.digest, c.transaction_id, p.source_id, p.target_id, p.amount_micros
+FROM payments_transaction t
+LEFT JOIN payments_posting p ON p.transaction_id = t.id
+LEFT JOIN payments_posting c ON c.id = t.last_posting_id
+ORDER BY t.id
+"""
+
+
 def _entries_are_whole() -> Iterator[Finding]:
-    """INV1, INV14: every entry still has the postings it was made with, to the micro."""
-    lines = Posting.objects.order_by("transaction_id").values_list(
-        "transaction_id", "source__code", "target__code", "amount_micros", "source__asset"
-    )
-    found: dict = {}
-    for transaction_id, group in itertools.groupby(lines.iterator(), key=lambda line: line[0]):
-        moves = list(group)
-        found[transaction_id] = (moves[0][4], [(m[1], m[2], m[3]) for m in moves])
+    """INV1, INV14: every entry still has the postings it was made with, to the micro, and every posting its entry."""
+    accounts = {pk: (code, asset) for pk, code, asset in Account.objects.values_list("id", "code", "asset")}
     broken = []
-    for pk, kind, digest, closing in Transaction.objects.values_list(
-        "id", "kind", "digest", "last_posting__transaction_id"
-    ).iterator():
-        asset, moves = found.pop(pk, ("", []))
-        if not moves or closing != pk or ledger.digest(kind, asset, moves) != digest:
-            broken.append(pk)
+    # Without the ORM, and streamed: there may be millions of lines.
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(_LINES)
+        for (pk, kind, digest, closed_by), lines in itertools.groupby(cursor, key=operator.itemgetter(0, 1, 2, 3)):
+            if closed_by != pk or _digest(kind, lines, accounts) != digest:
+                broken.append(pk if isinstance(pk, uuid.UUID) else uuid.UUID(pk))
     yield from _finding("entry_broken", "An entry has not the postings it was made with.", broken)
-    yield from _finding("posting_without_entry", "Postings belong to no entry.", found)
+    known = Transaction.objects.filter(id=OuterRef("transaction_id"))
+    homeless = Posting.objects.filter(~Exists(known)).values_list("id", flat=True)
+    yield from _finding("posting_without_entry", "A posting belongs to no entry.", homeless)
+
+
+def _digest(kind: str, lines: Iterable[tuple], accounts: dict[int, tuple[str, str]]) -> str | None:
+    """The digest of the lines that are there; None when they are not lines of one asset at all."""
+    unknown = ("", "")
+    moves, assets = [], set()
+    for *_, source_id, target_id, amount in lines:
+        source, target = accounts.get(source_id, unknown), accounts.get(target_id, unknown)
+        assets |= {source[1], target[1]}
+        moves.append((source[0], target[0], amount))
+    return ledger.digest(kind, assets.pop(), moves) if len(assets) == 1 else None
+
+
+def _entries_have_reasons() -> Iterator[Finding]:
+    """INV6, INV14: an entry is a sale, an arrival or the reversal of one, between the accounts of its kind."""
+    sales = Transaction.objects.filter(kind="sale")
+    orphans = sales.filter(payment=None, reversed_by=None).values_list("id", flat=True)
+    yield from _finding("sale_without_payment", "A sale belongs to no payment.", orphans)
+    arrivals = Transaction.objects.filter(kind="unclaimed")
+    nowhere = arrivals.filter(transfer=None, reversed_by=None).values_list("id", flat=True)
+    yield from _finding("entry_without_transfer", "Money is booked that never came.", nowhere)
+    used = Q(kind="sale", payment__isnull=False) | Q(transfer__isnull=False)
+    undone = Transaction.objects.filter(used, reversed_by__isnull=False).values_list("id", flat=True)
+    yield from _finding("reversed_in_use", "An entry was taken back and still counts.", undone)
+    yield from _finding("reversal_differs", "A reversal does not take back what it says.", _wrong_reversals())
+    kinds = Posting.objects.values_list("transaction__kind", "source_id", "target_id").distinct()
+    codes = dict(Account.objects.values_list("id", "code"))
+    for kind, source, target in kinds:
+        if not _usual(kind, codes.get(source, ""), codes.get(target, "")):
+            lines = Posting.objects.filter(transaction__kind=kind, source_id=source, target_id=target)
+            ids = lines.values_list("transaction_id", flat=True)
+            yield from _finding("entry_unexpected", f"No {kind} moves money so.", ids)
+
+
+def _usual(kind: str, source: str, target: str) -> bool:
+    if kind == "sale":
+        return source.startswith(("world:", "suspense:")) and (target.endswith(":earned") or target == "platform:fees")
+    if kind == "unclaimed":
+        return source.startswith("world:") and target.startswith("suspense:")
+    return kind == "reorganisation" and (_usual("sale", target, source) or _usual("unclaimed", target, source))
+
+
+def _wrong_reversals() -> Iterator[uuid.UUID]:
+    """There are as many as there were reorganisations: few."""
+    for row in Transaction.objects.filter(Q(kind="reorganisation") | Q(reverses__isnull=False)).iterator():
+        undone = row.reverses
+        lines = undone.postings.exists() if undone else False
+        if not undone or not lines or ledger.reversal("reorganisation", row.key, undone).digest != row.digest:
+            yield row.id
 
 
 def _sales_match_payments() -> Iterator[Finding]:
     """INV5, INV13: a paid payment has its own sale, for its amount, to its payee and the platform."""
     owned = Payment.objects.filter(state__in=OWNED)
-    wrong = []
-    totals = owned.annotate(posted=Sum("sale__postings__amount_micros")).values_list("id", "amount_micros", "posted")
-    wrong += [pk for pk, amount, posted in totals.iterator() if amount != posted]
-    strangers = Posting.objects.filter(transaction__payment__isnull=False).exclude(target__code="platform:fees")
-    for pk, payee, code in strangers.values_list("transaction__payment", "transaction__payment__payee", "target__code"):
-        if code != f"{payee}:earned":
-            wrong.append(pk)
-    yield from _finding("sale_differs", "A sale is not what its payment says.", wrong)
-    orphans = Transaction.objects.filter(kind="sale", payment=None, reversed_by=None).values_list("id", flat=True)
-    yield from _finding("sale_without_payment", "A sale belongs to no payment.", orphans)
-    odd = Payment.objects.filter(Q(state__in=OWNED) & ~Q(sale__kind="sale")).values_list("id", flat=True)
+    odd = owned.exclude(sale__kind="sale").values_list("id", flat=True)
     yield from _finding("payment_without_sale", "A paid payment has no sale.", odd)
+    line = "sale__postings"
+    publishers = Q(**{f"{line}__target__code": Concat("payee", Value(":earned"))})
+    booked = owned.annotate(
+        posted=Coalesce(Sum(f"{line}__amount_micros"), 0),
+        lines=Count(line),
+        earned=Count(line, filter=publishers),
+        fees=Count(line, filter=Q(**{f"{line}__target__code": "platform:fees"})),
+    )
+    right = Q(posted=F("amount_micros"), earned=1, fees__lte=1, lines=F("earned") + F("fees"))
+    wrong = booked.exclude(right).values_list("id", flat=True)
+    yield from _finding("sale_differs", "A sale is not what its payment says.", wrong)
 
 
 def _grants_match_payments() -> Iterator[Finding]:
@@ -102,7 +183,8 @@ def _grants_match_payments() -> Iterator[Finding]:
         "payment_without_grant", "A paid payment has not exactly one grant.", missing.values_list("id", flat=True)
     )
     granted = Grant.objects.filter(revoked_at=None)
-    free = granted.exclude(payment__state__in=OWNED).values_list("id", flat=True)
+    paid = Payment.objects.filter(id=OuterRef("payment_id"), state__in=OWNED)
+    free = granted.filter(~Exists(paid)).values_list("id", flat=True)
     yield from _finding("grant_without_payment", "A grant has no paid payment.", free)
     other = granted.exclude(buyer=F("payment__buyer"), resource=F("payment__resource")).values_list("id", flat=True)
     yield from _finding("grant_differs", "A grant is for another buyer or thing than its payment.", other)
@@ -118,26 +200,33 @@ def _proofs_are_spent_once() -> Iterator[Finding]:
 
 
 def _transfers_are_booked() -> Iterator[Finding]:
-    """INV6: every transfer is in exactly one entry of its amount, and every entry of arrival has its transfer."""
+    """INV6: every transfer is in exactly one entry of its amount, and paid payments have exactly one transfer."""
     seen = Transfer.objects.filter(orphaned_at=None)
     unbooked = seen.filter(received=None).exclude(value=0).values_list("id", flat=True)
     yield from _finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
-    totals = seen.exclude(received=None).annotate(posted=Sum("received__postings__amount_micros"))
-    differing = (pk for pk, value, posted in totals.values_list("id", "value", "posted").iterator() if value != posted)
+    booked = seen.exclude(received=None)
+    totals = booked.annotate(posted=_digits(Coalesce(Sum("received__postings__amount_micros"), 0)))
+    differing = totals.exclude(value=F("posted")).values_list("id", flat=True)
     yield from _finding("transfer_differs", "A transfer's entry has another amount.", differing)
-    arrivals = Transaction.objects.filter(kind="unclaimed", transfer=None, reversed_by=None)
-    yield from _finding(
-        "entry_without_transfer", "Money is booked that never came.", arrivals.values_list("id", flat=True)
-    )
     paid = Payment.objects.filter(state__in=OWNED, rail="exact")
     paired = paid.annotate(moved=Count("transfers", filter=Q(transfers__orphaned_at=None))).exclude(moved=1)
     yield from _finding(
         "payment_without_transfer", "A paid payment has not exactly one transfer.", paired.values_list("id", flat=True)
     )
-    bound = ("payment__amount_micros", "payment__authorization__payer", "payment__authorization__nonce")
-    mine = seen.exclude(payment=None).values_list("id", "value", "sender", "nonce", *bound)
-    wrong = (row[0] for row in mine.iterator() if row[1:4] != row[4:7])
-    yield from _finding("transfer_of_another", "A transfer is not the one its payment authorized.", wrong)
+    proof = "payment__authorization__"
+    same = {name: F(proof + name) for name in ("chain_id", "token", "nonce", "recipient")}
+    mine = seen.exclude(payment=None)
+    right = Q(sender=F(f"{proof}payer"), value=_digits(F("payment__amount_micros")), **same)
+    # Booked on arrival either as this payment's sale, or as money that nobody had claimed yet.
+    wrong = mine.exclude(right & (Q(received=F("payment__sale")) | Q(received__kind="unclaimed")))
+    yield from _finding(
+        "transfer_of_another", "A transfer is not the one its payment authorized.", wrong.values_list("id", flat=True)
+    )
+
+
+def _digits(number: Any) -> Cast:
+    """A whole number as its decimal digits, which is how transfers keep theirs (a uint256 fits no column)."""
+    return Cast(number, CharField(max_length=78))
 
 
 def _floors_hold() -> Iterator[Finding]:
@@ -149,6 +238,7 @@ def _floors_hold() -> Iterator[Finding]:
 
 _CHECKS = (
     _entries_are_whole,
+    _entries_have_reasons,
     _sales_match_payments,
     _grants_match_payments,
     _proofs_are_spent_once,

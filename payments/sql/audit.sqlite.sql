@@ -12,9 +12,9 @@ SELECT p.id || ':t', p.transaction_id, a.code,
 FROM payments_posting p JOIN payments_account a ON a.id = p.target_id
 
 CREATE VIEW audit_payment AS
-SELECT p.id AS id, p.rail AS method, 'eip155:' || x.chain_id AS chain, '0x' || lower(hex(x.token)) AS token,
-       '0x' || lower(hex(x.payer)) AS payer, '0x' || lower(hex(x.nonce)) AS nonce, p.amount_micros AS amount, p.resource AS resource,
-       p.state AS state, '0x' || lower(hex(t.tx_hash)) AS tx, p.sale_id AS journal_id
+SELECT p.id AS id, p.rail AS method, 'eip155:' || x.chain_id AS chain, '0x' || lower(nullif(hex(x.token), '')) AS token,
+       '0x' || lower(nullif(hex(x.payer), '')) AS payer, '0x' || lower(nullif(hex(x.nonce), '')) AS nonce, p.amount_micros AS amount, p.resource AS resource,
+       p.state AS state, '0x' || lower(nullif(hex(t.tx_hash), '')) AS tx, p.sale_id AS journal_id
 FROM payments_payment p
 LEFT JOIN payments_authorization x ON x.payment_id = p.id
 LEFT JOIN payments_transfer t ON t.payment_id = p.id AND t.orphaned_at IS NULL
@@ -33,5 +33,5 @@ SELECT NULL AS channel, NULL AS charged, NULL AS highest_seen,
 
 CREATE VIEW audit_chain_seen AS
 SELECT 'eip155:' || chain_id AS chain, block_number AS block, '0x' || lower(hex(tx_hash)) AS tx, log_index AS log,
-       '0x' || lower(hex(sender)) AS "from", '0x' || lower(hex(recipient)) AS "to", '0x' || lower(hex(token)) AS token, CAST(value AS INTEGER) AS value
+       '0x' || lower(hex(sender)) AS "from", '0x' || lower(hex(recipient)) AS "to", '0x' || lower(hex(token)) AS token, CASE WHEN length(value) < 19 THEN CAST(value AS INTEGER) ELSE value END AS value
 FROM payments_transfer WHERE orphaned_at IS NULL

@@ -1,31 +1,27 @@
-"""One purchase through the gate and the settler, in this process, on a real chain."""
+"""One purchase over HTTP in this process, with the settler stepped by hand, on a real chain."""
 
 import pytest
 from django.test import Client
 
-from payments.settler import Settler
+from payments.models import Payment, State
 from tests.publishers import cast
-from tests.wallet import Wallet, decoded
+from tests.wallet import decoded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_program_buys_an_article(chain, settings):
-    settings.SETTLE_WAIT_SECONDS = 0.0
+def test_a_program_buys_an_article(chain, counter):
     owls = cast.article(cast.publication(cast.person("alice")))
-    wallet = Wallet(); chain.mint(wallet.address, 1_000_000)
-    from django.core.management import call_command
-    call_command("deploy_settler")
+    wallet = counter.wallet(1_000_000)
     browser = Client()
-    answer = browser.get(f"/articles/{owls.slug}.json")
-    assert answer.status_code == 402
-    header = wallet.pay(decoded(answer["PAYMENT-REQUIRED"]))
-    answer = browser.get(f"/articles/{owls.slug}.json", headers={"PAYMENT-SIGNATURE": header})
-    assert answer.status_code == 503, answer.content
-    settler = Settler(settings.SETTLER_KEY)
-    assert settler.lease.hold()
-    settler.turn(); settler.turn()
-    answer = browser.get(f"/articles/{owls.slug}.json", headers={"PAYMENT-SIGNATURE": header})
-    assert answer.status_code == 200, answer.content
+    asked = browser.get(f"/articles/{owls.slug}.json")
+    assert asked.status_code == 402
+    header = wallet.pay(decoded(asked["PAYMENT-REQUIRED"]))
+    waiting = browser.get(f"/articles/{owls.slug}.json", headers={"PAYMENT-SIGNATURE": header})
+    assert waiting.status_code == 503
+    counter.work()
+    paid = browser.get(f"/articles/{owls.slug}.json", headers={"PAYMENT-SIGNATURE": header})
+    assert paid.status_code == 200
+    assert "canary7731" in paid.content.decode()
     assert chain.balance(wallet.address) == 950_000
-    settler.lease.let_go()
+    assert Payment.objects.get().state == State.CONFIRMED
