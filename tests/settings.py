@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("SECRET_KEY", "a key for tests that signs nothing of value")
 os.environ.setdefault("QUEUE_DIR", tempfile.mkdtemp(prefix="pennypress-queue-"))
@@ -16,6 +17,6 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, not memory: several threads and the doorbell open it.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}
 # An empty folder: nothing is served from it, and nobody collects into it while a test looks.
-STATIC_ROOT = tempfile.mkdtemp(prefix="pennypress-static-")
+STATIC_ROOT = Path(tempfile.mkdtemp(prefix="pennypress-static-"))
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
