@@ -274,7 +274,7 @@ class Settler:
         head = chain.block("latest")
         at = hex(head.number)
         if chain.authorization_used(claim.payer, claim.nonce, at):
-            return self._spent(claim, head.number)
+            return self._spent(claim, head.number - settings.CHAIN_CONFIRMATIONS + 1)
         if head.time >= claim.valid_before:
             return settlement.release([claim.payment_id], "authorization_expired")
         if chain.balance_of(claim.payer, at) < claim.payment.amount_micros:
@@ -283,15 +283,19 @@ class Settler:
             settlement.release([claim.payment_id], "transaction_simulation_failed")
         return None
 
-    def _spent(self, claim: Authorization, head: int) -> None:
-        """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter."""
+    def _spent(self, claim: Authorization, confirmed: int) -> None:
+        """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter.
+
+        Looks no further than the block that is `confirmed`; until the log is there, the claim waits.
+        """
         if settlement.claim_received(claim.payer, claim.nonce):
             return
         scanned = Chain.objects.filter(chain_id=settings.CHAIN_ID).values_list("scanned_to", flat=True).first() or 0
-        known, seen = chain.fate_of(claim.payer, claim.nonce, scanned - settings.CHAIN_LOG_RANGE, head)
+        known, seen = chain.fate_of(claim.payer, claim.nonce, scanned - settings.CHAIN_LOG_RANGE, confirmed)
         if seen:
             settlement.record([seen])
-        elif known:
+        if known:
+            # Paid by what was recorded, it is not released any more; another amount, or nobody's money, is no payment.
             settlement.release([claim.payment_id], "authorization_used")
 
 
