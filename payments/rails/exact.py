@@ -250,6 +250,8 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     now = int(time.time())
     if credential.recipient != chain.pay_to():
         raise _refused("recipient_mismatch", "The authorization pays somebody else.")
+    if credential.payer == credential.recipient:
+        raise _refused("recipient_mismatch", "The shop cannot pay itself: nothing would move.")
     if credential.value != price.amount_micros:
         raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
     if credential.valid_after > now:
