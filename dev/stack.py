@@ -21,7 +21,7 @@ from dev.say import Stop, tail
 
 _RUNS = install.VAR / "demo"
 _RUNS_KEPT = 5
-_READY_SECONDS = 60
+_READY_SECONDS = 120
 
 
 @dataclass
