@@ -152,6 +152,15 @@ def test_a_receipt_opens_every_format_and_costs_nothing(till, owls, wallet, rece
     assert till.chain.balance(wallet.address) == 950_000
 
 
+def test_an_owners_head_has_no_body_and_a_heads_payment_is_not_taken(till, owls, receipt):
+    path = f"/articles/{owls.slug}.md"
+    head = Client().head(path, headers={"payment-receipt": receipt})
+    assert (head.status_code, head.content, head["Cache-Control"]) == (200, b"", "private, no-store")
+    unpaid = Client().head(path, headers={"payment-signature": till.sign(till.wallet(), owls)})
+    assert unpaid.status_code == 402
+    assert Payment.objects.count() == 1
+
+
 def test_a_receipt_can_be_checked_by_anybody_with_the_published_key(till, owls, wallet, receipt):
     document = Client().get("/.well-known/did.json").json()
     method = document["verificationMethod"][0]

@@ -137,6 +137,12 @@ def test_an_authorization_for_somebody_else(refused, till, owls):
     refused(402, RECIPIENT, x_payment=till.sign_v1(Wallet(), owls, to=STRANGER))
 
 
+def test_the_shop_does_not_pay_itself(refused, till, owls):
+    """Nothing would move, and the books would say that it did."""
+    custody = Wallet.of(till.chain.accounts.pay_to.key)
+    refused(402, RECIPIENT, payment_signature=till.sign(custody, owls))
+
+
 # --- Time -----------------------------------------------------------------------------------------------
 
 NEVER = 2**256 - 1
@@ -200,6 +206,28 @@ def test_only_get_pays(till, owls, asked, method):
     assert answer.status_code in (402, 204, 405)
     assert asked == []
     assert not Payment.objects.exists()
+
+
+@pytest.mark.parametrize("shown", ["payment_signature", "x_payment"])
+def test_a_person_reads_the_same_refusal_on_the_page(till, owls, shown):
+    """The same word, for scripts, and the sentence; nobody is left to guess whether they were charged."""
+    good = {"payment_signature": till.sign, "x_payment": till.sign_v1}[shown](Wallet(), owls, value=1)
+    for header, status, word in (("junk!", 400, "invalid_payload"), (good, 402, VALUE)):
+        page = till.get(owls, "", accept="text/html", **{shown: header})
+        assert page.status_code == status
+        assert page["Content-Type"].startswith("text/html")
+        assert f'data-word="{word}"' in page.content.decode()
+        assert b"You were not charged." in page.content
+        assert ("PAYMENT-REQUIRED" in page) == (status == 402)
+
+
+def test_a_person_whose_payment_is_on_its_way_is_not_told_that_it_is_not(till, owls):
+    till.asleep = True
+    page = till.get(owls, "", accept="text/html", payment_signature=till.sign(till.wallet(), owls))
+    assert page.status_code == 503
+    assert 'data-word="settlement_pending"' in page.content.decode()
+    assert int(page["Retry-After"]) > 0
+    assert b"not charged" not in page.content.lower()
 
 
 def test_a_payer_that_cost_us_gas_three_times_waits_an_hour(till, owls):

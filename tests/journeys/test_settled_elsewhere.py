@@ -6,7 +6,7 @@ The rule (docs/errors.md): what arrived for nobody in particular counts once, fo
 import pytest
 
 from payments import ledger, settlement, watcher
-from payments.models import Grant, Payment, State
+from payments.models import Grant, Payment, State, Transfer
 from tests.publishers import cast
 from tests.wallet import decoded
 
@@ -166,6 +166,37 @@ def test_an_authorization_that_paid_somebody_else_in_the_meantime_is_not_taken_f
     till.settle_as_observer(till.sign(wallet, owls, nonce=nonce, to="0x" + "77" * 20))
     answer = till.get(owls, payment_signature=header)
     assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (402, "authorization_used", False)
+    assert not Grant.objects.exists()
+
+
+def test_what_others_settled_counts_when_it_is_as_deep_as_what_we_settle(till, owls, settings):
+    settings.CHAIN_CONFIRMATIONS = 3
+    header = till.sign(till.wallet(), owls)
+    till.asleep = True
+    assert till.get(owls, payment_signature=header).status_code == 503
+    till.settle_as_observer(header)
+    till.asleep = False
+    till.work()
+    block = Transfer.objects.get(payment__state=State.CONFIRMED).block_number
+    assert int(till.chain.rpc("eth_blockNumber"), 16) - block + 1 >= 3
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_the_same_nonce_that_paid_us_another_amount_does_not_leave_the_payment_hanging(till, owls, in_flight, watched):
+    wallet = till.wallet()
+    nonce = "0x" + "6b" * 32
+    header, other = till.sign(wallet, owls, nonce=nonce), till.sign(wallet, owls, nonce=nonce, value=7)
+    till.asleep = True
+    if in_flight:
+        assert till.get(owls, payment_signature=header).status_code == 503
+    till.settle_as_observer(other)
+    if watched:
+        watcher.watch()
+    till.asleep = False
+    answer = till.get(owls, payment_signature=header)
+    assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (402, "authorization_used", False)
+    assert suspended() == 7
     assert not Grant.objects.exists()
 
 

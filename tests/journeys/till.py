@@ -28,16 +28,19 @@ _TRANSFER = (
     ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"],
 )
 _CANCEL = ("cancelAuthorization(address,bytes32,bytes)", ["address", "bytes32", "bytes"])
-_SECONDS = 10
 
 
 @dataclass
 class Till:
-    """Sells the articles of this process's database. While `asleep` nothing is settled, and buyers wait in vain."""
+    """Sells the articles of this process's database. While `asleep` nothing is settled, and buyers wait in vain.
+
+    `patience`: for how many seconds the settler works at most while a buyer waits.
+    """
 
     chain: LocalChain
     settings: Any
     asleep: bool = False
+    patience: float = 10
     web: Client = field(default_factory=Client)
 
     def open(self) -> None:
@@ -99,7 +102,7 @@ class Till:
             return
         settler = Settler(self.settings.SETTLER_KEY)
         assert settler.lease.hold()
-        ends = time.monotonic() + _SECONDS
+        ends = time.monotonic() + self.patience
         try:
             while Payment.objects.filter(state__in=OPEN).exists() and time.monotonic() < ends:
                 settler.turn()
