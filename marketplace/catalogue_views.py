@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from payments import gate, receipts
 from payments.models import Grant
+from payments.money import MICROS
 from publishers import catalogue, pricing
 from publishers.manuscript import one_line
 from publishers.models import PEOPLE, Article, Membership, Publication
@@ -54,8 +55,8 @@ def publication(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def about(request: HttpRequest) -> HttpResponse:
-    """How it works, with examples that name a real article."""
-    article = Article.objects.on_sale().first()
+    """How it works, with examples that name a real article, of a price that stock clients pay unasked."""
+    article = Article.objects.on_sale().filter(program_price_micros__lte=MICROS).first()
     context = {
         "example_url": f"{article.url}.md" if article else f"{settings.BASE_URL}/articles/an-article.md",
         "network": f"eip155:{settings.CHAIN_ID}",

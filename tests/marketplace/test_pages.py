@@ -332,3 +332,10 @@ def test_a_strange_day_shows_earnings_of_the_last_weeks(day):
     staff.is_staff = True
     staff.save()
     assert cast.signed_in(staff).get("/finance/earnings", {"from": day, "to": day}).status_code == 200
+
+
+def test_the_examples_name_an_article_that_stock_clients_pay_for(settings):
+    alices = cast.publication(cast.person("alice"))
+    cheap = cast.article(alices, "Cheap")
+    cast.article(alices, "Dear", programs=1_500_000)
+    assert f"{settings.BASE_URL}/articles/{cheap.slug}.md" in shown(Client(), "/about")
