@@ -4,7 +4,6 @@ Decided by the token's logs, never by our own receipts; every function is idempo
 both bring the same fact. Nothing here calls the chain: facts are read before, outside of any transaction.
 """
 
-import datetime
 import logging
 import uuid
 from collections.abc import Iterable, Sequence
@@ -123,7 +122,9 @@ def take_back(transfer: Transfer) -> None:
                 decided_at=None,
                 reversals=F("reversals") + 1,
             )
-            Submission.objects.filter(block_hash=transfer.block_hash).update(
+            # Our own transaction may have been mined elsewhere, after somebody else's that paid: follow it again too.
+            ours = Q(block_hash=transfer.block_hash) | Q(id=payment.authorization.submission_id)
+            Submission.objects.filter(ours).update(
                 state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
             )
         ledger.post_all([ledger.reversal("reorganisation", f"reversed:{entry.key}", entry) for entry in entries])
@@ -206,7 +207,15 @@ def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
         claim = by_key.get((row.token, row.sender, row.nonce)) if row.nonce is not None else None
         if claim and row.recipient == claim.recipient and row.value == claim.payment.amount_micros:
             found.append((row, claim.payment))
-    return [pair for pair in found if pair[1].state in OPEN or not _bought_otherwise(pair[1])]
+    taken: set[tuple[str, str]] = set()
+    sold = []
+    for row, payment in found:
+        bought = (payment.buyer, payment.resource)
+        # Two given-up payments of one buyer for one thing can both be paid in one block: the first is the purchase.
+        if payment.state in OPEN or not (bought in taken or _bought_otherwise(payment)):
+            sold.append((row, payment))
+            taken.add(bought)
+    return sold
 
 
 def _locked(claims: QuerySet[Authorization]) -> list[Authorization]:
@@ -241,21 +250,16 @@ def _into_suspense(rows: Sequence[Transfer]) -> None:
     Transfer.objects.bulk_update(booked, ["received"])
 
 
-def reopen(submission: Submission, wasted: bool) -> None:
+def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
     """A transaction of ours was mined without paying some of its authorizations, or its nonce was lost: free them.
 
-    An authorization that has cost us gas once already is not tried again by itself.
+    Returns the payments whose authorization has now cost us gas twice: no transaction is for them any more.
     """
-    now: datetime.datetime = timezone.now()
     with transaction.atomic(durable=True):
         left = Authorization.objects.filter(submission=submission, payment__state=State.SIGNED)
-        again = left.filter(wasted_at=None) if wasted else left
-        give_up = list(left.exclude(wasted_at=None).values_list("payment_id", flat=True)) if wasted else []
-        retried = list(again.values_list("payment_id", flat=True))
-        Payment.objects.filter(id__in=retried, state=State.SIGNED).update(state=State.CLAIMED)
-        Payment.objects.filter(id__in=give_up, state=State.SIGNED).update(
-            state=State.RELEASED, reason="settlement_failed", decided_at=now
-        )
-        freed = Authorization.objects.filter(payment_id__in=retried + give_up)
-        freed.update(submission=None, **({"wasted_at": now} if wasted else {}))
+        known = dict(left.values_list("payment_id", "wasted_at"))
+        Payment.objects.filter(id__in=known, state=State.SIGNED).update(state=State.CLAIMED)
+        freed = Authorization.objects.filter(payment_id__in=known)
+        freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
         doorbell.ring()
+    return [payment_id for payment_id, before in known.items() if wasted and before]

@@ -126,7 +126,9 @@ class Settler:
             block_hash=found.block_hash,
             gas_used=found.gas_used,
         )
-        settlement.reopen(submission, wasted=True)
+        twice = settlement.reopen(submission, wasted=True)
+        for claim in Authorization.objects.filter(payment_id__in=twice).select_related("payment"):
+            self._give_up(claim)
         return True
 
     def _lost(self, submission: Submission, attempts: list[Attempt]) -> bool:
@@ -282,6 +284,13 @@ class Settler:
         if head.time > claim.valid_after:
             settlement.release([claim.payment_id], "transaction_simulation_failed")
         return None
+
+    def _give_up(self, claim: Authorization) -> None:
+        """It has cost us gas twice and is not sent again. But if somebody else spent it, what came of that decides."""
+        head = chain.block("latest").number
+        if chain.authorization_used(claim.payer, claim.nonce, hex(head)):
+            return self._spent(claim, head - settings.CHAIN_CONFIRMATIONS + 1)
+        return settlement.release([claim.payment_id], "settlement_failed")
 
     def _spent(self, claim: Authorization, confirmed: int) -> None:
         """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter.

@@ -90,10 +90,12 @@ class Counter:
                 break
 
     def turn(self, settler: Settler | None = None) -> float:
-        """One turn, which also catches up with the chain."""
+        """One turn so long after the last that the settler looks at everything, and sends again what is not mined."""
         worker = settler or self.settler
         assert worker.lease.hold()
         worker._caught_up_at = float("-inf")
+        worker._sent_at.clear()
+        worker._fees = None
         return worker.turn()
 
     def buy(self, wallet: Wallet, wanted: Offer) -> Payment:
@@ -119,6 +121,15 @@ class Counter:
         numbers = (int(said[name]) for name in ("value", "validAfter", "validBefore"))
         parts = (bytes.fromhex(said["nonce"][2:]), bytes.fromhex(payload["signature"][2:]))
         return self.send(_PAY, _ITEM, said["from"], said["to"], *numbers, *parts)
+
+    def spend(self, payer: str, micros: int) -> None:
+        """The payer's money goes elsewhere in the next block, before anything that we have in it."""
+        self.chain.rpc("anvil_setBalance", payer, hex(10**18))
+        self.chain.rpc("anvil_impersonateAccount", payer)
+        data = f"0xa9059cbb{'11' * 20:0>64}{micros:064x}"
+        call = {"from": payer, "to": self.settings.CHAIN_ASSET, "data": data, "gas": hex(100_000)}
+        fees = {"maxFeePerGas": hex(10**12), "maxPriorityFeePerGas": hex(10**11)}
+        self.chain.rpc("eth_sendTransaction", {**call, **fees})
 
     def cancel(self, wallet: Wallet, header: str) -> str:
         """The payer cancels the authorization of a payment header."""
