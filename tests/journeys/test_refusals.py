@@ -104,8 +104,11 @@ def test_a_quote_of_another_shop_or_key(refused, till, owls, settings):
 
 def test_a_quote_for_where_the_money_went_before(refused, till, owls, settings):
     header = till.sign(Wallet(), owls)
+    terms = till.terms(owls)
     ours, settings.PAY_TO = settings.PAY_TO, STRANGER
     refused(402, MISMATCH, payment_signature=header)
+    terms["accepts"][0]["payTo"] = STRANGER
+    refused(402, MISMATCH, payment_signature=Wallet().pay(terms))
     settings.PAY_TO = ours
 
 

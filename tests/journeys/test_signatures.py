@@ -174,6 +174,14 @@ def test_every_spelling_of_one_authorization_is_one_claim(till, owls, name):
     assert till.chain.balance(wallet.address) == 950_000
 
 
+def test_a_claimed_authorization_with_another_signature_is_not_a_repetition_of_it(till, owls):
+    header, _ = till.buy(till.wallet(), owls)
+    good = signature_of(header)
+    for wrong in (b"", bytes([good[0] ^ 1]) + good[1:], good[:64] + bytes([55 - good[64]]), _high_s(good)):
+        answer = till.get(owls, payment_signature=with_signature(header, wrong))
+        assert (answer.status_code, answer.json()["error"]) == (402, "authorization_spent_elsewhere")
+
+
 # --- Contract wallets -----------------------------------------------------------------------------------------
 
 
