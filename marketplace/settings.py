@@ -259,6 +259,8 @@ LOGGING = {
     "loggers": {
         # A 402 is the ordinary answer here; Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
+        # A wrong Host header is answered with 400; a traceback for each would only fill the log.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "web3": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
     },

@@ -1,9 +1,14 @@
-"""The WSGI application that gunicorn serves."""
+"""The WSGI application that gunicorn serves. Refuses to start with settings that `manage.py check` calls errors."""
 
 import os
 
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
 application = get_wsgi_application()
+
+if errors := [str(message) for message in run_checks() if message.is_serious()]:
+    raise ImproperlyConfigured(" ".join(errors))

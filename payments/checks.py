@@ -9,6 +9,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from . import chain
 
 _LARGEST_RECURSION_LIMIT = 10_000
+_BASE_SEPOLIA = 84532
+_BASE_SEPOLIA_USDC = "0x036cbd53842c5426634e7929541ec2318f3dcf7e"
 
 
 @register
@@ -24,6 +26,9 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
         chain.pay_to(), chain.token()
     except ValueError as error:
         return [Error(f"PAY_TO or CHAIN_ASSET: {error}.", id="payments.E002")]
+    if settings.CHAIN_ID != _BASE_SEPOLIA and settings.CHAIN_ASSET.lower() == _BASE_SEPOLIA_USDC:
+        hint = "Set CHAIN_ASSET, CHAIN_ASSET_NAME and CHAIN_ASSET_VERSION for this chain."
+        return [Error("CHAIN_ASSET is the token of another chain.", hint=hint, id="payments.E006")]
     return []
 
 

@@ -89,6 +89,7 @@ def test_attempts_to_sign_in_are_counted_by_the_address_that_the_proxy_saw(setti
         ({"CHAIN_RPC_URL": ""}, "payments.E001"),
         ({"PAY_TO": "0x12"}, "payments.E002"),
         ({"CHAIN_ASSET": "USDC"}, "payments.E002"),
+        ({"CHAIN_ID": 8453}, "payments.E006"),
         ({"PLATFORM_FEE_BASIS_POINTS": 10_000}, "payments.E003"),
         ({"PAYMENT_TIMEOUT_SECONDS": 6}, "payments.E004"),
     ],
@@ -105,6 +106,13 @@ def test_the_processes_that_move_money_refuse_a_half_configured_rail() -> None:
     refused = manage("settle", **PRODUCTION | {"PAY_TO": "", "SETTLER_KEY": "0x" + "11" * 32})
     assert refused.returncode == 1
     assert "payments.E001" in refused.stderr
+
+
+def test_the_web_server_refuses_a_half_configured_rail() -> None:
+    environment = {"PATH": os.environ["PATH"], **PRODUCTION, "PAY_TO": ""}
+    command = [sys.executable, "-c", "import marketplace.wsgi"]
+    started = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert "PAY_TO is missing" in started.stderr
 
 
 @pytest.mark.django_db
