@@ -48,6 +48,7 @@ class Doorbell:
             if self._file:
                 self._file.close()
         self._line = self._file = None
+        self._version = -1  # Another connection counts from another number.
 
     def _listen(self, seconds: float) -> bool:
         if self._line is None:
