@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -80,6 +81,17 @@ class RpcProxy:
     def down(self) -> Rule:
         """No call reaches the chain any more, until `clear`."""
         return self.on("*", drop="before", times=None)
+
+    @contextmanager
+    def holding(self, method: str) -> Iterator[None]:
+        """Calls of a method wait at the door until the end of this."""
+        done = threading.Event()
+        rule = self.on(method, before=done.wait, times=None)
+        try:
+            yield
+        finally:
+            rule.times = 0
+            done.set()
 
     def clear(self) -> None:
         with self._lock:

@@ -102,11 +102,19 @@ class Stage:
             self.shop.rpc("evm_setIntervalMining", 1)
 
     def reorganise(self, purchase: Purchase, deeper: int = 0, instead: Sequence[str] = ()) -> None:
-        """Replace the block a purchase was mined in, and `deeper` more; these transactions come `instead`."""
+        """Replace the block a purchase was mined in, and `deeper` more; these transactions come `instead`.
+
+        Anvil loses a block for good when it mines one while it reorganises: so nothing is sent meanwhile, and it is
+        done just after the second's block.
+        """
         (log,) = purchase.transfers()
-        while self.shop.rpc("eth_getBlockByNumber", log["blockNumber"], False)["hash"] == log["blockHash"]:
+        with self.node.holding("eth_sendRawTransaction"):
+            before = self.height()
+            self.shop.wait(lambda: self.height() > before, "a block")
             depth = self.height() - int(log["blockNumber"], 16) + 1 + deeper
             self.shop.rpc("anvil_reorg", depth, [[raw, 0] for raw in instead])
+        now = self.shop.rpc("eth_getBlockByNumber", log["blockNumber"], False)
+        assert now["hash"] != log["blockHash"], "no reorganisation"
 
     # --- Dying and coming back ------------------------------------------------------------------------
 

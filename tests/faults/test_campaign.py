@@ -1,0 +1,90 @@
+"""Hundreds of kills at random steps, with a seed that says which: minutes long, so only when it is asked for.
+
+PENNYPRESS_KILLS=500 PENNYPRESS_SEED=7 python3 dev.py test tests/faults/test_campaign.py -m slow -s
+"""
+
+import os
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from .purchase import Purchase
+from .stage import Stage
+from .test_crashes import RPC, SETTLER, WEB, WORKER
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("PENNYPRESS_KILLS", "500"))
+SEED = int(os.environ.get("PENNYPRESS_SEED", str(random.randrange(10**6))))
+POINTS = [
+    (role, step, moment)
+    for role, points in (("settler", SETTLER), ("web", WEB), ("worker", WORKER))
+    for step, moment, _ in points
+]
+
+
+def test_whoever_dies_whenever_every_payment_ends_paid_once(stage: Stage):
+    print(f"\nseed {SEED}, {KILLS} kills")
+    dice, kills, took = random.Random(SEED), 0, []
+    while kills < KILLS:
+        if dice.random() < 0.2:
+            died, slowest = _at_a_call(stage, dice)
+        else:
+            died, slowest = _at_a_step(stage, dice)
+        kills += died
+        took.append(slowest)
+        stage.books_agree()
+        if died and kills % 50 == 0:
+            print(f"{kills} kills, slowest purchase {max(took):.1f} s")
+    took.sort()
+    print(f"{kills} kills in {len(took)} rounds, p99 {took[int(len(took) * 0.99)]:.1f} s, slowest {took[-1]:.1f} s")
+    assert took[-1] < 60
+    assert took[int(len(took) * 0.99)] < 20
+
+
+def _at_a_step(stage: Stage, dice: random.Random) -> tuple[bool, float]:
+    """One kill at a step of the product's own, if somebody comes to it."""
+    role, step, moment = dice.choice(POINTS)
+    if role == "worker" and "take_back" in step:
+        purchases = [stage.bought_on_old_money()]
+        stage.trap.arm(role, step, moment)
+        stage.reorganise(purchases[0], deeper=dice.randrange(3))
+        stage.shop.wait(purchases[0].transfers, "the second settlement", 30)
+    else:
+        purchases = stage.purchases(dice.randint(1, 4))
+        stage.trap.arm(role, step, moment)
+    slowest = _all_bought(purchases, dice)
+    died = stage.trap.sprung.exists()
+    stage.trap.disarm()
+    stage.trap.sprung.unlink(missing_ok=True)
+    return died, slowest
+
+
+def _at_a_call(stage: Stage, dice: random.Random) -> tuple[bool, float]:
+    """One kill of settler or worker at a call to the chain, whoever makes it."""
+    method, moment = dice.choice(RPC)
+    purchases = stage.purchases(dice.randint(1, 4))
+    child = dice.choice([stage.settler, stage.worker])
+    with stage.death_of(child, within=30) as kill:
+        rule = stage.node.on(method, drop=moment, skip=dice.randrange(3), **{moment: kill})
+        slowest = _all_bought(purchases, dice)
+        if not rule.hits:
+            kill()
+    stage.node.clear()
+    return True, slowest
+
+
+def _all_bought(purchases: list[Purchase], dice: random.Random) -> float:
+    """The slowest of them, in seconds."""
+    waits = [dice.random() * 0.5 for _ in purchases]
+
+    def bought(purchase: Purchase, wait: float) -> float:
+        time.sleep(wait)
+        return purchase.finish(60, web_dies=True)
+
+    with ThreadPoolExecutor(len(purchases)) as pool:
+        slowest = max(pool.map(bought, purchases, waits))
+    for purchase in purchases:
+        purchase.was_bought_once()
+    return slowest
