@@ -152,6 +152,13 @@ def test_a_receipt_opens_every_format_and_costs_nothing(till, owls, wallet, rece
     assert till.chain.balance(wallet.address) == 950_000
 
 
+def test_a_receipt_does_not_open_what_the_same_buyer_owns_besides(till, owls, twin, wallet, receipt):
+    """It may have been given away like a paper: it says one article and opens that one."""
+    other = till.buy(wallet, twin)[1]["PAYMENT-RECEIPT"]
+    assert till.get(twin, payment_receipt=receipt).status_code == 402
+    assert till.get(owls, payment_receipt=other).status_code == 402
+
+
 def test_an_owners_head_has_no_body_and_a_heads_payment_is_not_taken(till, owls, receipt):
     path = f"/articles/{owls.slug}.md"
     head = Client().head(path, headers={"payment-receipt": receipt})
@@ -250,6 +257,7 @@ def test_wallet_proofs_for_another_article_or_changed_after_signing_open_nothing
         "signed for another chain": wallet_proof_of(here, wallet, chain_id="eip155:8453"),
         "signed with a nonce of its own": wallet_proof_of(here, wallet, nonce="0" * 32),
         "signed with another article's nonce": wallet_proof_of(there, wallet, uri=info["uri"]),
+        "signed for another address": wallet_proof_of(here, wallet, uri=there["resource"]["url"]),
         "signed an hour ahead": wallet_proof_of(here, wallet, issued_at=_in(3600)),
         "signed for later": wallet_proof_of(here, wallet, not_before=_in(3600)),
         "signed for yesterday": wallet_proof_of(here, wallet, expiration_time=_in(-86400)),
