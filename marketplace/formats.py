@@ -21,6 +21,7 @@ class Form:
 HTML = Form("html", "people", "text/html")
 MARKDOWN = Form("md", "programs", "text/markdown")
 JSON = Form("json", "programs", "application/json")
+_ACCEPT_MAX = 512
 _BY_SUFFIX = {".md": MARKDOWN, ".json": JSON}
 
 
@@ -32,6 +33,8 @@ def wanted(request: HttpRequest, suffix: str) -> Form:
     if suffix:
         return _BY_SUFFIX[suffix]
     accept = request.META.get("HTTP_ACCEPT", "*/*")
+    if len(accept) > _ACCEPT_MAX:
+        return MARKDOWN  # Nobody's browser: parsing it would cost more than the answer.
     if "html" not in accept and "json" not in accept:
         return MARKDOWN
     offered = ("text/html", "application/json", "text/markdown", "text/plain")

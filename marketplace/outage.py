@@ -6,6 +6,7 @@ What became of a payment in that moment is not known: the same one, sent again, 
 import logging
 from collections.abc import Callable
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -23,6 +24,10 @@ class Outage:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """A session cookie that is none of ours never reaches the database, which refuses some characters."""
+        session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if session is not None and not (session.isascii() and session.isalnum()):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

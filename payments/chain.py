@@ -310,11 +310,6 @@ def transaction_count(key: bytes) -> int:
     return _parsed(lambda: int(rpc("eth_getTransactionCount", "0x" + key.hex(), "latest"), 16))
 
 
-def gas_balance(key: bytes) -> int:
-    """What a key can pay gas with, in wei."""
-    return _parsed(lambda: int(rpc("eth_getBalance", "0x" + key.hex(), "latest"), 16))
-
-
 def suggested_priority_fee() -> int:
     """The node's suggestion of a tip, in wei per gas; one gwei's thousandth when it has none."""
     try:

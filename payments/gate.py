@@ -132,7 +132,7 @@ class Admission:
             return Admitted(self.grant, self.grant.payment, proven=True)
         payment = self.payment or self._claim()
         if payment.state == State.RELEASED:
-            payment = _claim_again(payment, self.offer)
+            payment = self._claim_again(payment)
         if payment.state in OPEN:
             payment = _wait(payment)
         if payment.state in OWNED:
@@ -140,6 +140,8 @@ class Admission:
             if grant is None:
                 raise PaymentInFlight  # A reorganisation took it back between two statements.
             return Admitted(grant, payment, self.proven)
+        if _rail(payment).arrived(payment):
+            raise AlreadyPaid  # Its money came after all, when the buyer had this by another payment.
         raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment was not made."))
 
     def _claim(self) -> Payment:
@@ -170,8 +172,28 @@ class Admission:
                 self.proven = bool(known.quote) and known.quote == verified.quote_id
                 return known
             if live := _live(verified.buyer, offer):
+                _unspent(verified)
                 return live
             raise PaymentInFlight from error  # They were first and are gone again: the next request will see.
+        return payment
+
+    def _claim_again(self, payment: Payment) -> Payment:
+        """A released payment (nothing is under way, nothing moved) tries again with the same proof."""
+        try:
+            with transaction.atomic(durable=True):
+                released = Payment.objects.filter(id=payment.id, state=State.RELEASED)
+                released.update(state=State.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
+                doorbell.ring()
+        except IntegrityError as error:
+            # Meanwhile the buyer has paid, or is paying, with another proof. This one may have been in a transaction
+            # of ours that failed, and then it is public: alone it does not show who asks.
+            live = _live(payment.buyer, self.offer)
+            if live is None or (not self.proven and live.state in OPEN):
+                raise PaymentInFlight from error
+            if not self.proven:
+                raise AlreadyPaid from error
+            return live
+        payment.refresh_from_db()
         return payment
 
 
@@ -256,32 +278,19 @@ def _live(buyer: str, offer: Offer) -> Payment | None:
 
 
 def _owner(payment: Payment, verified: Verified, offer: Offer) -> Admission:
-    """A second signature by somebody who has bought, or is buying, this very thing: it is not settled.
+    """A second signature by somebody who has bought, or is buying, this very thing: it is not settled."""
+    _unspent(verified)
+    return Admission(offer, payment=payment)
 
-    An owner is served, because an authorization that the chain has not seen can only come from the wallet; one that
-    the chain has seen is public and shows nothing.
-    """
+
+def _unspent(verified: Verified) -> None:
+    """An authorization that the chain has not seen can only come from the wallet; one it has seen shows nothing."""
     try:
         unspent = verified.rail.still_unspent(verified)
     except Unknowable as error:
         raise PaymentInFlight from error  # Not CannotSay: the first signature may have been charged.
     if not unspent:
         raise AlreadyPaid
-    return Admission(offer, payment=payment)
-
-
-def _claim_again(payment: Payment, offer: Offer) -> Payment:
-    """A released payment (nothing was sent, nothing moved) tries again with the same proof."""
-    try:
-        with transaction.atomic(durable=True):
-            released = Payment.objects.filter(id=payment.id, state=State.RELEASED)
-            released.update(state=State.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
-            doorbell.ring()
-    except IntegrityError:
-        # Meanwhile the buyer has paid, or is paying, with another authorization.
-        return _live(payment.buyer, offer) or _claim_again(payment, offer)
-    payment.refresh_from_db()
-    return payment
 
 
 def _wait(payment: Payment) -> Payment:

@@ -1,7 +1,7 @@
 """Who may sign: a lease in the database on each settlement key. Two settlers may start at once; one of them holds it.
 
-The holder's fence number is named in every statement that takes a nonce, so a holder that slept past its lease changes
-no row. Time is the database's own.
+Every statement that takes a nonce names the holder and its fence number, so one that slept while another took over
+changes no row. Time is the database's own.
 """
 
 import datetime
@@ -61,7 +61,7 @@ class Holder:
 
     def take_nonce(self) -> int:
         """The next nonce of the key; to be called in a transaction, and used only if that commits. Raises LeaseLost."""
-        if not self._mine().filter(expires_at__gt=Now()).update(next_nonce=F("next_nonce") + 1):
+        if not self._mine().update(next_nonce=F("next_nonce") + 1, expires_at=_later()):
             self._renewed_at = float("-inf")
             raise LeaseLost
         return self._all().values_list("next_nonce", flat=True).get() - 1

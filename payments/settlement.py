@@ -20,6 +20,7 @@ from .models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State, Sub
 
 log = logging.getLogger(__name__)
 _LARGEST_BOOKED = 2**62
+_TRIES = 2
 # A transfer that fits makes any of these a sale: late money is still the buyer's purchase.
 _MAY_BE_PAID = (*OPEN, State.RELEASED, State.FAILED)
 
@@ -49,24 +50,34 @@ def record(seen: Sequence[SeenTransfer]) -> None:
     """Write down transfers to us. Those of a claimed authorization complete its payment; others go to suspense."""
     if not seen:
         return
-    for last_try in (False, True):
+    for _ in range(_TRIES):
         try:
-            with transaction.atomic(durable=True):
-                rows = _rows(seen)
-                unpaired = _complete([row for row in rows if row.payment_id is None])
-                _into_suspense([row for row in unpaired if row.received_id is None])
-                doorbell.ring()
-            return
+            return _record(seen)
         except IntegrityError:
             # The other recorder wrote the same facts between our reading and our writing: read again.
-            if last_try:
-                raise
+            continue
+    if len(seen) == 1:
+        # Left out, so that nothing else waits for it; the audit misses it and says so.
+        log.critical("transfer 0x%s#%s cannot be recorded", seen[0].tx_hash.hex(), seen[0].log_index)
+        return None
+    for one in seen:
+        record([one])
+    return None
+
+
+def _record(seen: Sequence[SeenTransfer]) -> None:
+    with transaction.atomic(durable=True):
+        rows = _rows(seen)
+        unpaired = _complete([row for row in rows if row.payment_id is None])
+        _into_suspense([row for row in unpaired if row.received_id is None])
+        doorbell.ring()
 
 
 def claim_received(payer: bytes, nonce: bytes) -> bool:
     """Complete the payment of an authorization whose transfer had arrived before it was claimed."""
     with transaction.atomic(durable=True):
-        rows = list(Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None))
+        waiting = Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None)
+        rows = list(waiting.select_for_update().order_by("id"))
         left = _complete(rows)
         doorbell.ring()
     return len(left) < len(rows)
@@ -82,14 +93,11 @@ def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
 
 def fail_expired(chain_id: int, final_time: int) -> int:
     """Close what can never be paid: a final block is past the authorization's validBefore and no transfer came."""
-    dead = Payment.objects.filter(
-        state__in=(*OPEN, State.RELEASED),
-        authorization__chain_id=chain_id,
-        authorization__valid_before__lte=final_time,
-    )
+    undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
+    dead = undecided.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=final_time)
     with transaction.atomic(durable=True):
         doorbell.ring()
-        return dead.update(
+        return undecided.filter(id__in=list(dead.values_list("id", flat=True))).update(
             state=State.FAILED,
             reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
             decided_at=timezone.now(),
@@ -100,9 +108,11 @@ def finalise(chain_id: int, final_block: int) -> None:
     """Mark what is at or below a final block; such a payment is not watched for much longer."""
     with transaction.atomic(durable=True):
         due = Transfer.objects.filter(chain_id=chain_id, final=False, orphaned_at=None, block_number__lte=final_block)
-        paid = list(due.exclude(payment=None).values_list("payment_id", flat=True))
         due.update(final=True)
-        Payment.objects.filter(id__in=paid, state=State.CONFIRMED).update(state=State.FINAL)
+        # Whatever is confirmed by a final transfer, also one that was final before it was claimed.
+        settled = Payment.objects.filter(state=State.CONFIRMED)
+        done = settled.filter(transfers__final=True, transfers__orphaned_at=None).values_list("id", flat=True)
+        settled.filter(id__in=list(done)).update(state=State.FINAL)
 
 
 def take_back(transfer: Transfer) -> None:
@@ -111,6 +121,10 @@ def take_back(transfer: Transfer) -> None:
         gone = Transfer.objects.filter(id=transfer.id, orphaned_at=None)
         if not gone.update(orphaned_at=timezone.now(), orphanings=F("orphanings") + 1, final=False):
             return
+        # Read again now that the row is ours: the settler may have sold it to somebody since the caller looked.
+        transfer = Transfer.objects.select_related("received", "payment__sale", "payment__authorization").get(
+            id=transfer.id
+        )
         log.warning("reorganisation: transfer %s left the chain", transfer)
         entries = [transfer.received] if transfer.received else []
         if (payment := transfer.payment) and payment.sale:
@@ -142,6 +156,8 @@ def _rows(seen: Sequence[SeenTransfer]) -> list[Transfer]:
     known = {
         (row.block_hash, row.tx_hash, row.log_index): row
         for row in Transfer.objects.filter(chain_id=chain_id, block_hash__in={s.block_hash for s in seen})
+        .select_for_update()
+        .order_by("id")
     }
     back = [row.id for row in known.values() if row.orphaned_at]
     if back:
@@ -194,13 +210,11 @@ def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
 
 def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
     """Which transfer pays which payment: same authorization, recipient and amount, and not yet decided otherwise."""
-    wanted = Q()
-    for row in rows:
-        if row.nonce is not None:
-            wanted |= Q(payer=row.sender, nonce=row.nonce)
-    if not wanted:
+    nonces = {row.nonce for row in rows if row.nonce is not None}
+    if not nonces:
         return []
-    claims = _locked(Authorization.objects.filter(wanted, chain_id=settings.CHAIN_ID, payment__state__in=_MAY_BE_PAID))
+    wanted = Authorization.objects.filter(nonce__in=nonces, payer__in={row.sender for row in rows})
+    claims = _locked(wanted.filter(chain_id=settings.CHAIN_ID, payment__state__in=_MAY_BE_PAID))
     by_key = {(claim.token, claim.payer, claim.nonce): claim for claim in claims}
     found = []
     for row in rows:
@@ -211,8 +225,9 @@ def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
     sold = []
     for row, payment in found:
         bought = (payment.buyer, payment.resource)
-        # Two given-up payments of one buyer for one thing can both be paid in one block: the first is the purchase.
-        if payment.state in OPEN or not (bought in taken or _bought_otherwise(payment)):
+        # Two given-up payments of one buyer for one thing can both be paid in one block, and one payment can stand in
+        # two blocks while one of them is leaving the chain: the first is the purchase.
+        if bought not in taken and (payment.state in OPEN or not _bought_otherwise(payment)):
             sold.append((row, payment))
             taken.add(bought)
     return sold

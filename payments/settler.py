@@ -7,6 +7,7 @@ which the next turn, of this process or another, goes on.
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from eth_account.signers.local import LocalAccount
 
 from . import chain, doorbell, settlement
 from .lease import Holder, LeaseLost
-from .models import Attempt, Authorization, Chain, Payment, State, Submission
+from .models import Attempt, Authorization, Payment, State, Submission
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ _IN_FLIGHT_MAX = 4
 _POLL_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
 _RESEND_SECONDS = 2.0
+_DECIDING_SECONDS = 1.0
+_REST_SECONDS = 0.5
 _GAP_MAX = 16
 _TRANSFER_GAS = 21_000
 _BUMP_PERCENT = 125
@@ -45,6 +48,7 @@ class Settler:
         self._fees: tuple[float, chain.Block, int] | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
+        self._resting: dict[uuid.UUID, float] = {}
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Settle until `stopping()`. Trouble with the chain or the database is waited out, never given up on."""
@@ -64,6 +68,9 @@ class Settler:
             except DatabaseError:
                 log.exception("the database failed")
                 connection.close()
+            except Exception:
+                # Not known to happen; but a settler that ends takes every buyer's payment with it.
+                log.exception("a turn of settlement failed")
             if pause:
                 bell.wait(pause)
         self.lease.let_go()
@@ -83,9 +90,11 @@ class Settler:
         return Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, state=Submission.State.SENT)
 
     def _claims(self) -> list[Authorization]:
+        now = time.monotonic()
+        self._resting = {payment_id: until for payment_id, until in self._resting.items() if until > now}
         waiting = Authorization.objects.filter(
             chain_id=settings.CHAIN_ID, submission=None, payment__state=State.CLAIMED
-        )
+        ).exclude(payment_id__in=self._resting)
         return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
 
     # --- Following what was sent ----------------------------------------------------------------------
@@ -120,13 +129,14 @@ class Settler:
             if head - found.block_number + 1 < settings.CHAIN_CONFIRMATIONS:
                 return False
         settlement.record(chain.transfers_in_block(found.block_hash))
+        # Freed before it is marked: after a crash in between, the next turn does both again.
+        twice = settlement.reopen(submission, wasted=True)
         self._sent().filter(id=submission.id).update(
             state=Submission.State.MINED,
             block_number=found.block_number,
             block_hash=found.block_hash,
             gas_used=found.gas_used,
         )
-        twice = settlement.reopen(submission, wasted=True)
         for claim in Authorization.objects.filter(payment_id__in=twice).select_related("payment"):
             self._give_up(claim)
         return True
@@ -136,8 +146,8 @@ class Settler:
         if any(chain.receipt(attempt.tx_hash) for attempt in attempts):
             return False
         log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
-        if self._sent().filter(id=submission.id).update(state=Submission.State.LOST):
-            settlement.reopen(submission, wasted=False)
+        settlement.reopen(submission, wasted=False)
+        self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
         return True
 
     def _catch_up(self) -> None:
@@ -181,17 +191,19 @@ class Settler:
         """One transaction for all claims that the token would accept now; True when one was sent."""
         call = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
         would = chain.simulate(call, self.key, _gas_limit(claims))
+        if len(would) != len(claims):
+            raise chain.ChainUnreachable("the simulation answers for other claims than were asked")
         good = [claim for claim, settles in zip(claims, would, strict=True) if settles]
+        if good:
+            self._send(self._signed(good))
+        # Only now: what one payer cannot pay must not keep the others waiting.
         paying = {claim.payer for claim in good}
-        for claim, settles in zip(claims, would, strict=True):
-            # A payer with another payment in this batch may only be short because of it: ask again next time.
-            if not settles and claim.payer not in paying:
-                self._decide(claim)
-        if not good:
-            return False
-        attempt = self._signed(good)
-        self._send(attempt)
-        return True
+        bad = [claim for claim, settles in zip(claims, would, strict=True) if not settles]
+        # A payer with another payment in this batch may only be short because of it: ask again next time.
+        self._decide_all([claim for claim in bad if claim.payer not in paying])
+        if len(claims) >= settings.BATCH_MAX:
+            self._let_rest(bad)
+        return bool(good)
 
     def _signed(self, claims: list[Authorization]) -> Attempt:
         """Sign and store in one commit, before the first send: after a crash the same bytes are sent again."""
@@ -271,9 +283,25 @@ class Settler:
 
     # --- Claims that the token would refuse ---------------------------------------------------------
 
-    def _decide(self, claim: Authorization) -> None:
+    def _decide_all(self, claims: list[Authorization]) -> None:
+        """As many as a second allows; trouble with one is no trouble for the next."""
+        ends = time.monotonic() + _DECIDING_SECONDS
+        head = chain.block("latest") if claims else None
+        for claim in claims:
+            if head is None or time.monotonic() > ends:
+                return
+            try:
+                self._decide(claim, head)
+            except (chain.ChainUnreachable, chain.RpcRefused) as error:
+                log.warning("cannot tell yet why payment %s would fail: %s", claim.payment_id, error)
+
+    def _let_rest(self, claims: list[Authorization]) -> None:
+        """Claims that are neither settled nor released step back for a while, so that they fill no batch after this."""
+        until = time.monotonic() + _REST_SECONDS
+        self._resting.update((claim.payment_id, until) for claim in claims)
+
+    def _decide(self, claim: Authorization, head: chain.Block) -> None:
         """Why a claim cannot be settled now. Released only for a reason that is certain; otherwise it waits."""
-        head = chain.block("latest")
         at = hex(head.number)
         if chain.authorization_used(claim.payer, claim.nonce, at):
             return self._spent(claim, head.number - settings.CHAIN_CONFIRMATIONS + 1)
@@ -299,8 +327,7 @@ class Settler:
         """
         if settlement.claim_received(claim.payer, claim.nonce):
             return
-        scanned = Chain.objects.filter(chain_id=settings.CHAIN_ID).values_list("scanned_to", flat=True).first() or 0
-        known, seen = chain.fate_of(claim.payer, claim.nonce, scanned - settings.CHAIN_LOG_RANGE, confirmed)
+        known, seen = chain.fate_of(claim.payer, claim.nonce, confirmed - settings.CHAIN_LOG_RANGE + 1, confirmed)
         if seen:
             settlement.record([seen])
         if known:

@@ -63,9 +63,9 @@ def proven(header: str, offer: Offer) -> str | None:
         return None
     if proof.uri != offer.url or proof.chain_id != f"eip155:{settings.CHAIN_ID}" or len(account) != 20:
         return None
-    if not _current(proof, offer):
-        return None
     try:
+        if not _current(proof, offer):
+            return None
         digest = bytes(_hash_eip191_message(encode_defunct(text=format_siwe_message(proof, proof.address))))
     except ValueError:
         return None

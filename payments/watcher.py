@@ -8,7 +8,7 @@ import logging
 from django.conf import settings
 
 from . import chain, settlement
-from .models import OPEN, Authorization, Chain, State, Transfer
+from .models import OPEN, Chain, Payment, State, Transfer
 
 log = logging.getLogger(__name__)
 # How far below finality a reorganisation is still looked for: the last line, never expected.
@@ -60,7 +60,7 @@ def watch() -> None:
         return
     last = min(top, first + settings.CHAIN_LOG_RANGE - 1)
     scanned = chain.block(last)
-    seen = chain.transfers_between(first, last)
+    seen = _seen_between(first, last)
     if chain.block(last).hash != scanned.hash:
         return  # Reorganised while we read: what we saw may belong to neither chain. Look again next time.
     _take_back_missing(first, last, {(s.block_hash, s.tx_hash, s.log_index) for s in seen})
@@ -71,7 +71,7 @@ def watch() -> None:
 def _take_back_missing(first: int, last: int, seen: set[tuple[bytes, bytes, int]]) -> None:
     """Transfers that we recorded in these blocks and that are not there: taken back if their block is gone."""
     rows = Transfer.objects.filter(chain_id=settings.CHAIN_ID, block_number__range=(first, last), orphaned_at=None)
-    for row in rows.select_related("received", "payment__sale", "payment__authorization"):
+    for row in rows:
         if (row.block_hash, row.tx_hash, row.log_index) in seen:
             continue
         # A node that merely forgot to mention it is no proof: the block itself must have been replaced.
@@ -79,15 +79,33 @@ def _take_back_missing(first: int, last: int, seen: set[tuple[bytes, bytes, int]
             settlement.take_back(row)
 
 
+def _seen_between(first: int, last: int) -> list[chain.SeenTransfer]:
+    """The transfers in these blocks; a node that refuses so many at once is asked for half as many."""
+    try:
+        return chain.transfers_between(first, last)
+    except chain.RpcRefused:
+        if first == last:
+            raise
+    middle = (first + last) // 2
+    return _seen_between(first, middle) + _seen_between(middle + 1, last)
+
+
 def _finalise(known: Chain, scanned: chain.Block, head: chain.Block) -> None:
     final = min(head.number - settings.CHAIN_FINALITY_DEPTH, scanned.number)
     Chain.objects.filter(chain_id=known.chain_id).update(scanned_to=scanned.number, scanned_hash=scanned.hash)
     if final <= 0:
         return
+    _take_back_late(known, final)
     settlement.finalise(known.chain_id, final)
-    undecided = Authorization.objects.filter(payment__state__in=(*OPEN, State.RELEASED), valid_before__lte=head.time)
-    if undecided.exists():
-        time = chain.block(final).time
-        settlement.fail_expired(known.chain_id, time)
-        Chain.objects.filter(chain_id=known.chain_id).update(final_time=time)
-    Chain.objects.filter(chain_id=known.chain_id, final_block__lt=final).update(final_block=final)
+    undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
+    if undecided.filter(authorization__valid_before__lte=head.time).exists():
+        settlement.fail_expired(known.chain_id, chain.block(final).time)
+
+
+def _take_back_late(known: Chain, final: int) -> None:
+    """What was recorded of a block after we had read past it: nothing becomes final whose block is not there."""
+    due = Transfer.objects.filter(chain_id=known.chain_id, final=False, orphaned_at=None, block_number__lte=final)
+    for number, block_hash in sorted(set(due.values_list("block_number", "block_hash"))):
+        if chain.block(number).hash != block_hash:
+            for row in due.filter(block_number=number, block_hash=block_hash):
+                settlement.take_back(row)

@@ -24,8 +24,6 @@ class Migration(migrations.Migration):
                 ('opening_balance', payments.fields.Uint256Field(default=0, max_length=78)),
                 ('scanned_to', models.BigIntegerField()),
                 ('scanned_hash', payments.fields.BytesField(max_length=32)),
-                ('final_block', models.BigIntegerField(default=0)),
-                ('final_time', models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
@@ -202,7 +200,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='payment',
-            index=models.Index(condition=models.Q(('state__in', ('claimed', 'signed'))), fields=['claimed_at'], name='payment_open'),
+            index=models.Index(condition=models.Q(('state__in', ('claimed', 'signed', 'released', 'confirmed'))), fields=['state', 'claimed_at'], name='payment_unsettled'),
         ),
         migrations.AddConstraint(
             model_name='payment',

@@ -22,8 +22,6 @@ class Chain(models.Model):
     scanned_to = models.BigIntegerField()
     # The hash that block had then: another one now means that the chain was reorganised.
     scanned_hash = BytesField(max_length=32)
-    final_block = models.BigIntegerField(default=0)
-    final_time = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"eip155:{self.chain_id}"

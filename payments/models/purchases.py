@@ -23,6 +23,8 @@ class State(models.TextChoices):
 OPEN = (State.CLAIMED, State.SIGNED)
 OWNED = (State.CONFIRMED, State.FINAL)
 LIVE = OPEN + OWNED
+# What the settler and the watcher still have to do with: few rows, whatever was ever sold.
+UNSETTLED = (*OPEN, State.RELEASED, State.CONFIRMED)
 
 
 class Payment(models.Model):
@@ -65,7 +67,7 @@ class Payment(models.Model):
         ]
         indexes = [
             models.Index(fields=["payee", "-decided_at"], name="payment_by_payee"),
-            models.Index(fields=["claimed_at"], condition=Q(state__in=OPEN), name="payment_open"),
+            models.Index(fields=["state", "claimed_at"], condition=Q(state__in=UNSETTLED), name="payment_unsettled"),
         ]
 
     def __str__(self) -> str:

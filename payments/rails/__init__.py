@@ -80,6 +80,10 @@ class Rail(Protocol):
         """Whether the money behind a proof has not moved. Raises Unknowable when that cannot be read."""
         ...
 
+    def arrived(self, payment: Payment) -> bool:
+        """Whether money of this payment's proof has reached us, whatever it was counted for."""
+        ...
+
     def receipt(self, payment: Payment) -> dict[str, str]:
         """What a paid payment's receipt says: network, payer, transaction."""
         ...

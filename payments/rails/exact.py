@@ -24,7 +24,7 @@ from x402.schemas import PaymentPayload, PaymentRequirements
 from x402.schemas.v1 import PaymentPayloadV1
 
 from payments import chain, quotes, signatures
-from payments.models import OWNED, Authorization, Payment
+from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Price
 
 from . import RailRefused, Unknowable, Verified
@@ -256,7 +256,7 @@ def verify(credential: Credential, offer: Offer) -> Verified:
         raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
     if credential.valid_after > now:
         raise _refused("authorization_valid_after", "The authorization is not valid yet.")
-    if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS:
+    if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not _in_suspense(credential):
         raise _refused("authorization_valid_before", "The authorization has expired or is about to.")
     latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
     if credential.valid_before > latest:
@@ -291,9 +291,15 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
         asked[key], accepted[key] = asked[key].lower(), accepted[key].lower()
     if asked != accepted:
         raise mismatch
-    if promised.expired:
+    if promised.expired and not _in_suspense(credential):
         raise RailRefused("quote_expired", "The quote has expired; ask again for the current price.")
     return promised.price, promised.id
+
+
+def _in_suspense(credential: Credential) -> bool:
+    """Whether the payer, or somebody else, settled this authorization before it was shown here: then it is not late."""
+    waiting = Transfer.objects.filter(sender=credential.payer, nonce=credential.nonce, payment=None, orphaned_at=None)
+    return waiting.exists()
 
 
 def _vouched(credential: Credential) -> bool:
@@ -356,6 +362,13 @@ def still_unspent(verified: Verified) -> bool:
         return not chain.authorization_used(credential.payer, credential.nonce)
     except (chain.ChainUnreachable, chain.RpcRefused) as error:
         raise Unknowable from error
+
+
+def arrived(payment: Payment) -> bool:
+    """Whether a transfer by this payment's authorization is on the chain, whatever it was counted for."""
+    proof = payment.authorization
+    seen = Transfer.objects.filter(sender=proof.payer, nonce=proof.nonce, orphaned_at=None)
+    return seen.filter(recipient=proof.recipient, value=payment.amount_micros).exists()
 
 
 def receipt(payment: Payment) -> dict[str, str]:

@@ -95,6 +95,7 @@ class Counter:
         assert worker.lease.hold()
         worker._caught_up_at = float("-inf")
         worker._sent_at.clear()
+        worker._resting.clear()
         worker._fees = None
         return worker.turn()
 

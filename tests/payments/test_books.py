@@ -89,6 +89,7 @@ def test_balances_are_what_came_in_less_what_went_out():
     assert sum(amount for (_, asset), amount in every.items() if asset == "EURC") == 0
 
 
+@pytest.mark.planted
 @on_database
 def test_a_reversal_takes_back_every_move():
     original = ledger.post("test", "one", [pair(5), pair(7, target="platform:fees")])
