@@ -64,6 +64,6 @@ def _held(shop: Shop) -> Iterator[None]:
         file.execute("ROLLBACK")
         file.close()
         return
-    with psycopg.connect(url) as other:
+    with psycopg.connect(shop.line["env"]["DATABASE_OWNER_URL"]) as other:
         other.execute("LOCK TABLE payments_payment IN EXCLUSIVE MODE")
         yield

@@ -27,7 +27,7 @@ def test_connections_that_are_cut_in_the_middle_of_everything_lose_no_payment(st
     cutter.start()
     with ThreadPoolExecutor(5) as pool:
         under_way = [pool.submit(purchase.finish, 30) for purchase in purchases]
-        time.sleep(4)
+        time.sleep(3)
         stop.set()
         for answer in under_way:
             answer.result()

@@ -33,7 +33,7 @@ def test_many_purchases_in_replaced_blocks_are_all_settled_again(stage: Stage):
 def test_the_same_transaction_in_another_block_is_the_same_sale(stage: Stage):
     purchase = stage.bought_on_old_money()
     first = purchase.transfers()[0]
-    stage.reorganise(purchase, instead=stage.node.sent[-1:])
+    stage.reorganise(purchase, deeper=1, instead=stage.node.sent[-1:])
     second = stage.shop.wait(purchase.transfers, "the transfer in its new block")[0]
     assert (second["transactionHash"], second["blockHash"] == first["blockHash"]) == (first["transactionHash"], False)
     seen = f"SELECT 1 FROM audit_chain_seen WHERE block = {int(second['blockNumber'], 16)}"
