@@ -104,7 +104,7 @@ def ways_back_in() -> list[dict[str, str]]:
     return [
         {"header": "PAYMENT-RECEIPT", "value": "the receipt that came with the article, in PAYMENT-RECEIPT"},
         {"header": "PAYMENT-SIGNATURE", "value": "the payment with the quote it accepted (x402 version 2)"},
-        {"header": "SIGN-IN-WITH-X", "value": "a proof of the wallet, by the challenge in a 402 or 410 of this address"},
+        {"header": "SIGN-IN-WITH-X", "value": "a proof of the wallet, by the challenge in a 402 or 410 from here"},
     ]
 
 
