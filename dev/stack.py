@@ -148,14 +148,16 @@ class Stack:
         python = str(install.PYTHON)
         celery = [python, "-m", "celery", "-A", "marketplace", "worker", "-B", "-P", "threads", "-c", "4", "-l", "INFO"]
         gunicorn = [python, "-m", "gunicorn", "-c", "gunicorn.conf.py", "marketplace.wsgi"]
-        self.settler = self._child("The settler", "settler.log", [python, "manage.py", "settle"])
+        self.settler = self._child("The settler", "settler.log", [python, "manage.py", "settle"], signs=True)
         self.worker = self._child("The worker", "worker.log", celery)
         self.web = self._child("The web server", "web.log", gunicorn)
         # Requests in flight may wait for the settler.
         self.web.stops_first = True
 
-    def _child(self, name: str, log: str, command: list[str]) -> Child:
-        return self.children.start(Child(name, command, self.environment, self.folder / log))
+    def _child(self, name: str, log: str, command: list[str], signs: bool = False) -> Child:
+        """One process of the product; the key that signs goes to nobody but the settler."""
+        environment = {key: value for key, value in self.environment.items() if signs or key != "SETTLER_KEY"}
+        return self.children.start(Child(name, command, environment, self.folder / log))
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + _READY_SECONDS

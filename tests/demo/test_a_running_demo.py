@@ -5,6 +5,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,14 @@ def test_the_callers_settings_reach_the_product(demo: Demo) -> None:
         "shell", "--no-imports", "-c", "from django.conf import settings; print(settings.QUOTE_SECONDS)"
     )
     assert printed.stdout.split()[-1] == "77", printed.stderr
+
+
+def test_the_key_that_signs_is_with_the_settler_alone(demo: Demo) -> None:
+    pids = demo.line["pids"]
+    celery, settler = pids["worker"]
+    everybody = (*pids["web"], celery, settler)
+    holders = [pid for pid in everybody if b"SETTLER_KEY=" in Path(f"/proc/{pid}/environ").read_bytes()]
+    assert holders == [settler]
 
 
 def test_manage_acts_on_this_very_stack(demo: Demo) -> None:
