@@ -138,6 +138,24 @@ class Stage:
         os.kill(self.process(child), number)
 
     @contextmanager
+    def nobody_settles(self) -> Iterator[None]:
+        """The settler gets no answer to its simulations. (Stopped by a signal it might hold the database.)"""
+        rule = self.node.on("eth_call", drop="before", times=None, when=lambda params: "from" in params[0])
+        try:
+            yield
+        finally:
+            rule.times = 0
+
+    @contextmanager
+    def nobody_watches(self) -> Iterator[None]:
+        """The watcher gets no logs."""
+        rule = self.node.on("eth_getLogs", drop="before", times=None, when=_is_the_watchers)
+        try:
+            yield
+        finally:
+            rule.times = 0
+
+    @contextmanager
     def death_of(self, child: Child, within: float = 10) -> Iterator[Callable[[], None]]:
         """The child is to die in here, and its supervisor to have started it again at the end.
 
@@ -168,6 +186,11 @@ class Stage:
             if child.ended() is not None or child.process is None:
                 child.start()
         self.ready()
+
+
+def _is_the_watchers(params: list[Any]) -> bool:
+    """It asks for one event of a range of blocks; the settler for one block, or for two events."""
+    return "fromBlock" in params[0] and isinstance(params[0]["topics"][0], str)
 
 
 def _status(shop: Shop) -> int:

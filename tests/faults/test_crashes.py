@@ -1,6 +1,7 @@
 """kill -9 at every step between claim and answer: the same header finishes the same purchase, once, by itself."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,6 +24,14 @@ SETTLER = [
     (_RECORD, "after", "recorded"),
     ("payments.settlement:reopen", "before", "recorded and marked as mined"),
     ("payments.settlement:reopen", "after", "done"),
+]
+
+OUTRUN = [
+    ("payments.settlement:reopen", "before", "mined without paying, not opened again"),
+    ("payments.settlement:reopen", "after", "opened again"),
+    ("payments.chain:fate_of", "before", "about to look for who paid"),
+    ("payments.chain:fate_of", "after", "found who paid"),
+    ("payments.settlement:claim_received", "after", "looked into suspense"),
 ]
 
 WEB = [
@@ -73,6 +82,18 @@ def test_a_settler_killed_at_any_step_is_replaced_and_the_money_moves_once(stage
     purchase.was_bought_once()
 
 
+@_named(OUTRUN)
+def test_a_settler_killed_while_it_learns_that_a_stranger_paid_is_replaced(stage: Stage, step: str, moment: str):
+    purchase = stage.purchase()
+    stage.trap.arm("settler", step, moment)
+    stage.node.on("eth_sendRawTransaction", before=lambda: stage.front_run(purchase))
+    with stage.nobody_watches():
+        with stage.death_of(stage.settler):
+            purchase.send()
+        purchase.finish(10)
+    purchase.was_bought_once()
+
+
 @pytest.mark.parametrize(("method", "moment"), RPC)
 def test_a_settler_killed_at_a_call_to_the_chain_is_replaced(stage: Stage, method: str, moment: str):
     purchase = stage.purchase()
@@ -102,13 +123,12 @@ def test_a_web_worker_killed_at_any_step_leaves_nothing_half_done(stage: Stage, 
 
 def test_the_whole_web_server_killed_after_the_claim_answers_the_same_header_when_it_is_back(stage: Stage):
     purchase = stage.purchase()
-    stage.signal(stage.settler, signal.SIGSTOP)
-    with stage.death_of(stage.web) as kill, purchase.under_way() as answer:
-        stage.shop.wait(purchase.payments, "the claim")
-        kill()
-        assert isinstance(answer.exception(timeout=10), Exception)
-    assert [state for _, state in purchase.payments()] == ["claimed"]
-    stage.signal(stage.settler, signal.SIGCONT)
+    with stage.nobody_settles():
+        with stage.death_of(stage.web) as kill, purchase.under_way() as answer:
+            stage.shop.wait(purchase.payments, "the claim")
+            kill()
+            assert isinstance(answer.exception(timeout=10), Exception)
+        assert [state for _, state in purchase.payments()] == ["claimed"]
     purchase.finish(15, web_dies=True)
     purchase.was_bought_once()
 
@@ -142,8 +162,9 @@ def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_
 
 def test_everything_killed_at_once_comes_back_to_the_same_books(stage: Stage):
     purchases = stage.purchases(4)
-    stage.signal(stage.settler, signal.SIGSTOP)
-    with purchases[0].under_way(), purchases[1].under_way(), purchases[2].under_way(), purchases[3].under_way():
+    with stage.nobody_settles(), ThreadPoolExecutor(4) as pool:
+        for purchase in purchases:
+            pool.submit(purchase.send)
         for purchase in purchases:
             stage.shop.wait(purchase.payments, "the claim")
         for child in stage.children.values():

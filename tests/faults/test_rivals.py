@@ -1,7 +1,6 @@
 """Others who act between the shop's checks and the block: observers, payers who spend the money, hostile wallets."""
 
 import json
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,10 +24,9 @@ def test_a_payment_that_an_observer_settled_before_it_was_presented_buys_the_art
 
 def test_a_payment_that_an_observer_settled_just_before_it_was_presented_buys_the_article(stage: Stage):
     purchase = stage.purchase()
-    stage.signal(stage.worker, signal.SIGSTOP)  # The watcher has not seen it.
-    stage.front_run(purchase)
-    purchase.finish()
-    stage.signal(stage.worker, signal.SIGCONT)
+    with stage.nobody_watches():
+        stage.front_run(purchase)
+        purchase.finish()
     purchase.was_bought_once()
 
 
@@ -87,14 +85,12 @@ def test_a_wallet_that_burns_all_gas_takes_nobody_down_with_it(stage: Stage):
     hostile = _hostile(stage)
     bad = stage.purchase(Wallet(), **{"from": hostile})
     good = stage.purchases(3)
-    stage.signal(stage.settler, signal.SIGSTOP)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool, stage.nobody_settles():
         under_way = [pool.submit(purchase.send) for purchase in (bad, *good)]
         for purchase in (bad, *good):
             stage.shop.wait(purchase.payments, "the claim")
         arm = {"from": stage.shop.stack.accounts.minter.address, "to": hostile, "data": "0x370419e5"}
         stage.node.on("eth_sendRawTransaction", before=lambda: stage.shop.rpc("eth_sendTransaction", arm))
-        stage.signal(stage.settler, signal.SIGCONT)
     assert [answer.result().status_code for answer in under_way[1:]].count(402) == 0
     for purchase in good:
         purchase.finish()

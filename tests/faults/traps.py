@@ -33,6 +33,7 @@ STEPS = (
     "payments.chain:receipt",
     "payments.chain:transfers_in_block",
     "payments.chain:transfers_between",
+    "payments.chain:fate_of",
     "payments.ledger:post_all",
     "payments.settlement:record",
     "payments.settlement:reopen",
