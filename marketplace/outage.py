@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -35,6 +35,8 @@ class Outage:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         log.error("the database does not answer: %s", error)
+        if pool := getattr(connection, "pool", None):
+            pool.check()  # Whatever else in it is dead is replaced now, so that it costs no other request.
         response: HttpResponse
         if "html" in request.META.get("HTTP_ACCEPT", ""):
             response = render(request, "503.html", status=503)

@@ -92,9 +92,10 @@ def database(name: str, default: str) -> dict:
     if settings["ENGINE"].endswith("sqlite3"):
         settings["OPTIONS"] = dict(_SQLITE)
     else:
-        # A pool per process, so that a request that waits for a settlement holds no connection.
+        # A pool per process, so that a request that waits for a settlement holds no connection. No health checks:
+        # after a restart the pool would wait between dead connections, twenty seconds for a dozen of them; the
+        # first request that meets one has all of them looked at instead (marketplace.outage).
         settings["OPTIONS"] = {"pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10}}
-        settings["CONN_HEALTH_CHECKS"] = True
     return settings
 
 

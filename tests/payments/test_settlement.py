@@ -6,6 +6,7 @@ from payments import audit, gate, ledger, settlement, watcher
 from payments import chain as node
 from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
 from payments.offers import Offer
+from tests.wallet import decoded
 
 from .counter import Counter, offer
 
@@ -74,6 +75,20 @@ def test_money_that_came_without_an_authorization_pays_for_nothing(counter: Coun
     counter.work()
     assert state(payment) == (State.CONFIRMED, "")
     assert suspense() == 50_000
+
+
+def test_less_money_by_the_same_nonce_buys_nothing_and_stays_in_suspense(counter: Counter):
+    """The payer signs the nonce twice, presents the full amount and settles the other by itself."""
+    wallet = counter.wallet()
+    header = counter.sign(wallet, offer())
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    nonce = decoded(header)["payload"]["authorization"]["nonce"]
+    counter.settle_as_observer(counter.sign(wallet, offer(), nonce=nonce, value=1))
+    watcher.watch()
+    counter.work()
+    assert state(Payment.objects.get()) == (State.RELEASED, "authorization_used")
+    assert (suspense(), ledger.balance("publisher:7:earned")) == (1, 0)
 
 
 def test_two_given_up_payments_of_one_buyer_that_are_both_paid_at_once_are_one_sale_and_change(counter: Counter):

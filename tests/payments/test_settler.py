@@ -190,6 +190,7 @@ def test_the_fee_stops_at_the_highest_allowed(counter: Counter):
     counter.settings.MAX_FEE_GWEI = 3
     for _ in range(12):
         counter.chain.rpc("anvil_dropAllTransactions")
+        counter.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(2 * 10**9))  # Twice that is more than is allowed.
         counter.mine(seconds_later=5)
         counter.turn()
     assert max(Attempt.objects.values_list("max_fee", flat=True)) <= 3 * 10**9

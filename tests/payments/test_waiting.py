@@ -222,6 +222,7 @@ def _hang_up() -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+    connection.pool.check()  # As the first request does that finds a dead connection.
 
 
 def test_the_generation_grows_with_what_may_have_changed():

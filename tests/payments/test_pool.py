@@ -1,0 +1,48 @@
+"""A PostgreSQL that was restarted: the pool's dead connections cost one request, and no waiting."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+
+def keep(connections: int) -> None:
+    """So many connections were in use at once, and now lie idle in the pool."""
+    barrier = threading.Barrier(connections)
+
+    def use() -> None:
+        connection.ensure_connection()
+        barrier.wait()
+        connection.close()
+
+    threads = [threading.Thread(target=use) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def hang_up_on_everybody() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid()"
+        )
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    connection.close()
+
+
+def test_a_restarted_database_is_used_again_at_once_however_many_connections_were_kept():
+    keep(12)
+    hang_up_on_everybody()
+    began = time.monotonic()
+    statuses = []
+    while not statuses or statuses[-1] != 200:
+        statuses.append(Client().get("/?q=owls").status_code)
+        connection.close()  # As at the end of every request.
+    assert time.monotonic() - began < 5
+    assert statuses[:-1] in ([], [503])
