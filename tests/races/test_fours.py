@@ -24,6 +24,15 @@ def test_fifty_copies_of_one_payment_are_one_transfer_one_sale_and_one_grant(sta
     assert len(purchase.carriers(stage.node.sent)) == 1
 
 
+@pytest.mark.slow
+def test_two_thousand_copies_in_forty_rounds_are_forty_sales(stage: Stage):
+    for purchase in stage.purchases(40):
+        assert set(statuses(copies(purchase.url, purchase.header))) <= {200, 503}
+        purchase.finish()
+        purchase.was_bought_once()
+        assert len(purchase.carriers(stage.node.sent)) == 1
+
+
 def test_fifty_payers_of_one_article_are_all_served(stage: Stage):
     article = stage.shop.article()
     purchases = [Purchase(stage.shop, wallet, article) for wallet in stage.shop.wallets(COPIES, 1_000_000)]
