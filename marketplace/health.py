@@ -11,6 +11,8 @@ from payments import chain
 from payments.models import OPEN, Lease, Payment
 from payments.rails import exact
 
+from .outage import replace_dead_connections
+
 
 def healthz(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers."""
@@ -29,6 +31,7 @@ def _database() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError:
+        replace_dead_connections()
         return "unreachable"
     return "ok"
 

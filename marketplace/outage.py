@@ -35,8 +35,7 @@ class Outage:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         log.error("the database does not answer: %s", error)
-        if pool := getattr(connection, "pool", None):
-            pool.check()  # Whatever else in it is dead is replaced now, so that it costs no other request.
+        replace_dead_connections()
         response: HttpResponse
         if "html" in request.META.get("HTTP_ACCEPT", ""):
             response = render(request, "503.html", status=503)
@@ -45,3 +44,9 @@ class Outage:
             response = JsonResponse(told, status=503)
         response["Retry-After"] = str(http.RETRY_AFTER_SECONDS)
         return http.sealed(response)
+
+
+def replace_dead_connections() -> None:
+    """After one has failed: whatever else in this process's pool is dead costs no other request."""
+    if pool := getattr(connection, "pool", None):
+        pool.check()
