@@ -148,15 +148,16 @@ def crossing(round_number: int, n: int) -> Callable[[], Any]:
 
 
 @pytest.fixture
-def slow_accounts(transactional_db: None) -> Iterator[None]:
-    """A new account takes two milliseconds to write, so that writers do meet. SQLite has one writer: they cannot."""
+def slow_books(transactional_db: None) -> Iterator[None]:
+    """A new row takes two milliseconds to write, so that writers do meet. SQLite has one writer: they cannot."""
     if connection.vendor != "postgresql":
         yield
         return
     function = "BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END"
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS '{function}'")
-        cursor.execute("CREATE TRIGGER slowly BEFORE INSERT ON payments_account FOR EACH ROW EXECUTE FUNCTION slowly()")
+        for table in ("payments_account", "payments_transaction"):
+            cursor.execute(f"CREATE TRIGGER slowly BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION slowly()")
     yield
     with connection.cursor() as cursor:
         cursor.execute("DROP FUNCTION slowly CASCADE")
@@ -164,7 +165,7 @@ def slow_accounts(transactional_db: None) -> Iterator[None]:
 
 @pytest.mark.planted
 @on_database
-def test_posters_who_need_the_same_new_accounts_never_deadlock(slow_accounts):
+def test_posters_who_need_the_same_new_accounts_never_deadlock(slow_books):
     for round_number in range(4):
         results = at_once([crossing(round_number, n) for n in range(8)])
         assert all(isinstance(result, Transaction) for result in results), results
@@ -176,7 +177,7 @@ def test_posters_who_need_the_same_new_accounts_never_deadlock(slow_accounts):
 @pytest.mark.postgresql
 @pytest.mark.planted
 @on_database
-def test_without_the_order_they_do_deadlock(slow_accounts, monkeypatch):
+def test_without_the_order_they_do_deadlock(slow_books, monkeypatch):
     """The race above is real: the same posters with their accounts in random order."""
 
     def shuffled(things: Any) -> list:
@@ -189,7 +190,7 @@ def test_without_the_order_they_do_deadlock(slow_accounts, monkeypatch):
 
 @pytest.mark.planted
 @on_database
-def test_posters_of_the_same_entries_in_any_order_all_get_the_one_that_was_written():
+def test_posters_of_the_same_entries_in_any_order_all_get_the_one_that_was_written(slow_books):
     entries = [Entry("test", f"key {n}", (pair(n + 1),)) for n in range(30)]
     for round_number in range(4):
         named = [Entry(e.kind, f"{round_number}:{e.key}", e.moves) for e in entries]
