@@ -222,7 +222,7 @@ def test_the_image_serves_with_production_settings_behind_a_proxy(image: Path, t
         assert "Traceback" not in lost.text
         assert "press.example" not in client.get("/readyz").text
     log = (tmp_path / "web.log").read_text()
-    assert log.count("Traceback") == log.count("DisallowedHost: Invalid") == 1, log
+    assert "Traceback" not in log, log
 
 
 def _well_headed(answer: httpx.Response) -> None:
