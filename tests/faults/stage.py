@@ -130,12 +130,19 @@ class Stage:
         self.ready()
 
     def process(self, child: Child) -> int:
-        """The process that does the work now, under the one that supervises it; 0 while there is none."""
+        """The process that does the work now, under the one that supervises it; 0 while there is none.
+
+        Never signal 0: that is the whole group of the tests themselves.
+        """
         return next(iter(child.pids()[1:]), 0)
 
     def signal(self, child: Child, number: signal.Signals) -> None:
         """Send a signal to the process that does the work."""
-        os.kill(self.process(child), number)
+        os.kill(self.living(child), number)
+
+    def living(self, child: Child) -> int:
+        """The same, waited for."""
+        return self.shop.wait(lambda: self.process(child), f"{child.name}'s process")
 
     @contextmanager
     def nobody_settles(self) -> Iterator[None]:
@@ -161,7 +168,7 @@ class Stage:
 
         Gives something that a rule can do: kill it.
         """
-        victim = self.process(child)
+        victim = self.living(child)
         yield lambda: os.kill(victim, signal.SIGKILL)
         self.shop.wait(lambda: self.process(child) not in (0, victim), f"the end of {child.name}", within)
 

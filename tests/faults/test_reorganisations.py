@@ -64,6 +64,21 @@ def test_a_buyer_whose_money_is_gone_on_the_new_chain_loses_the_article_and_is_t
     purchase.was_bought_once()
 
 
+def test_a_transaction_of_ours_that_paid_nothing_and_is_replaced_leaves_no_gap(stage: Stage):
+    first = stage.bought_on_old_money()
+    purchase = stage.purchase()
+    spending = stage.spending(purchase.wallet, purchase.held)
+    stage.node.on("eth_sendRawTransaction", before=lambda: stage.shop.rpc("eth_sendRawTransaction", spending))
+    stage.shop.wait(lambda: purchase.send().status_code == 402, "the refusal")
+    stage.reorganise(first)
+    later = stage.purchase()
+    later.finish()
+    for bought in (first, later):
+        bought.finish()
+    stage.books_agree()
+    later.was_bought_once()
+
+
 def test_settling_goes_on_while_the_chain_is_reorganised_again_and_again(stage: Stage):
     purchases = []
     for _ in range(3):
