@@ -13,7 +13,7 @@ from payments.offers import Offer, Price
 from payments.rails import exact
 from payments.settler import Settler
 from tests.conftest import LocalChain
-from tests.wallet import Wallet, decoded, encoded
+from tests.wallet import Wallet, decoded
 
 _ITEM = ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"]
 _PAY = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
@@ -150,10 +150,3 @@ class Counter:
         tx = self.chain.rpc("eth_sendTransaction", {**call, "data": "0x" + data.hex()})
         self.mine()
         return tx
-
-
-def dearer(header: str) -> str:
-    """The same authorization with a quote that nobody gave."""
-    message = decoded(header)
-    message["accepted"]["extra"]["quote"] = "A" * 60
-    return encoded(message)
