@@ -26,7 +26,7 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     if listing is None:
         raise Http404
     presented = http.presented(request, library.held(request, listing.resource))
-    empty = presented == gate.Presented()
+    empty = presented == http.NOTHING
     if not empty:
         listing = catalogue.find(slug, include_withdrawn=True) or listing
     offer = listing.offer(form.audience, mime_type=form.mime_type, with_quotable="X-PAYMENT" in presented.headers)

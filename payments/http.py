@@ -18,6 +18,8 @@ from .rails import exact
 
 RETRY_AFTER_SECONDS = 2
 _PAYMENT_HEADERS = {"PAYMENT-SIGNATURE": "HTTP_PAYMENT_SIGNATURE", "X-PAYMENT": "HTTP_X_PAYMENT"}
+_SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X")
+NOTHING = gate.Presented()
 _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After"
 
 
@@ -32,8 +34,10 @@ class Problem:
 
 
 def presented(request: HttpRequest, grants: Collection[str] = ()) -> gate.Presented:
-    """What a request shows. HEAD shows no payment: it must never move money."""
+    """What a request shows, or NOTHING. HEAD shows no payment: it must never move money."""
     sent = request.META
+    if not grants and not any(key in sent for key in _SHOWN):
+        return NOTHING
     payments = _PAYMENT_HEADERS if request.method == "GET" else {}
     return gate.Presented(
         headers={name: sent[key] for name, key in payments.items() if key in sent},
@@ -80,6 +84,8 @@ def refusal(told: Problem, offer: Offer, message: dict | None = None) -> HttpRes
         }
         response = _json(first | _said(told), 402)
         response["PAYMENT-REQUIRED"] = encoded(message)
+        # The ordinary answer of this shop: Django need not put together a warning about it.
+        response._has_been_logged = True  # type: ignore[attr-defined]
     else:
         ways = {"ways_back_in": ways_back_in()} if told.status == 409 else {}
         response = _json({"error": told.word} | _said(told) | ways, told.status)

@@ -10,6 +10,7 @@ import binascii
 import functools
 import hashlib
 import hmac
+import itertools
 import os
 import struct
 import time
@@ -48,7 +49,7 @@ def issue(offer: Offer) -> Quote:
     """Promise the offer's price for QUOTE_SECONDS."""
     expires_at = int(time.time()) + settings.QUOTE_SECONDS
     price = offer.price
-    random = os.urandom(12)
+    random = _secrets.draw()
     body = _BODY.pack(_FORMAT, _AUDIENCES.index(price.audience), price.id, price.amount_micros, expires_at, random)
     token = base64.urlsafe_b64encode(body + _mac(body, offer)).decode().rstrip("=")
     return Quote(price, expires_at, random.hex(), token)
@@ -76,3 +77,26 @@ def _mac(body: bytes, offer: Offer) -> bytes:
 @functools.lru_cache(maxsize=4)
 def _key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"pennypress.quote.v1", "sha256")
+
+
+class _Secrets:
+    """Twelve secret bytes at a time, each once: a keyed BLAKE2b of a count, under a key that only this process has.
+
+    Asking the system for every quote would cost more than the quote: the call lets go of the interpreter's lock.
+    """
+
+    def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        """A new key: a forked process must not repeat its parent's secrets."""
+        self._key = os.urandom(32)
+        self._count = itertools.count()
+
+    def draw(self) -> bytes:
+        """The next twelve."""
+        return hashlib.blake2b(b"%d" % next(self._count), key=self._key, digest_size=12).digest()
+
+
+_secrets = _Secrets()

@@ -5,6 +5,7 @@
 """
 
 import datetime
+import functools
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,12 @@ from .manuscript import without_divider
 from .models import PEOPLE, PROGRAMS, Article, PriceVersion, Version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
-    """An article as anybody may see it: teaser, length and both prices, without the paid text."""
+    """An article as anybody may see it: teaser, length and both prices, without the paid text.
+
+    It is kept for a while (marketplace.shelf), so its names are written out once and not for every request.
+    """
 
     article_id: uuid.UUID
     slug: str
@@ -40,12 +44,12 @@ class Listing:
     people: Price
     programs: Price
 
-    @property
+    @functools.cached_property
     def resource(self) -> str:
         """The name under which payments knows the article."""
         return f"article:{self.article_id}"
 
-    @property
+    @functools.cached_property
     def payee(self) -> str:
         """The name under which payments knows the publication."""
         return f"publisher:{self.publication_id}"
@@ -55,7 +59,7 @@ class Listing:
         """The address on this site, without a format."""
         return f"/articles/{self.slug}"
 
-    @property
+    @functools.cached_property
     def url(self) -> str:
         """The canonical address, from the configured origin and never from a request."""
         return f"{settings.BASE_URL}/articles/{self.slug}"
