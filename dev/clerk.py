@@ -51,9 +51,12 @@ def audit() -> list[str]:
     """What `manage.py audit` finds, as it would say it."""
     from django.db import connection
 
+    from marketplace import outage
     from payments import audit
 
-    connection.close()  # The database may have been restarted since the last question.
+    # The database may have been restarted since the last question.
+    connection.close()
+    outage.replace_dead_connections()
     return [str(finding) for finding in audit.findings()]
 
 
