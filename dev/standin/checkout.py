@@ -195,6 +195,13 @@ def finish(world: World, intent: Object) -> None:
     world.announce("checkout.session.completed", made)
 
 
+def return_to(made: Object) -> str | None:
+    """Where the buyer's browser goes when the session is complete."""
+    if made["status"] != "complete":
+        return None
+    return str(made["success_url"]).replace("{CHECKOUT_SESSION_ID}", made["id"])
+
+
 def expire(world: World, made: Object) -> Object:
     if made["status"] != "open":
         message = f"Only Checkout Sessions with a status of `open` can be expired. This one is `{made['status']}`."

@@ -260,14 +260,12 @@ def pay(standin: "Standin", ids: list[str], given: Object) -> Object:
         if refusal.status != 402:
             raise
         error = refusal.error
-    return {"paid": made["status"] == "complete", "error": error, "session": made, "return_to": address(made)}
-
-
-def address(made: Object) -> str | None:
-    """Where the buyer's browser goes when the session is complete."""
-    if made["status"] != "complete":
-        return None
-    return str(made["success_url"]).replace("{CHECKOUT_SESSION_ID}", made["id"])
+    return {
+        "paid": made["status"] == "complete",
+        "error": error,
+        "session": made,
+        "return_to": checkout.return_to(made),
+    }
 
 
 @_control("POST", "(?:payment|setup)_intents/([^/]+)/authenticate")
