@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from payments import gate, receipts
 from payments.models import Grant
 from payments.money import MICROS
+from payments.offers import Presented
 from publishers import catalogue, pricing
 from publishers.manuscript import one_line
 from publishers.models import PEOPLE, Article, Membership, Publication
@@ -120,7 +121,7 @@ def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:
     if listing := catalogue.find(slug, include_withdrawn=True):
         offer = listing.offer(PEOPLE, mime_type="text/html")
         try:
-            admitted = gate.verify(gate.Presented(receipt=signed), offer).settle()
+            admitted = gate.verify(Presented(receipt=signed), offer).settle()
         except gate.PaymentRequired:
             pass
         else:

@@ -166,6 +166,27 @@ CONTRACT_WALLET_CHECKS_PER_MINUTE = env.int("CONTRACT_WALLET_CHECKS_PER_MINUTE",
 # Ed25519 seed (64 hex digits) that signs receipts; derived from SECRET_KEY when empty.
 RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
 
+# --- Cards and purses ------------------------------------------------------------------------------
+# Purses are on when the secret key is there. The key decides between test mode and real money.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
+# Any server that speaks Stripe's API can take its place, in a demo, in tests and while DEBUG is on.
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
+STRIPE_JS_URL = env.str("STRIPE_JS_URL", default="https://js.stripe.com/v3/")
+STRIPE_CHECKOUT_ORIGIN = env.str("STRIPE_CHECKOUT_ORIGIN", default="https://checkout.stripe.com")
+STRIPE_STAND_IN = env.bool("STRIPE_STAND_IN", default=False)
+STRIPE_TIMEOUT_SECONDS = env.int("STRIPE_TIMEOUT_SECONDS", default=10)
+TOPUP_CENTS = env.list("TOPUP_CENTS", cast=int, default=[500, 1000, 2000])
+DIRECT_FROM_CENTS = env.int("DIRECT_FROM_CENTS", default=300)
+TAB_LIMIT_CENTS = env.int("TAB_LIMIT_CENTS", default=300)
+TAB_LIMIT_TRUSTED_CENTS = env.int("TAB_LIMIT_TRUSTED_CENTS", default=1000)
+TAB_SETTLE_CENTS = env.int("TAB_SETTLE_CENTS", default=500)
+TAB_DAYS = env.int("TAB_DAYS", default=7)
+REFUND_SECONDS = env.int("REFUND_SECONDS", default=600)
+CLEARING_HOLD_SECONDS = env.int("CLEARING_HOLD_SECONDS", default=604800)
+CHECKOUTS_PER_HOUR = env.int("CHECKOUTS_PER_HOUR", default=5)
+
 # --- People ----------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "publishers.User"
 AUTHENTICATION_BACKENDS = [

@@ -25,7 +25,7 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     listing = shelf.find(slug)
     if listing is None:
         raise Http404
-    presented = http.presented(request, library.held(request, listing.resource))
+    presented = http.presented(request, library.held(request, listing.resource), library.purse_id(request))
     empty = presented == http.NOTHING
     if not empty:
         listing = catalogue.find(slug, include_withdrawn=True) or listing

@@ -13,10 +13,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Value
+from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
 
-from . import chain, ledger, settlement
+from . import audit_cards, chain, ledger, settlement
+from .findings import Finding, finding
 from .models import OPEN, OWNED, Account, Authorization, Chain, Grant, Payment, Posting, State, Transaction, Transfer
 from .rails import exact
 
@@ -24,22 +25,10 @@ _LOG_BLOCKS = 50_000
 _SETTLING_SECONDS = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that does not hold: the invariant's word, a sentence, and the ids concerned (at most twenty)."""
-
-    word: str
-    sentence: str
-    ids: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.word}: {self.sentence}" + (f" [{', '.join(self.ids)}]" if self.ids else "")
-
-
 def findings() -> Iterator[Finding]:
     """Everything that does not hold; nothing when the books are right."""
     with _snapshot():
-        inside = [finding for check in _CHECKS for finding in check()]
+        inside = [found for check in _CHECKS for found in check()]
         facts = _Facts.read() if exact.enabled() else None
     yield from inside
     if facts:
@@ -73,13 +62,6 @@ def _snapshot() -> Iterator[None]:
             database.transaction_mode = usual
 
 
-def _finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
-    """A finding if there is at least one id."""
-    first = tuple(str(one) for one in itertools.islice(ids, 20))
-    if first:
-        yield Finding(word, sentence, first)
-
-
 # --- The database alone -------------------------------------------------------------------------------
 
 
@@ -102,10 +84,10 @@ def _entries_are_whole() -> Iterator[Finding]:
         for (pk, kind, digest, closed_by), lines in itertools.groupby(cursor, key=operator.itemgetter(0, 1, 2, 3)):
             if closed_by != pk or _digest(kind, lines, accounts) != digest:
                 broken.append(pk if isinstance(pk, uuid.UUID) else uuid.UUID(pk))
-    yield from _finding("entry_broken", "An entry has not the postings it was made with.", broken)
+    yield from finding("entry_broken", "An entry has not the postings it was made with.", broken)
     known = Transaction.objects.filter(id=OuterRef("transaction_id"))
     homeless = Posting.objects.filter(~Exists(known)).values_list("id", flat=True)
-    yield from _finding("posting_without_entry", "A posting belongs to no entry.", homeless)
+    yield from finding("posting_without_entry", "A posting belongs to no entry.", homeless)
 
 
 def _digest(kind: str, lines: Iterable[tuple], accounts: dict[int, tuple[str, str]]) -> str | None:
@@ -123,37 +105,69 @@ def _entries_have_reasons() -> Iterator[Finding]:
     """INV6, INV14: an entry is a sale, an arrival or the reversal of one, between the accounts of its kind."""
     sales = Transaction.objects.filter(kind="sale")
     orphans = sales.filter(payment=None, reversed_by=None).values_list("id", flat=True)
-    yield from _finding("sale_without_payment", "A sale belongs to no payment.", orphans)
+    yield from finding("sale_without_payment", "A sale belongs to no payment.", orphans)
     arrivals = Transaction.objects.filter(kind="unclaimed")
     nowhere = arrivals.filter(transfer=None, reversed_by=None).values_list("id", flat=True)
-    yield from _finding("entry_without_transfer", "Money is booked that never came.", nowhere)
+    yield from finding("entry_without_transfer", "Money is booked that never came.", nowhere)
     used = Q(kind="sale", payment__isnull=False) | Q(transfer__isnull=False)
     undone = Transaction.objects.filter(used, reversed_by__isnull=False).values_list("id", flat=True)
-    yield from _finding("reversed_in_use", "An entry was taken back and still counts.", undone)
-    yield from _finding("reversal_differs", "A reversal does not take back what it says.", _wrong_reversals())
+    yield from finding("reversed_in_use", "An entry was taken back and still counts.", undone)
+    yield from finding("reversal_differs", "A reversal does not take back what it says.", _wrong_reversals())
     kinds = Posting.objects.values_list("transaction__kind", "source_id", "target_id").distinct()
     codes = dict(Account.objects.values_list("id", "code"))
     for kind, source, target in kinds:
-        if not _usual(kind, codes.get(source, ""), codes.get(target, "")):
+        if not usual(kind, codes.get(source, ""), codes.get(target, "")):
             lines = Posting.objects.filter(transaction__kind=kind, source_id=source, target_id=target)
             ids = lines.values_list("transaction_id", flat=True)
-            yield from _finding("entry_unexpected", f"No {kind} moves money so.", ids)
+            yield from finding("entry_unexpected", f"No {kind} moves money so.", ids)
 
 
-def _usual(kind: str, source: str, target: str) -> bool:
-    if kind == "sale":
-        return source.startswith(("world:", "suspense:")) and (target.endswith(":earned") or target == "platform:fees")
-    if kind == "unclaimed":
-        return source.startswith("world:") and target.startswith("suspense:")
-    return kind == "reorganisation" and (_usual("sale", target, source) or _usual("unclaimed", target, source))
+# Which kind of entry moves money from where to where; `*` is a number or a name without a colon in it.
+_MOVES = {
+    "sale": [
+        ("world:eip155:*", "publisher:*:earned"),
+        ("world:eip155:*", "platform:fees"),
+        ("suspense:eip155:*", "publisher:*:earned"),
+        ("suspense:eip155:*", "platform:fees"),
+        ("buyer:*:balance", "publisher:*:pending"),
+        ("buyer:*:balance", "platform:fees"),
+    ],
+    "unclaimed": [("world:eip155:*", "suspense:eip155:*")],
+    "card_paid": [("world:stripe", "buyer:*:balance")],
+    "card_fee": [("expense:processor", "world:stripe"), ("world:stripe", "expense:processor")],
+    "cleared": [("publisher:*:pending", "publisher:*:earned")],
+    "joined": [("buyer:*:balance", "buyer:*:balance")],
+    "refund_reserved": [("buyer:*:balance", "buyer:*:refunding")],
+    "refund_released": [("buyer:*:refunding", "buyer:*:balance")],
+    "card_refund": [("buyer:*:refunding", "world:stripe"), ("buyer:*:balance", "world:stripe")],
+    "card_refund_failed": [("world:stripe", "buyer:*:balance")],
+    "dispute": [("buyer:*:balance", "world:stripe"), ("world:stripe", "buyer:*:balance")],
+    "dispute_fee": [("loss:dispute_fee", "world:stripe"), ("world:stripe", "loss:dispute_fee")],
+    "dispute_lost": [("loss:chargeback", "buyer:*:balance")],
+    "processor_other": [("world:stripe", "suspense:stripe"), ("suspense:stripe", "world:stripe")],
+}
+# Which kind takes back which.
+_REVERSALS = {"reorganisation": ("sale", "unclaimed"), "refund": ("sale",), "charged_back": ("sale",)}
+
+
+def usual(kind: str, source: str, target: str) -> bool:
+    """Whether entries of this kind move money from such an account to such an account."""
+    if kind in _REVERSALS:
+        return any(usual(undone, target, source) for undone in _REVERSALS[kind])
+    return any(_like(source, one) and _like(target, other) for one, other in _MOVES.get(kind, ()))
+
+
+def _like(code: str, pattern: str) -> bool:
+    given, wanted = code.split(":"), pattern.split(":")
+    return len(given) == len(wanted) and all(w in ("*", g) for g, w in zip(given, wanted, strict=True))
 
 
 def _wrong_reversals() -> Iterator[uuid.UUID]:
-    """There are as many as there were reorganisations: few."""
-    for row in Transaction.objects.filter(Q(kind="reorganisation") | Q(reverses__isnull=False)).iterator():
+    """There are as many as there were reorganisations and refunds: few."""
+    for row in Transaction.objects.filter(Q(kind__in=_REVERSALS) | Q(reverses__isnull=False)).iterator():
         undone = row.reverses
         lines = undone.postings.exists() if undone else False
-        if not undone or not lines or ledger.reversal("reorganisation", row.key, undone).digest != row.digest:
+        if not undone or not lines or ledger.reversal(row.kind, row.key, undone).digest != row.digest:
             yield row.id
 
 
@@ -161,9 +175,10 @@ def _sales_match_payments() -> Iterator[Finding]:
     """INV5, INV13: a paid payment has its own sale, for its amount, to its payee and the platform."""
     owned = Payment.objects.filter(state__in=OWNED)
     odd = owned.exclude(sale__kind="sale").values_list("id", flat=True)
-    yield from _finding("payment_without_sale", "A paid payment has no sale.", odd)
+    yield from finding("payment_without_sale", "A paid payment has no sale.", odd)
     line = "sale__postings"
-    publishers = Q(**{f"{line}__target__code": Concat("payee", Value(":earned"))})
+    share = Case(When(rail="purse", then=Value(":pending")), default=Value(":earned"))
+    publishers = Q(**{f"{line}__target__code": Concat("payee", share)})
     booked = owned.annotate(
         posted=Coalesce(Sum(f"{line}__amount_micros"), 0),
         lines=Count(line),
@@ -172,45 +187,45 @@ def _sales_match_payments() -> Iterator[Finding]:
     )
     right = Q(posted=F("amount_micros"), earned=1, fees__lte=1, lines=F("earned") + F("fees"))
     wrong = booked.exclude(right).values_list("id", flat=True)
-    yield from _finding("sale_differs", "A sale is not what its payment says.", wrong)
+    yield from finding("sale_differs", "A sale is not what its payment says.", wrong)
 
 
 def _grants_match_payments() -> Iterator[Finding]:
     """INV4, INV5: no access without a posted payment, and no payment without access."""
     live = Q(grants__revoked_at=None, grants__isnull=False)
     missing = Payment.objects.filter(state__in=OWNED).annotate(held=Count("grants", filter=live)).exclude(held=1)
-    yield from _finding(
+    yield from finding(
         "payment_without_grant", "A paid payment has not exactly one grant.", missing.values_list("id", flat=True)
     )
     granted = Grant.objects.filter(revoked_at=None)
     paid = Payment.objects.filter(id=OuterRef("payment_id"), state__in=OWNED)
     free = granted.filter(~Exists(paid)).values_list("id", flat=True)
-    yield from _finding("grant_without_payment", "A grant has no paid payment.", free)
+    yield from finding("grant_without_payment", "A grant has no paid payment.", free)
     other = granted.exclude(buyer=F("payment__buyer"), resource=F("payment__resource")).values_list("id", flat=True)
-    yield from _finding("grant_differs", "A grant is for another buyer or thing than its payment.", other)
+    yield from finding("grant_differs", "A grant is for another buyer or thing than its payment.", other)
 
 
 def _proofs_are_spent_once() -> Iterator[Finding]:
     """INV3: one claim for one authorization."""
     keys = Authorization.objects.values("chain_id", "token", "payer", "nonce").annotate(n=Count("payment_id"))
     doubled = keys.filter(n__gt=1).values_list("nonce", flat=True)
-    yield from _finding("authorization_twice", "An authorization was claimed twice.", (n.hex() for n in doubled))
+    yield from finding("authorization_twice", "An authorization was claimed twice.", (n.hex() for n in doubled))
     bare = Payment.objects.filter(rail="exact", authorization=None).values_list("id", flat=True)
-    yield from _finding("payment_without_proof", "A payment has no authorization.", bare)
+    yield from finding("payment_without_proof", "A payment has no authorization.", bare)
 
 
 def _transfers_are_booked() -> Iterator[Finding]:
     """INV6: every transfer is in exactly one entry of its amount, and paid payments have exactly one transfer."""
     seen = Transfer.objects.filter(orphaned_at=None)
     unbooked = seen.filter(received=None).exclude(value=0).values_list("id", flat=True)
-    yield from _finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
+    yield from finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
     booked = seen.exclude(received=None)
     totals = booked.annotate(posted=_digits(Coalesce(Sum("received__postings__amount_micros"), 0)))
     differing = totals.exclude(value=F("posted")).values_list("id", flat=True)
-    yield from _finding("transfer_differs", "A transfer's entry has another amount.", differing)
+    yield from finding("transfer_differs", "A transfer's entry has another amount.", differing)
     paid = Payment.objects.filter(state__in=OWNED, rail="exact")
     paired = paid.annotate(moved=Count("transfers", filter=Q(transfers__orphaned_at=None))).exclude(moved=1)
-    yield from _finding(
+    yield from finding(
         "payment_without_transfer", "A paid payment has not exactly one transfer.", paired.values_list("id", flat=True)
     )
     proof = "payment__authorization__"
@@ -219,7 +234,7 @@ def _transfers_are_booked() -> Iterator[Finding]:
     right = Q(sender=F(f"{proof}payer"), value=_digits(F("payment__amount_micros")), **same)
     # Booked on arrival either as this payment's sale, or as money that nobody had claimed yet.
     wrong = mine.exclude(right & (Q(received=F("payment__sale")) | Q(received__kind="unclaimed")))
-    yield from _finding(
+    yield from finding(
         "transfer_of_another", "A transfer is not the one its payment authorized.", wrong.values_list("id", flat=True)
     )
 
@@ -232,7 +247,9 @@ def _digits(number: Any) -> Cast:
 def _floors_hold() -> Iterator[Finding]:
     """INV8: nobody owes us who cannot, and nothing came from nowhere."""
     for (code, _), amount in ledger.balances(Q()).items():
-        if amount > 0 if code.startswith("world:") else amount < 0:
+        if code.startswith("buyer:") and code.endswith(":balance"):
+            continue  # May owe on a tab, or after a dispute: audit_cards looks at each.
+        if amount > 0 if code.startswith(("world:", "expense:", "loss:")) else amount < 0:
             yield Finding("account_below_floor", f"{code} stands at {amount} micros.", (code,))
 
 
@@ -244,6 +261,7 @@ _CHECKS = (
     _proofs_are_spent_once,
     _transfers_are_booked,
     _floors_hold,
+    *audit_cards.CHECKS,
 )
 
 
@@ -300,7 +318,7 @@ def _against_chain(facts: _Facts) -> Iterator[Finding]:
     yield from _logs_agree(facts, known)
     final = chain.block(max(head.number - settings.CHAIN_FINALITY_DEPTH, 0)).time
     late = (pk for pk, valid_before in facts.undecided if valid_before + _SETTLING_SECONDS < final)
-    yield from _finding("undecided_too_long", "A payment that can no longer happen is still open.", late)
+    yield from finding("undecided_too_long", "A payment that can no longer happen is still open.", late)
 
 
 def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
@@ -325,9 +343,9 @@ def _logs_agree(facts: _Facts, known: Chain) -> Iterator[Finding]:
         for s in chain.transfers_between(first, last):
             theirs.add((s.block_hash, s.tx_hash, s.log_index, s.sender, s.value, s.nonce))
         first = last + 1
-    yield from _finding(
+    yield from finding(
         "transfer_unseen", "The chain has transfers that we never recorded.", (t[1].hex() for t in theirs - ours)
     )
-    yield from _finding(
+    yield from finding(
         "transfer_invented", "We recorded transfers that the chain does not have.", (t[1].hex() for t in ours - theirs)
     )

@@ -6,8 +6,7 @@ sends. A claim has four answers: fresh (this request's payment), replayed (alrea
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,11 +16,11 @@ from django.utils import timezone
 
 from . import doorbell, receipts, waiting, wallets
 from .models import LIVE, OPEN, OWNED, Grant, Payment, State
-from .offers import Offer
-from .rails import Rail, RailRefused, Unknowable, Verified, exact
+from .offers import Offer, Presented
+from .rails import Rail, RailRefused, Unknowable, Verified, exact, purse
 
 # Every way to be paid, in the order in which a request is read. To add one, add it here.
-RAILS: tuple[Rail, ...] = (exact,)
+RAILS: tuple[Rail, ...] = (exact, purse)
 
 
 class PaymentRequired(Exception):
@@ -66,16 +65,6 @@ class AlreadyPaid(Exception):
 
     word = "already_paid"
     sentence = "This payment has bought the article already. Show that it was yours to read it again."
-
-
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """What a request shows: payment headers, a receipt, a wallet proof, and the grants its session remembers."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    receipt: str = ""
-    wallet_proof: str = ""
-    grants: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +154,8 @@ class Admission:
                 payment.save(force_insert=True)
                 verified.rail.claim(verified, payment)
                 doorbell.ring()
+        except RailRefused as refusal:
+            raise PaymentRequired(offer, refusal.word, refusal.sentence) from refusal
         except IntegrityError as error:
             # Somebody was first: a copy of this very proof, or another payment of this buyer for this article.
             if known := verified.rail.look_up(verified.credential):
@@ -213,7 +204,7 @@ def verify(presented: Presented, offer: Offer) -> Admission:
         rail, credential = _addressed(presented, offer)
         if known := rail.look_up(credential):
             return _again(known, rail, credential, offer)
-        verified = rail.verify(credential, offer)
+        verified = replace(rail.verify(credential, offer), title=offer.title)
         if payment := _live(verified.buyer, offer):
             return _owner(payment, verified, offer)
     except RailRefused as refusal:
@@ -228,7 +219,7 @@ def verify(presented: Presented, offer: Offer) -> Admission:
 def _addressed(presented: Presented, offer: Offer) -> tuple[Rail, Any]:
     """The rail that a payment header is for, and what it read there."""
     for rail in RAILS:
-        if credential := rail.read(presented.headers):
+        if credential := rail.read(presented):
             return rail, credential
     raise PaymentRequired(offer)
 
@@ -246,6 +237,8 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
         return grants.filter(buyer=f"{told.network}:{told.payer}".lower()).first()
     if presented.wallet_proof and (buyer := wallets.proven(presented.wallet_proof, offer)):
         return grants.filter(buyer=buyer).first()
+    if presented.purse and not presented.authorization:
+        return grants.filter(buyer=f"purse:{presented.purse}").first()
     return None
 
 

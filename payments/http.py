@@ -13,13 +13,14 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 
 from . import gate, wallets
-from .offers import Offer
-from .rails import exact
+from .offers import Offer, Presented
+from .rails import exact, purse
 
 RETRY_AFTER_SECONDS = 2
 _PAYMENT_HEADERS = {"PAYMENT-SIGNATURE": "HTTP_PAYMENT_SIGNATURE", "X-PAYMENT": "HTTP_X_PAYMENT"}
-_SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X")
-NOTHING = gate.Presented()
+_SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X", "HTTP_AUTHORIZATION")
+_AUTHORIZATION_MAX = 200
+NOTHING = Presented()
 _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After"
 
 
@@ -33,17 +34,32 @@ class Problem:
     charged: bool | None
 
 
-def presented(request: HttpRequest, grants: Collection[str] = ()) -> gate.Presented:
-    """What a request shows, or NOTHING. HEAD shows no payment: it must never move money."""
+def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str = "") -> Presented:
+    """What a request shows, or NOTHING. HEAD shows no payment and no key: it must never move money."""
     sent = request.META
-    if not grants and not any(key in sent for key in _SHOWN):
+    if not grants and not purse_id and not any(key in sent for key in _SHOWN):
         return NOTHING
     payments = _PAYMENT_HEADERS if request.method == "GET" else {}
-    return gate.Presented(
+    return Presented(
         headers={name: sent[key] for name, key in payments.items() if key in sent},
         receipt=sent.get("HTTP_PAYMENT_RECEIPT", ""),
         wallet_proof=sent.get("HTTP_SIGN_IN_WITH_X", ""),
         grants=frozenset(grants),
+        authorization=sent.get("HTTP_AUTHORIZATION", "")[:_AUTHORIZATION_MAX] if payments else "",
+        purse=purse_id,
+        address=sent.get("REMOTE_ADDR", ""),
+        agent=sent.get("HTTP_USER_AGENT", ""),
+    )
+
+
+def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
+    """What a person shows who pressed "buy": the purse of their session, and the price that was on the page."""
+    return Presented(
+        purse=purse_id,
+        spend=True,
+        quote=quote[:_AUTHORIZATION_MAX],
+        address=request.META.get("REMOTE_ADDR", ""),
+        agent=request.META.get("HTTP_USER_AGENT", ""),
     )
 
 
@@ -54,7 +70,7 @@ def terms(offer: Offer, word: str = "") -> dict:
         "error": word or "payment_required",
         "resource": {"url": offer.url, "description": offer.title, "mimeType": offer.mime_type},
         "accepts": gate.requirements(offer),
-        "extensions": wallets.challenge(offer),
+        "extensions": wallets.challenge(offer) | purse.advertisement(offer),
     }
 
 
@@ -84,6 +100,8 @@ def refusal(told: Problem, offer: Offer, message: dict | None = None) -> HttpRes
         }
         response = _json(first | _said(told), 402)
         response["PAYMENT-REQUIRED"] = encoded(message)
+        if purse.EXTENSION in message["extensions"]:
+            response["WWW-Authenticate"] = 'Bearer realm="pennypress"'
         # The ordinary answer of this shop: Django need not put together a warning about it.
         response._has_been_logged = True  # type: ignore[attr-defined]
     else:
@@ -123,7 +141,7 @@ def with_receipt(response: HttpResponse, admitted: gate.Admitted, offer: Offer, 
         settled["extensions"] = {"offer-receipt": {"info": {"receipt": {"format": "jws", "signature": receipt}}}}
     if "PAYMENT-SIGNATURE" in request.headers:
         response["PAYMENT-RESPONSE"] = encoded(settled)
-    elif "X-PAYMENT" in request.headers:
+    elif "X-PAYMENT" in request.headers and admitted.payment.rail == exact.name:
         v1 = exact.V1_NETWORKS.get(int(settled["network"].split(":")[1]), settled["network"])
         response["X-PAYMENT-RESPONSE"] = encoded({**settled, "network": v1})
     return sealed(response, private=True)

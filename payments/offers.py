@@ -1,6 +1,7 @@
-"""What is for sale, by value. Payments knows no article: whoever sells hands one of these over."""
+"""What is for sale and what is shown for it, by value. Payments knows no article and no request of the web."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,23 @@ class Offer:
     title: str
     mime_type: str
     quotable: tuple[Price, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request shows: payment headers, a receipt, a wallet proof, and what its session or its key stands for.
+
+    `purse` is the id of a signed-in person's (or a guest's) purse, `spend` that the person has pressed the button,
+    `quote` the price they were shown. `address` and `agent` are kept as evidence and decide nothing.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    receipt: str = ""
+    wallet_proof: str = ""
+    grants: frozenset[str] = frozenset()
+    authorization: str = ""
+    purse: str = ""
+    spend: bool = False
+    quote: str = ""
+    address: str = ""
+    agent: str = ""

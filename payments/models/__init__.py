@@ -1,21 +1,33 @@
-"""Every table that remembers money: the books, the payments, and what the chain was seen to do."""
+"""Every table that remembers money: the books, payments, what the chain did, purses and the cards that fill them."""
 
 from .books import Account, Posting, Transaction
 from .evm import Attempt, Authorization, Chain, Lease, Submission, Transfer
+from .programs import Approval, Debit, ProgramKey
 from .purchases import LIVE, OPEN, OWNED, Grant, Payment, State
+from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 
 __all__ = [
     "LIVE",
     "OPEN",
     "OWNED",
     "Account",
+    "Approval",
     "Attempt",
     "Authorization",
+    "Card",
+    "CardRefund",
     "Chain",
+    "Charge",
+    "Debit",
+    "Dispute",
     "Grant",
     "Lease",
     "Payment",
     "Posting",
+    "ProcessorEvent",
+    "ProgramKey",
+    "Purse",
+    "Setup",
     "State",
     "Submission",
     "Transaction",

@@ -18,6 +18,7 @@ class State(models.TextChoices):
     FINAL = "final", "final"
     RELEASED = "released", "not charged so far"
     FAILED = "failed", "can never be charged"
+    REFUNDED = "refunded", "given back"
 
 
 OPEN = (State.CLAIMED, State.SIGNED)
@@ -63,6 +64,12 @@ class Payment(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=OWNED, sale__isnull=False) | (~Q(state__in=OWNED) & Q(sale__isnull=True)),
                 name="payment_owned_means_posted",
+            ),
+            # Once per article: whoever buys it again keeps it.
+            models.UniqueConstraint(
+                fields=["buyer", "resource"],
+                condition=Q(state="refunded", reason="buyer"),
+                name="payment_refunded_once",
             ),
         ]
         indexes = [

@@ -3,12 +3,11 @@
 To add one: write its file with the verbs of `Rail`, name it in `payments.gate.RAILS`, and test it in tests/payments/.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from payments.models import Payment
-from payments.offers import Offer, Price
+from payments.offers import Offer, Presented, Price
 
 
 class RailRefused(Exception):
@@ -38,6 +37,7 @@ class Verified:
     quote_id: str
     credential: Any
     proof: Any = None
+    title: str = ""
 
 
 class Rail(Protocol):
@@ -52,8 +52,8 @@ class Rail(Protocol):
         """What the rail would ask for an offer, in its own wire form; None: not for this offer."""
         ...
 
-    def read(self, headers: Mapping[str, str]) -> Any | None:
-        """The credential addressed to this rail, or None. Raises RailRefused(malformed=True)."""
+    def read(self, presented: Presented) -> Any | None:
+        """The credential addressed to this rail, or None. Raises RailRefused, malformed when it is none at all."""
         ...
 
     def look_up(self, credential: Any) -> Payment | None:
@@ -73,7 +73,10 @@ class Rail(Protocol):
         ...
 
     def claim(self, verified: Verified, payment: Payment) -> None:
-        """Bind the proof to a payment in the caller's transaction; IntegrityError: somebody was first."""
+        """Bind the proof to a payment in the caller's transaction; IntegrityError: somebody was first.
+
+        A rail whose money is in our own books moves it here. RailRefused: nothing was, and nothing must be committed.
+        """
         ...
 
     def still_unspent(self, verified: Verified) -> bool:

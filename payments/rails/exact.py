@@ -10,7 +10,6 @@ import json
 import re
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,7 +24,7 @@ from x402.schemas.v1 import PaymentPayloadV1
 
 from payments import chain, quotes, signatures
 from payments.models import OWNED, Authorization, Payment, Transfer
-from payments.offers import Offer, Price
+from payments.offers import Offer, Presented, Price
 
 from . import RailRefused, Unknowable, Verified
 
@@ -114,10 +113,11 @@ def _requirement(promised: quotes.Quote) -> dict:
 # --- Reading ------------------------------------------------------------------------------------------
 
 
-def read(headers: Mapping[str, str]) -> Credential | None:
+def read(presented: Presented) -> Credential | None:
     """The credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1), or None when neither is there."""
     if not enabled():
         return None
+    headers = presented.headers
     if header := headers.get("PAYMENT-SIGNATURE"):
         message = _decoded(header)
         if message.get("x402Version") != 2:

@@ -9,7 +9,7 @@ from eth_utils import keccak
 
 from payments import gate, watcher
 from payments.models import OPEN, Payment
-from payments.offers import Offer, Price
+from payments.offers import Offer, Presented, Price
 from payments.rails import exact
 from payments.settler import Settler
 from tests.conftest import LocalChain
@@ -67,7 +67,7 @@ class Counter:
         return wallet.pay({"accepts": [requirement], "resource": {"url": wanted.url}}, **changes)
 
     def verify(self, header: str, wanted: Offer) -> gate.Admission:
-        return gate.verify(gate.Presented(headers={"PAYMENT-SIGNATURE": header}), wanted)
+        return gate.verify(Presented(headers={"PAYMENT-SIGNATURE": header}), wanted)
 
     def present(self, header: str, wanted: Offer) -> gate.Admitted:
         """What a request with this payment gets; raises the gate's errors."""

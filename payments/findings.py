@@ -1,0 +1,24 @@
+"""What an audit says: a word, a sentence, and the ids concerned."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not hold: the invariant's word, a sentence, and the ids concerned (at most twenty)."""
+
+    word: str
+    sentence: str
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.sentence}" + (f" [{', '.join(self.ids)}]" if self.ids else "")
+
+
+def finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
+    """A finding if there is at least one id."""
+    first = tuple(str(one) for one in itertools.islice(ids, 20))
+    if first:
+        yield Finding(word, sentence, first)

@@ -1,0 +1,101 @@
+"""A person's programs: the keys they spend with, the limits on each, and what waits for the person's word."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from payments.ids import uuid7
+
+from .purchases import Payment
+from .purses import Purse
+
+
+class ProgramKey(models.Model):
+    """A bearer key that spends from a purse, within limits. Only a digest of it is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    purse = models.ForeignKey(Purse, models.PROTECT, related_name="keys")
+    name = models.CharField(max_length=60)
+    # The public half finds the row, SHA-256 of the whole key is compared.
+    public = models.CharField(max_length=16, unique=True)
+    digest = models.CharField(max_length=64)
+    # Null: no such limit. A day is a UTC day.
+    day_budget_micros = models.BigIntegerField(null=True)
+    budget_micros = models.BigIntegerField(null=True)
+    ceiling_micros = models.BigIntegerField(null=True)
+    approve_above_micros = models.BigIntegerField(null=True)
+    # Whom it may buy from ("publisher:7"); empty: everybody.
+    payees = models.JSONField(default=list)
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    # What it has spent, in all and on `day`; kept in the commit of each sale.
+    spent_micros = models.BigIntegerField(default=0)
+    day = models.DateField(null=True)
+    day_spent_micros = models.BigIntegerField(default=0)
+    made_at = models.DateTimeField(db_default=Now())
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(spent_micros__gte=0, day_spent_micros__gte=0), name="key_spent_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(budget_micros=None) | Q(spent_micros__lte=models.F("budget_micros")), name="key_in_budget"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (pp_{self.public}_…)"
+
+
+class Approval(models.Model):
+    """A purchase by a program that waits for its person. One open per key and thing; a yes pays for one purchase."""
+
+    class State(models.TextChoices):
+        """What the person said, and whether it was used."""
+
+        ASKED = "asked", "waiting"
+        APPROVED = "approved", "approved"
+        DECLINED = "declined", "declined"
+        USED = "used", "bought"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.ForeignKey(ProgramKey, models.PROTECT, related_name="approvals")
+    resource = models.CharField(max_length=100)
+    payee = models.CharField(max_length=64)
+    title = models.CharField(max_length=200)
+    url = models.CharField(max_length=400)
+    amount_micros = models.BigIntegerField()
+    state = models.CharField(max_length=8, choices=State, default=State.ASKED)
+    asked_at = models.DateTimeField(db_default=Now())
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "resource"], condition=Q(state__in=["asked", "approved"]), name="approval_one_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.state}"
+
+
+class Debit(models.Model):
+    """What a payment took from a purse, and on whose word: evidence for the buyer, kept beside the entry.
+
+    A tab is only our log, so who asked, from where, and with which program are kept (address and agent as sent).
+    """
+
+    payment = models.OneToOneField(Payment, models.PROTECT, primary_key=True, related_name="debit")
+    purse = models.ForeignKey(Purse, models.PROTECT, related_name="debits")
+    key = models.ForeignKey(ProgramKey, models.PROTECT, null=True, related_name="debits")
+    title = models.CharField(max_length=200, blank=True)
+    address = models.GenericIPAddressField(null=True)
+    agent = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.payment_id} from {self.purse_id}"

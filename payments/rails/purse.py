@@ -1,0 +1,164 @@
+"""The purse rail: a program's bearer key (RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
+
+Nothing moves outside our books, so a claim is decided in its own commit: there is no waiting and nothing to look up.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from payments import programs, purses, quotes
+from payments.models import OWNED, Debit, Payment, ProgramKey, Purse
+from payments.offers import Offer, Presented, Price
+
+from . import RailRefused, Verified
+
+name = "purse"
+EXTENSION = "prepaid-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who asks to spend from which purse: a program with its key, or the person (and the quote they were shown)."""
+
+    purse: Purse
+    key: ProgramKey | None
+    quote: str
+    address: str
+    agent: str
+
+
+def enabled() -> bool:
+    """Purses are there when cards can fill them."""
+    return bool(settings.STRIPE_SECRET_KEY)
+
+
+def quote(offer: Offer) -> dict | None:
+    """Not an x402 scheme: the purse is offered beside the terms (`advertisement`), never among them."""
+    return None
+
+
+def advertisement(offer: Offer) -> dict:
+    """The entry among a 402's extensions that says how a program pays from a person's purse."""
+    if not enabled():
+        return {}
+    info = {
+        "header": "Authorization",
+        "scheme": "Bearer",
+        "amount": str(offer.price.amount_micros),
+        "currency": "USD",
+        "decimals": 6,
+        "keys": f"{settings.BASE_URL}/purse/programs",
+    }
+    return {EXTENSION: {"info": info, "schema": {"type": "object"}}}
+
+
+def read(presented: Presented) -> Credential | None:
+    """A bearer key wins over a session; a session pays only when its person pressed the button."""
+    if not enabled():
+        return None
+    if presented.authorization:
+        scheme, _, text = presented.authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        key = programs.known(text.strip())
+        if key is None:
+            raise RailRefused("invalid_key", "This key is unknown, expired or revoked.")
+        return Credential(key.purse, key, presented.quote, presented.address, presented.agent)
+    if presented.purse and presented.spend:
+        purse = Purse.objects.filter(id=presented.purse, joined_to=None).first()
+        if purse:
+            return Credential(purse, None, presented.quote, presented.address, presented.agent)
+    return None
+
+
+def look_up(credential: Credential) -> Payment | None:
+    """A key is no proof that could be spent: the payment's uniqueness per buyer and article is what counts."""
+    return None
+
+
+def same_proof(credential: Credential, payment: Payment) -> bool:
+    """Never asked, because nothing is ever looked up."""
+    return True
+
+
+def quote_id(credential: Credential, offer: Offer) -> str:
+    """The secret of the quote that came along; empty when none did."""
+    try:
+        return quotes.read(credential.quote, offer).id
+    except quotes.QuoteRefused:
+        return ""
+
+
+def verify(credential: Credential, offer: Offer) -> Verified:
+    """Check who asks and, unless the purse owns the article already, what the key may buy.
+
+    Writes nothing but the request for a person's approval, which moves nothing.
+    """
+    price, quote_secret = _promised(credential, offer)
+    key, buyer = credential.key, _buyer(credential, offer)
+    if key and not programs.allowed_payee(key, offer.payee):
+        raise RailRefused("publication_not_allowed", "This key may not buy from this publication.")
+    verified = Verified(sys.modules[__name__], buyer, price, quote_secret, credential)
+    if key and not Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED).exists():
+        try:
+            programs.permit(key, offer, price.amount_micros)
+        except purses.Refused as refusal:
+            raise RailRefused(refusal.word, refusal.sentence) from refusal
+    return verified
+
+
+def _buyer(credential: Credential, offer: Offer) -> str:
+    """The purse's name, or the one under which a purse that was joined to it has bought this very thing."""
+    names = purses.buyers(credential.purse)
+    if len(names) > 1:
+        owned = Payment.objects.filter(buyer__in=names, resource=offer.resource, state__in=OWNED)
+        return owned.values_list("buyer", flat=True).first() or names[0]
+    return names[0]
+
+
+def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
+    if not credential.quote:
+        return offer.price, ""
+    try:
+        promised = quotes.read(credential.quote, offer)
+    except quotes.QuoteRefused as refusal:
+        raise RailRefused("invalid_quote", "The price shown was not for this article.") from refusal
+    if promised.expired:
+        raise RailRefused("quote_expired", "The price shown has expired. Look at the price and buy again.")
+    return promised.price, promised.id
+
+
+def claim(verified: Verified, payment: Payment) -> None:
+    """Take the money, in the caller's transaction: budgets, balance, entry and grant stand or fall together."""
+    credential: Credential = verified.credential
+    debit = Debit(
+        payment=payment,
+        purse=credential.purse,
+        key=credential.key,
+        title=verified.title[:200],
+        address=credential.address or None,
+        agent=credential.agent[:200],
+    )
+    try:
+        if credential.key:
+            programs.spend(credential.key.id, payment.resource, payment.amount_micros)
+        purses.sell(payment, debit)
+    except purses.Refused as refusal:
+        raise RailRefused(refusal.word, refusal.sentence) from refusal
+
+
+def still_unspent(verified: Verified) -> bool:
+    """Who showed the key or the session is the buyer: nothing about it is public."""
+    return True
+
+
+def arrived(payment: Payment) -> bool:
+    """A purse's payment has no money that could come after all."""
+    return False
+
+
+def receipt(payment: Payment) -> dict[str, str]:
+    """The purse as payer, and the entry in our books as the transaction."""
+    return {"network": name, "payer": payment.buyer.removeprefix("purse:"), "transaction": f"sale:{payment.id}"}

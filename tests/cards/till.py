@@ -1,0 +1,64 @@
+"""Builders for tests of purses: money in by hand, as a succeeded charge would bring it, and offers to buy."""
+
+import itertools
+import uuid
+
+from django.db import transaction
+from django.utils import timezone
+
+from payments import gate, ledger, programs, purses
+from payments.ledger import Move
+from payments.models import Charge, Purse
+from payments.offers import Offer, Presented, Price
+
+_count = itertools.count(1)
+
+
+def purse(micros: int = 0, *, tab: int = 0, holder: str = "") -> Purse:
+    """A purse with so much in it."""
+    made = purses.of(holder or f"user:{next(_count)}-{uuid.uuid4().hex[:8]}")
+    Purse.objects.filter(id=made.id).update(tab_limit_micros=tab)
+    if micros:
+        fill(made, micros)
+    made.refresh_from_db()
+    return made
+
+
+def fill(made: Purse, micros: int) -> Charge:
+    """Card money, at least half a dollar of it, as a charge that has succeeded."""
+    number = f"ch_test{next(_count)}"
+    with transaction.atomic():
+        charge = Charge.objects.create(
+            purse=made, purpose="topup", amount_micros=micros, state="succeeded", reference=number,
+            decided_at=timezone.now(), fulfilled_at=timezone.now(),
+        )  # fmt: skip
+        ledger.post("card_paid", f"card_paid:{number}", [Move("world:stripe", made.account, micros)], asset="USD")
+        assert purses.move(made.id, micros)
+    return charge
+
+
+def offer(number: int = 1, micros: int = 50_000, payee: str = "publisher:7") -> Offer:
+    """Something for sale."""
+    return Offer(
+        resource=f"article:{number}",
+        version=1,
+        payee=payee,
+        price=Price(number, "programs", micros),
+        url=f"http://localhost:8000/articles/a{number}",
+        title=f"Article {number}",
+        mime_type="text/markdown",
+    )
+
+
+def press(made: Purse, wanted: Offer) -> gate.Admitted:
+    """The person presses "buy"."""
+    return gate.verify(Presented(purse=str(made.pk), spend=True), wanted).settle()
+
+
+def present(text: str, wanted: Offer) -> gate.Admitted:
+    """A program shows its key."""
+    return gate.verify(Presented(authorization=f"Bearer {text}"), wanted).settle()
+
+
+def key(made: Purse, **limits: object) -> str:
+    return programs.make(made, "reader", programs.Limits(**limits))[1]  # type: ignore[arg-type]
