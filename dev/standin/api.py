@@ -10,11 +10,15 @@ from .world import World
 Object = dict[str, Any]
 Call = Callable[[World, list[str], Object], Object]
 CALLS: dict[tuple[str, str], Call] = {}
+# What of the SDK's parameters a call here heeds. Any other is refused: nothing that was asked for is left out silently.
+TAKES: dict[tuple[str, str], set[str]] = {}
+_PAGES = {"created", "limit", "starting_after", "ending_before"}
 
 
-def call(method: str, template: str) -> Callable[[Call], Call]:
+def call(method: str, template: str, takes: str = "") -> Callable[[Call], Call]:
     def note(function: Call) -> Call:
         CALLS[method, template] = function
+        TAKES[method, template] = {"expand", *takes.split()}
         return function
 
     return note
@@ -22,13 +26,14 @@ def call(method: str, template: str) -> Callable[[Call], Call]:
 
 def _reads(template: str, kind: str, *filters: str) -> None:
     """Retrieve and list, the two that all objects share. A filter is a parameter named as the field it compares."""
-    CALLS["GET", f"{template}/{{{_PARTS[kind]}}}"] = lambda world, ids, given: world.get(kind, ids[0])
+    one = call("GET", f"{template}/{{{_PARTS[kind]}}}", "client_secret")
+    one(lambda world, ids, given: world.get(kind, ids[0]))
 
     def several(world: World, ids: list[str], given: Object) -> Object:
         match = {name: given[name] for name in filters if name in given}
         return view.listing(world.all(kind, **match), given, template)
 
-    CALLS["GET", template] = several
+    call("GET", template, " ".join({*_PAGES, *filters}))(several)
 
 
 _PARTS = {
@@ -56,12 +61,16 @@ def balance(world: World, ids: list[str], given: Object) -> Object:
 # Customers and their cards.
 
 
-@call("POST", "/v1/customers")
+@call(
+    "POST",
+    "/v1/customers",
+    "address description email name phone shipping metadata preferred_locales payment_method invoice_settings",
+)
 def create_customer(world: World, ids: list[str], given: Object) -> Object:
     return buyers.create_customer(world, given)
 
 
-@call("GET", "/v1/customers")
+@call("GET", "/v1/customers", "email created limit starting_after ending_before")
 def customers(world: World, ids: list[str], given: Object) -> Object:
     rows = [row for row in world.all("customer") if not row.get("deleted")]
     return view.listing([r for r in rows if given.get("email") in (None, r["email"])], given, "/v1/customers")
@@ -73,7 +82,11 @@ def customer(world: World, ids: list[str], given: Object) -> Object:
     return {"id": ids[0], "object": "customer", "deleted": True} if found.get("deleted") else found
 
 
-@call("POST", "/v1/customers/{customer}")
+@call(
+    "POST",
+    "/v1/customers/{customer}",
+    "address description email name phone shipping metadata preferred_locales invoice_settings",
+)
 def update_customer(world: World, ids: list[str], given: Object) -> Object:
     return buyers.update_customer(world, buyers.customer(world, ids[0]), given)
 
@@ -83,7 +96,7 @@ def delete_customer(world: World, ids: list[str], given: Object) -> Object:
     return buyers.delete_customer(world, buyers.customer(world, ids[0]))
 
 
-@call("GET", "/v1/customers/{customer}/payment_methods")
+@call("GET", "/v1/customers/{customer}/payment_methods", "type allow_redisplay limit starting_after ending_before")
 def cards_of_customer(world: World, ids: list[str], given: Object) -> Object:
     match = {"customer": buyers.customer(world, ids[0])["id"]}
     match |= {name: given[name] for name in ("type", "allow_redisplay") if name in given}
@@ -97,17 +110,17 @@ def card_of_customer(world: World, ids: list[str], given: Object) -> Object:
     return found
 
 
-@call("POST", "/v1/payment_methods")
+@call("POST", "/v1/payment_methods", "type card billing_details metadata")
 def create_method(world: World, ids: list[str], given: Object) -> Object:
     return buyers.create_method(world, given)
 
 
-@call("POST", "/v1/payment_methods/{payment_method}")
+@call("POST", "/v1/payment_methods/{payment_method}", "card billing_details metadata allow_redisplay")
 def update_method(world: World, ids: list[str], given: Object) -> Object:
     return buyers.update_method(world, world.get("payment_method", ids[0]), given)
 
 
-@call("POST", "/v1/payment_methods/{payment_method}/attach")
+@call("POST", "/v1/payment_methods/{payment_method}/attach", "customer")
 def attach(world: World, ids: list[str], given: Object) -> Object:
     if "customer" not in given:
         raise invalid("Missing required param: customer.", "customer", "parameter_missing")
@@ -123,49 +136,49 @@ def detach(world: World, ids: list[str], given: Object) -> Object:
 # Intents.
 
 
-@call("POST", "/v1/payment_intents")
+@call("POST", "/v1/payment_intents", intents.PAYMENT_TAKES)
 def create_payment(world: World, ids: list[str], given: Object) -> Object:
     return intents.create_payment(world, given)
 
 
-@call("POST", "/v1/payment_intents/{intent}")
+@call("POST", "/v1/payment_intents/{intent}", intents.UPDATE_TAKES)
 def update_payment(world: World, ids: list[str], given: Object) -> Object:
     return intents.update_payment(world, world.get("payment_intent", ids[0]), given)
 
 
-@call("POST", "/v1/payment_intents/{intent}/confirm")
+@call("POST", "/v1/payment_intents/{intent}/confirm", intents.CONFIRM_TAKES)
 def confirm_payment(world: World, ids: list[str], given: Object) -> Object:
     return intents.confirm(world, world.get("payment_intent", ids[0]), given, intents.circumstances(given))
 
 
-@call("POST", "/v1/payment_intents/{intent}/capture")
+@call("POST", "/v1/payment_intents/{intent}/capture", "amount_to_capture")
 def capture_payment(world: World, ids: list[str], given: Object) -> Object:
     return intents.capture(world, world.get("payment_intent", ids[0]), given.get("amount_to_capture"))
 
 
-@call("POST", "/v1/payment_intents/{intent}/cancel")
+@call("POST", "/v1/payment_intents/{intent}/cancel", "cancellation_reason")
 def cancel_payment(world: World, ids: list[str], given: Object) -> Object:
     return intents.cancel(world, world.get("payment_intent", ids[0]), given.get("cancellation_reason"))
 
 
-@call("POST", "/v1/setup_intents")
+@call("POST", "/v1/setup_intents", intents.SETUP_TAKES)
 def create_setup(world: World, ids: list[str], given: Object) -> Object:
     return intents.create_setup(world, given)
 
 
-@call("POST", "/v1/setup_intents/{intent}")
+@call("POST", "/v1/setup_intents/{intent}", "metadata description")
 def update_setup(world: World, ids: list[str], given: Object) -> Object:
     found = world.get("setup_intent", ids[0])
     buyers.merge(found, given, "metadata", "description")
     return found
 
 
-@call("POST", "/v1/setup_intents/{intent}/confirm")
+@call("POST", "/v1/setup_intents/{intent}/confirm", intents.CONFIRM_TAKES)
 def confirm_setup(world: World, ids: list[str], given: Object) -> Object:
     return intents.confirm(world, world.get("setup_intent", ids[0]), given, intents.circumstances(given))
 
 
-@call("POST", "/v1/setup_intents/{intent}/cancel")
+@call("POST", "/v1/setup_intents/{intent}/cancel", "cancellation_reason")
 def cancel_setup(world: World, ids: list[str], given: Object) -> Object:
     return intents.cancel(world, world.get("setup_intent", ids[0]), given.get("cancellation_reason"))
 
@@ -173,7 +186,7 @@ def cancel_setup(world: World, ids: list[str], given: Object) -> Object:
 # Money.
 
 
-@call("POST", "/v1/charges/{charge}")
+@call("POST", "/v1/charges/{charge}", "metadata description receipt_email")
 def update_charge(world: World, ids: list[str], given: Object) -> Object:
     found = world.get("charge", ids[0])
     buyers.merge(found, given, "metadata", "description", "receipt_email")
@@ -181,7 +194,7 @@ def update_charge(world: World, ids: list[str], given: Object) -> Object:
     return found
 
 
-@call("POST", "/v1/refunds")
+@call("POST", "/v1/refunds", "charge payment_intent amount metadata reason")
 def create_refund(world: World, ids: list[str], given: Object) -> Object:
     if ("charge" in given) == ("payment_intent" in given):
         raise invalid("One of the following params should be provided: payment_intent or charge.", "payment_intent")
@@ -199,7 +212,7 @@ def create_refund(world: World, ids: list[str], given: Object) -> Object:
     return money.refund(world, charged, given.get("amount"), fields)
 
 
-@call("POST", "/v1/refunds/{refund}")
+@call("POST", "/v1/refunds/{refund}", "metadata")
 def update_refund(world: World, ids: list[str], given: Object) -> Object:
     found = world.get("refund", ids[0])
     buyers.merge(found, given, "metadata")
@@ -207,7 +220,7 @@ def update_refund(world: World, ids: list[str], given: Object) -> Object:
     return found
 
 
-@call("POST", "/v1/disputes/{dispute}")
+@call("POST", "/v1/disputes/{dispute}", "evidence metadata submit")
 def update_dispute(world: World, ids: list[str], given: Object) -> Object:
     found = world.get("dispute", ids[0])
     buyers.merge(found, given, "metadata")
@@ -232,12 +245,12 @@ def close_dispute(world: World, ids: list[str], given: Object) -> Object:
 # Checkout.
 
 
-@call("POST", "/v1/checkout/sessions")
+@call("POST", "/v1/checkout/sessions", checkout.TAKES)
 def create_session(world: World, ids: list[str], given: Object) -> Object:
     return checkout.create(world, given)
 
 
-@call("POST", "/v1/checkout/sessions/{session}")
+@call("POST", "/v1/checkout/sessions/{session}", "metadata")
 def update_session(world: World, ids: list[str], given: Object) -> Object:
     found = world.get("checkout.session", ids[0])
     buyers.merge(found, given, "metadata")
@@ -258,7 +271,7 @@ def line_items(world: World, ids: list[str], given: Object) -> Object:
 # Events.
 
 
-@call("GET", "/v1/events")
+@call("GET", "/v1/events", "type types delivery_success created limit starting_after ending_before")
 def events(world: World, ids: list[str], given: Object) -> Object:
     rows = world.all("event")
     if "type" in given and "types" in given:
@@ -285,6 +298,9 @@ def answer(world: World, route: tuple[str, str], ids: list[str], given: Object) 
     if route not in CALLS:
         message = f"{route[0]} {route[1]} is a call of the processor that its stand-in does not do."
         raise Refusal(501, message, kind="api_error", keep=False)
+    if ignored := set(given) - TAKES[route]:
+        message = f"The stand-in does not do the parameter {min(ignored)} of {route[0]} {route[1]}."
+        raise Refusal(501, message, kind="api_error", param=min(ignored), keep=False)
     expand = given.pop("expand", [])
     view.check(*route, expand)
     return view.show(world, CALLS[route](world, ids, given), expand)

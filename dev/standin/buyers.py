@@ -3,7 +3,7 @@
 from typing import Any
 
 from . import cards, shapes
-from .refusals import Refusal, invalid
+from .refusals import Refusal, invalid, missing
 from .world import World
 
 Object = dict[str, Any]
@@ -36,7 +36,7 @@ def customer(world: World, which: str, param: str | None = None) -> Object:
     """Raises as for one that never was when it is deleted, unless it is looked at by its own address."""
     found = world.get("customer", which, param)
     if found.get("deleted"):
-        world.get("customer", f"{which} (deleted)", param)
+        raise missing("customer", which, param)
     return found
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from . import buyers, intents, shapes
-from .refusals import invalid
+from .refusals import Refusal, invalid
 from .world import DAY, World
 
 Object = dict[str, Any]
@@ -12,13 +12,20 @@ _PLAIN = (
     "billing_address_collection", "allowed_payment_method_types", "excluded_payment_method_types",
     "allow_promotion_codes", "saved_payment_method_options", "consent_collection",
 )  # fmt: skip
-_REFUSED = ("discounts", "subscription_data", "shipping_options", "optional_items", "invoice_creation", "return_url")
+_HEEDED = "mode ui_mode customer customer_creation expires_at line_items payment_intent_data setup_intent_data currency"
+_PAYMENT_DATA = {
+    "metadata", "description", "setup_future_usage", "receipt_email", "capture_method", "transfer_group",
+    "statement_descriptor", "statement_descriptor_suffix",
+}  # fmt: skip
+# The parameters that `create` heeds.
+TAKES = f"{_HEEDED} {' '.join(_PLAIN)}"
 
 
 def create(world: World, given: Object) -> Object:
-    for name in _REFUSED:
-        if name in given:
-            raise invalid(f"The stand-in's Checkout does not do `{name}`.", name)
+    for data, known in (("payment_intent_data", _PAYMENT_DATA), ("setup_intent_data", {"metadata", "description"})):
+        if ignored := set(given.get(data, {})) - known:
+            message = f"The stand-in's Checkout does not do {data}[{min(ignored)}]."
+            raise Refusal(501, message, kind="api_error", param=f"{data}[{min(ignored)}]", keep=False)
     mode = given.get("mode")
     if mode not in ("payment", "setup"):
         code = "parameter_missing" if mode is None else None
@@ -169,9 +176,7 @@ def _intent(world: World, made: Object, email: str, name: str | None) -> Object:
     if made["setup_intent"]:
         return world.get("setup_intent", made["setup_intent"])
     if made["payment_intent"] is None:
-        fields = ("metadata", "description", "setup_future_usage", "receipt_email", "capture_method", "transfer_group",
-                  "statement_descriptor", "statement_descriptor_suffix")  # fmt: skip
-        given = {field: data[field] for field in fields if field in data}
+        given = dict(data)
         if customer := made.get("_customer") or made["customer"]:
             given["customer"] = customer
         intent = intents.create_payment(world, {"amount": made["amount_total"], "currency": "usd", **given})

@@ -152,9 +152,12 @@ def no_faults(standin: "Standin", ids: list[str], given: Object) -> Object:
 @_control("POST", "reset")
 def reset(standin: "Standin", ids: list[str], given: Object) -> Object:
     """As it was at the start; endpoints stay."""
-    standin.world.clear()
-    standin.service.clear()
     standin.hooks.clear()
+    standin.hooks.flush(12)
+    with standin.world.lock:
+        standin.world.clear()
+        standin.service.clear()
+        standin.hooks.clear()
     return {"reset": True}
 
 
@@ -303,4 +306,4 @@ def _last_used(intent: Object) -> str | None:
     return str(found)
 
 
-_UNLOCKED = (release, flush)
+_UNLOCKED = (release, flush, reset)

@@ -32,6 +32,8 @@ class Faults:
         unknown = set(given) - {"method", "path", "when", "kind", "times", "seconds", "skip"}
         if unknown or given.get("kind") not in KINDS or given.get("when", "before") not in ("before", "after"):
             raise ValueError(f"No such fault: {given}")
+        if given["kind"] in ("429", "409") and given.get("when") == "after":
+            raise ValueError("Who is too busy has done nothing: 429 and 409 come before.")
         self.orders.append(
             Fault(
                 method=str(given.get("method", "")).upper(),

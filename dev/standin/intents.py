@@ -13,6 +13,19 @@ from .world import World
 Object = dict[str, Any]
 MINIMUM, MAXIMUM = 50, 99_999_999
 OPEN = ("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture")
+_CONFIRMING = "payment_method return_url use_stripe_sdk"
+_DESCRIBING = (
+    "metadata description receipt_email setup_future_usage shipping statement_descriptor statement_descriptor_suffix "
+    "transfer_group capture_method"
+)
+_KINDS = "allowed_payment_method_types excluded_payment_method_types automatic_payment_methods"
+# The parameters that each call heeds.
+CONFIRM_TAKES = (
+    f"{_CONFIRMING} off_session error_on_requires_action receipt_email setup_future_usage shipping capture_method"
+)
+PAYMENT_TAKES = f"{CONFIRM_TAKES} {_DESCRIBING} {_KINDS} amount currency customer confirm confirmation_method"
+UPDATE_TAKES = f"{_DESCRIBING} amount currency customer payment_method"
+SETUP_TAKES = f"{_CONFIRMING} {_KINDS} customer confirm metadata description usage"
 _NEEDS_RETURN = (
     "This PaymentIntent is configured to accept payment methods that may redirect your customer off of your page: "
     "you must provide a `return_url`, or limit it with `allowed_payment_method_types`."
@@ -36,26 +49,24 @@ def create_payment(world: World, given: Object) -> Object:
     method = buyers.method(world, given["payment_method"]) if given.get("payment_method") else None
     if method:
         buyers.usable(method, known["id"] if known else None)
-    made = world.add("payment_intent", shapes.payment_intent(world, given["amount"], given["currency"]))
-    made["client_secret"] = f"{made['id']}_secret_{world.word()}"
+    made = shapes.payment_intent(world, given["amount"], given["currency"])
     made["customer"] = known["id"] if known else None
     buyers.merge(made, given, *_PAYMENT_FIELDS)
     if "allowed_payment_method_types" in given:
         _cards_only(given["allowed_payment_method_types"])
     made["automatic_payment_methods"] |= given.get("automatic_payment_methods", {})
+    _confirmable(made, given, method)
+    made = world.add("payment_intent", made)
+    made["client_secret"] = f"{made['id']}_secret_{world.word()}"
     if method:
         made |= {"payment_method": method["id"], "status": "requires_confirmation"}
     world.announce("payment_intent.created", made)
     if given.get("confirm"):
-        confirm(world, made, given, circumstances(given))
+        confirm(world, made, {**given, "payment_method": made["payment_method"]}, circumstances(given))
     return made
 
 
-_PAYMENT_FIELDS = (
-    "metadata", "description", "receipt_email", "setup_future_usage", "shipping", "statement_descriptor",
-    "statement_descriptor_suffix", "transfer_group", "capture_method", "confirmation_method",
-    "allowed_payment_method_types", "excluded_payment_method_types",
-)  # fmt: skip
+_PAYMENT_FIELDS = (*_DESCRIBING.split(), "confirmation_method", *_KINDS.split()[:2])
 
 
 def _amount(amount: int, currency: str) -> None:
@@ -74,6 +85,15 @@ def _dependent(given: Object) -> None:
     for name in ("off_session", "return_url", "error_on_requires_action", "use_stripe_sdk", "mandate_data"):
         if name in given and not given.get("confirm"):
             raise invalid(f"You can only pass `{name}` when `confirm` is true.", name)
+
+
+def _confirmable(made: Object, given: Object, method: Object | None) -> None:
+    """What is created and confirmed in one call is not created when the confirmation makes no sense."""
+    if given.get("confirm"):
+        if method is None:
+            message = "You must provide a `payment_method` when `confirm` is true."
+            raise invalid(message, "payment_method", "parameter_missing")
+        _coherent(made, given, circumstances(given))
 
 
 def _cards_only(kinds: list[str]) -> None:
@@ -298,14 +318,17 @@ def create_setup(world: World, given: Object) -> Object:
     method = buyers.method(world, given["payment_method"]) if given.get("payment_method") else None
     if method:
         buyers.usable(method, known["id"] if known else None)
-    made = world.add("setup_intent", shapes.setup_intent(world))
-    made["client_secret"] = f"{made['id']}_secret_{world.word()}"
+    made = shapes.setup_intent(world)
     made["customer"] = known["id"] if known else None
     buyers.merge(made, given, "metadata", "description", "usage", "allowed_payment_method_types",
                  "excluded_payment_method_types")  # fmt: skip
+    made["automatic_payment_methods"] |= given.get("automatic_payment_methods", {})
+    _confirmable(made, given, method)
+    made = world.add("setup_intent", made)
+    made["client_secret"] = f"{made['id']}_secret_{world.word()}"
     if method:
         made |= {"payment_method": method["id"], "status": "requires_confirmation"}
     world.announce("setup_intent.created", made)
     if given.get("confirm"):
-        confirm(world, made, given, circumstances(given))
+        confirm(world, made, {**given, "payment_method": made["payment_method"]}, circumstances(given))
     return made

@@ -95,8 +95,8 @@ def _email(session: Object, typed: dict[str, str]) -> str:
 def _field(name: str, label: str, attributes: str, value: str, error: str | None = None) -> str:
     described = ' aria-describedby="error"' if error else ""
     return (
-        f'<label for="{name}">{label}</label>'
-        f'<input id="{name}" name="{name}" value="{html.escape(value)}" {attributes}{described}>'
+        f'<div><label for="{name}">{label}</label>'
+        f'<input id="{name}" name="{name}" value="{html.escape(value)}" {attributes}{described}></div>'
     )
 
 

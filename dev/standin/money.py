@@ -161,6 +161,8 @@ def open_dispute(world: World, charged: Object, amount: int | None, reason: str)
     amount = left if amount is None else amount
     if not charged["captured"] or not 0 < amount <= charged["amount_captured"]:
         raise invalid("Only captured money that is still there can be disputed.", "amount")
+    if any(d["status"] not in CLOSED for d in world.all("dispute", charge=charged["id"])):
+        raise invalid(f"Charge {charged['id']} has an open dispute already.", "charge")
     _settle_late(world, charged)
     made = world.add("dispute", shapes.dispute(world, amount, charged, reason))
     charged["disputed"] = True

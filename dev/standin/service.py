@@ -86,7 +86,7 @@ class Service:
         return Answer(status, json.dumps(body, indent=2).encode(), headers)
 
     def _asked(self, request: Request, key: str | None, fault: Fault | None, line: Object) -> tuple[int, Object, bool]:
-        given = forms.decode(request.query if request.method == "GET" else request.body)
+        given = forms.decode(request.body if request.method == "POST" else request.query)
         line["params"] = given
         if fault and fault.when == "before" and fault.kind in ("drop", "429", "409"):
             raise _own(fault.kind)

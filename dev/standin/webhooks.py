@@ -39,12 +39,14 @@ class Deliveries:
         self._wake = threading.Condition()
         self._queue: deque[tuple[Object, Endpoint]] = deque()
         self._busy = self._over = False
+        self._generation = 0
         self._thread = threading.Thread(target=self._run, name="standin webhooks", daemon=True)
         self.clear()
 
     def clear(self) -> None:
-        """Forgets events; endpoints stay."""
+        """Forgets events, and gives up the one that is being tried; endpoints stay."""
         with self._wake:
+            self._generation += 1
             self.mode = "send"
             self._queue.clear()
             self.held: list[Object] = []
@@ -128,9 +130,9 @@ class Deliveries:
 
     def _deliver(self, event: Object, endpoint: Endpoint) -> None:
         with self.world.lock:
-            payload = self._payload(event)
+            payload, generation = self._payload(event), self._generation
         for wait in (*_WAITS, None):
-            if self._over:
+            if self._over or generation != self._generation:
                 return
             if self._post(payload, endpoint):
                 with self.world.lock:

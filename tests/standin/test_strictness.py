@@ -111,3 +111,31 @@ def test_every_route_and_parameter_of_the_sdk_can_be_read() -> None:
 def test_it_starts_in_well_under_a_second() -> None:
     with Standin() as standin:
         assert httpx.get(f"{standin.url}/healthz").status_code == 200
+
+
+def test_a_parameter_that_would_be_left_out_silently_is_refused(pay: Driver) -> None:
+    line = {"quantity": 1, "price_data": {"currency": "usd", "unit_amount": 500, "product_data": {"name": "A"}}}
+    session = {"mode": "payment", "success_url": "https://shop.example/", "line_items": [line]}
+    for call, param in (
+        (lambda: pay.created(application_fee_amount=10), "application_fee_amount"),
+        (lambda: pay.v1.balance_transactions.list({"payout": "po_x"}), "payout"),
+        (lambda: pay.v1.checkout.sessions.create({**session, "discounts": [{"coupon": "x"}]}), "discounts"),
+        (
+            lambda: pay.v1.checkout.sessions.create({**session, "payment_intent_data": {"application_fee_amount": 1}}),
+            "payment_intent_data[application_fee_amount]",
+        ),
+    ):
+        with pytest.raises(stripe.APIError) as refused:
+            call()
+        assert (refused.value.http_status, refused.value.error.param) == (501, param)
+
+
+def test_a_purchase_in_one_call_that_makes_no_sense_leaves_nothing_behind(pay: Driver) -> None:
+    for changed in ({}, {"payment_method": "pm_card_visa"}):
+        with pytest.raises(stripe.InvalidRequestError):
+            pay.created(confirm=True, **changed)
+    assert pay.v1.payment_intents.list().data == []
+    assert pay.events() == []
+    away = pay.created(confirm=True, payment_method="pm_card_visa", off_session=True)
+    assert away.status == "succeeded"
+    assert pay.charge(away).payment_method == away.payment_method
