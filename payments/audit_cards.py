@@ -3,14 +3,15 @@
 Read from the database alone, in the caller's snapshot; what the processor holds is compared by reconciliation.
 """
 
+import uuid
 from collections.abc import Iterator
 
 from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Value
-from django.db.models.functions import Cast, Coalesce, Concat, Replace
+from django.db.models.functions import Cast, Coalesce, Concat, Replace, Substr
 
 from . import ledger
 from .findings import Finding, finding
-from .models import OWNED, Card, CardRefund, Charge, Debit, Dispute, Payment, ProgramKey, Purse, State, Transaction
+from .models import OWNED, CardRefund, Charge, Debit, Dispute, Payment, ProgramKey, Purse, State, Transaction
 
 
 def balances_are_entries() -> Iterator[Finding]:
@@ -31,6 +32,12 @@ def purchases_have_debits() -> Iterator[Finding]:
     bought = Payment.objects.filter(rail="purse")
     bare = bought.filter(debit=None).values_list("id", flat=True)
     yield from finding("payment_without_debit", "A payment from a purse has no debit.", bare)
+    paid = bought.filter(state__in=OWNED)
+    owner = Concat(Value("buyer:"), Substr("buyer", len("purse:") + 1), Value(":balance"))
+    taken = Q(sale__postings__source__code=owner)
+    lines = paid.annotate(lines=Count("sale__postings"), own=Count("sale__postings", filter=taken))
+    foreign = lines.exclude(lines=F("own")).values_list("id", flat=True)
+    yield from finding("sale_from_another", "A purchase was paid from another purse than its buyer's.", foreign)
     odd = bought.exclude(state__in=(State.CONFIRMED, State.FINAL, State.REFUNDED)).values_list("id", flat=True)
     yield from finding("purse_payment_open", "A payment from a purse was neither made nor given back.", odd)
     cleared = Transaction.objects.filter(kind="cleared", key=Concat(Value("cleared:"), _text(OuterRef("id"))))
@@ -43,6 +50,27 @@ def purchases_have_debits() -> Iterator[Finding]:
 def _text(number: OuterRef) -> Replace:
     """A UUID as 32 hex digits, on every database."""
     return Replace(Cast(number, CharField()), Value("-"), Value(""))
+
+
+def debits_name_who_paid() -> Iterator[Finding]:
+    """A debit names the purse that paid, or the one that this was joined to, and a key of that purse."""
+    stray = Debit.objects.exclude(payment__rail="purse").values_list("payment_id", flat=True)
+    yield from finding("debit_without_purse", "A payment took nothing from a purse, and has a debit.", stray)
+    debits = Debit.objects.filter(payment__rail="purse")
+    joined = dict(Purse.objects.exclude(joined_to=None).values_list("id", "joined_to_id"))
+    rows = debits.values_list("payment_id", "purse_id", "payment__buyer").iterator()
+    payers = ((pk, purse, _purse_id(buyer)) for pk, purse, buyer in rows)
+    wrong = (pk for pk, purse, payer in payers if purse != joined.get(payer, payer))
+    yield from finding("debit_of_another", "A debit names another purse than the payment's buyer.", wrong)
+    keys = debits.exclude(key=None).exclude(key__purse=F("purse")).values_list("payment_id", flat=True)
+    yield from finding("key_of_another", "A key has spent from another purse than its own.", keys)
+
+
+def _purse_id(buyer: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(buyer.removeprefix("purse:"))
+    except ValueError:
+        return None
 
 
 def keys_are_in_budget() -> Iterator[Finding]:
@@ -104,17 +132,12 @@ def cards_have_owners() -> Iterator[Finding]:
     yield from finding(
         "card_of_another", "A tab would be charged to a card that is not there.", foreign.values_list("id", flat=True)
     )
-    doubled = (
-        Card.objects.values("reference").annotate(n=Count("id")).filter(n__gt=1).values_list("reference", flat=True)
-    )
-    yield from finding("card_twice", "A card is saved twice.", doubled)
-    stray = Debit.objects.exclude(payment__rail="purse").values_list("payment_id", flat=True)
-    yield from finding("debit_without_purse", "A payment took nothing from a purse, and has a debit.", stray)
 
 
 CHECKS = (
     balances_are_entries,
     purchases_have_debits,
+    debits_name_who_paid,
     keys_are_in_budget,
     charges_are_booked,
     refunds_are_booked,

@@ -135,8 +135,10 @@ class Charge(models.Model):
     available_at = models.DateTimeField(null=True)
     refunded_micros = models.BigIntegerField(default=0)
     disputed_micros = models.BigIntegerField(default=0)
+    # From where it was asked for, to notice who tries stolen cards; and when the sweeper looks at it next.
+    address = models.GenericIPAddressField(null=True)
+    look_at = models.DateTimeField(db_default=Now())
     made_at = models.DateTimeField(db_default=Now())
-    moved_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -160,10 +162,11 @@ class Charge(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["state", "moved_at"],
+                fields=["look_at"],
                 condition=Q(state__in=["new", "created", "confirming", "action", "processing", "declined"]),
                 name="charge_live",
             ),
+            models.Index(fields=["made_at"], name="charge_made"),
             models.Index(
                 fields=["decided_at"], condition=Q(state="succeeded", fulfilled_at=None), name="charge_unfulfilled"
             ),
@@ -183,6 +186,7 @@ class Setup(models.Model):
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="setups")
     session = models.CharField(max_length=100, blank=True)
     opens_tab = models.BooleanField(default=True)
+    address = models.GenericIPAddressField(null=True)
     state = models.CharField(max_length=8, default="new")  # new, open, done, expired
     made_at = models.DateTimeField(db_default=Now())
 
