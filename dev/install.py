@@ -68,12 +68,22 @@ def node() -> Path:
 
 def v1_client() -> Path:
     """A Python with the x402 client of protocol version 1, which cannot live beside the one the shop uses."""
-    folder = ROOT / "tests" / "interop" / "v1"
+    return _apart("tests/interop/v1", "the version 1 client")
+
+
+def localstripe() -> Path:
+    """A Python with the second stand-in for the card processor. It is GPL-3.0: run it, never import it."""
+    return _apart("tests/standin/localstripe", "the second card processor")
+
+
+def _apart(name: str, what: str) -> Path:
+    """The Python of a project with an environment of its own, at the versions of its own lock file."""
+    folder = ROOT / name
     stamp = folder / ".venv" / "pennypress.json"
-    done = {"lock": _digest("tests/interop/v1/uv.lock")}
+    done = {"lock": _digest(f"{name}/uv.lock")}
     with _one_at_a_time():
         if _read(stamp) != done:
-            say("Installing the version 1 client …")
+            say(f"Installing {what} …")
             _run([_uv(), "sync", *_EXACTLY, "--project", str(folder)], _FAILED, _uv_environment(folder))
             stamp.write_text(json.dumps(done))
     return folder / ".venv" / "bin" / "python"

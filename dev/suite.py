@@ -48,6 +48,7 @@ def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str
         "ANVIL": str(anvil),
         "NODE": str(node),
         "X402_V1_PYTHON": str(install.v1_client()),
+        "LOCALSTRIPE_PYTHON": str(install.localstripe()),
         "PATH": os.pathsep.join([str(install.PYTHON.parent), str(node.parent), os.environ.get("PATH", "")]),
         "SECRET_KEY": "a key for tests that signs nothing of value",
         "DATABASE_URL": f"sqlite:///{folder / 'pennypress.sqlite3'}",
