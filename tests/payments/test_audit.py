@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings as configured
 from django.db import connection
 
-from payments import audit, ledger
+from payments import audit, audit_cards, ledger
 from payments.ledger import Move
 from payments.models import Authorization, Payment
 
@@ -267,9 +267,18 @@ def test_an_authorization_that_was_claimed_twice_is_found(books: Books):
 
 
 def test_every_word_of_the_audit_is_documented_and_tested():
-    source = Path(audit.__file__).read_text()
-    words = set(re.findall(r"(?:_finding|Finding)\(\s*\"([a-z_]+)\"", source))
+    rooms = [Path(module.__file__).read_text() for module in (audit, audit_cards)]
+    words = set(re.findall(r"[fF]inding\(\s*\"([a-z_]+)\"", "".join(rooms)))
     page = (configured.BASE_DIR / "docs" / "audit.md").read_text().split("## What `manage.py audit` checks")[1]
     assert words == set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
-    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_audit*.py"))
+    here = "".join(path.read_text() for path in Path(__file__).parents[1].glob("*/test_audit*.py"))
     assert words == set(re.findall(r"\"([a-z_]+)\"", here)) & words
+
+
+def test_every_kind_of_entry_and_of_account_is_documented():
+    contract = (configured.BASE_DIR / "docs" / "audit.md").read_text()
+    kinds = contract.split("## Kinds of entries")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", kinds, re.MULTILINE)) == audit._MOVES.keys() | audit._REVERSALS.keys()
+    accounts = contract.split("## Accounts")[1].split("\n## ")[0]
+    sides = {code.split(":")[0] for moves in audit._MOVES.values() for move in moves for code in move}
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", accounts, re.MULTILINE)) == sides
