@@ -48,6 +48,8 @@ class Settler:
         self._fees: tuple[float, chain.Block, int] | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
+        # The newest block when an attempt was signed: the chain's clock need not agree with ours.
+        self._signed_at: dict[int, int] = {}
         self._resting: dict[uuid.UUID, float] = {}
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -104,6 +106,7 @@ class Settler:
         sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
         if not sent:
             self._sent_at.clear()
+            self._signed_at.clear()
             return []
         count = chain.transaction_count(self.key)
         return [submission for submission in sent if not self._follow(submission, count)]
@@ -239,18 +242,20 @@ class Settler:
                 "maxPriorityFeePerGas": min(tip, max_fee),
             }
         )
-        return Attempt.objects.create(
+        attempt = Attempt.objects.create(
             submission=submission,
             tx_hash=bytes(signed.hash),
             raw=bytes(signed.raw_transaction),
             max_fee=max_fee,
             priority_fee=min(tip, max_fee),
         )
+        self._signed_at[attempt.id] = self._current_fees()[0].number
+        return attempt
 
     def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
         """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
         head, tip = self._current_fees()
-        if head.time <= newest.made_at.timestamp():
+        if head.number <= self._signed_at.setdefault(newest.id, head.number):
             return None  # No block has come since: the fee is not what is wrong.
         highest = settings.MAX_FEE_GWEI * _GWEI
         least = newest.max_fee * _BUMP_PERCENT // 100 + 1
