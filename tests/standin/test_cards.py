@@ -223,3 +223,26 @@ def test_a_deleted_customer_is_gone(pay: Driver) -> None:
     assert pay.v1.customers.retrieve(buyer.id).deleted
     with pytest.raises(stripe.InvalidRequestError):
         pay.created(customer=buyer.id)
+
+
+def test_3155_that_was_set_up_still_asks_a_buyer_who_is_there(pay: Driver) -> None:
+    buyer = pay.customer()
+    kept = pay.fake("POST", "payment_methods", {"card": "4000002500003155", "customer": buyer.id, "set_up": True})
+    assert pay.bought(kept["id"], customer=buyer.id).status == "requires_action"
+    assert pay.away(kept["id"], buyer.id).status == "succeeded"
+
+
+def test_3155_is_set_up_by_a_payment_that_keeps_it(pay: Driver) -> None:
+    buyer = pay.customer()
+    card = "pm_card_authenticationRequiredOnSetup"
+    intent = pay.bought(card, customer=buyer.id, setup_future_usage="off_session")
+    pay.fake("POST", f"payment_intents/{intent.id}/authenticate", {"ok": True})
+    assert pay.away(pay.card_of(buyer), buyer.id).status == "succeeded"
+
+
+def test_a_payment_that_keeps_its_card_is_not_made_with_the_buyer_away(pay: Driver) -> None:
+    buyer = pay.customer("pm_card_visa")
+    intent = pay.created(customer=buyer.id, setup_future_usage="off_session")
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        pay.v1.payment_intents.confirm(intent.id, {"payment_method": pay.card_of(buyer), "off_session": True})
+    assert (refused.value.http_status, refused.value.param) == (400, "off_session")

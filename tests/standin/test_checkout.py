@@ -234,3 +234,12 @@ def test_a_page_that_is_not_there(pay: Driver) -> None:
     assert pay.http.get("/nothing").status_code == 404
     assert pay.http.get("/stripe.js").headers["Content-Type"].startswith("text/javascript")
     assert pay.http.get("/assets/page.css").status_code == 200
+
+
+def test_a_person_cannot_pay_what_is_over(pay: Driver) -> None:
+    paid, gone = opened(pay), opened(pay)
+    pay.fake("POST", f"sessions/{paid.id}/pay", {})
+    pay.v1.checkout.sessions.expire(gone.id)
+    for session in (paid, gone):
+        assert pay.http.post(f"/_fake/sessions/{session.id}/pay", json={}).status_code == 400
+    assert len(pay.v1.charges.list().data) == 1
