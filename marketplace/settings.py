@@ -70,6 +70,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "marketplace.context.cards",
             ],
         },
     },
@@ -131,6 +132,10 @@ CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var
 CELERY_BEAT_SCHEDULE = {
     "watch-the-chain": {"task": "payments.watch_chain", "schedule": 1.0, "options": {"expires": 5}},
     "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0},
+    "sweep-cards": {"task": "payments.sweep_cards", "schedule": 5.0, "options": {"expires": 30}},
+    "settle-tabs": {"task": "payments.settle_tabs", "schedule": 60.0, "options": {"expires": 60}},
+    "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0},
+    "reconcile": {"task": "payments.reconcile", "schedule": 86400.0},
 }
 
 # --- The chain and the money -----------------------------------------------------------------------
@@ -199,12 +204,18 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 ACCOUNT_LOGIN_METHODS = {"email"}
-ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+# A password is a choice: an address that is proven by a code is an account too.
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="mandatory")
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
 ACCOUNT_LOGIN_BY_CODE_ENABLED = True
 ACCOUNT_LOGOUT_ON_GET = False
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+# Needs an address proven by a code, before the account has anything else to sign in with.
+MFA_PASSKEY_SIGNUP_ENABLED = ACCOUNT_EMAIL_VERIFICATION == "mandatory"
+MFA_TOTP_ISSUER = "Pennypress"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _origin.scheme
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "signed_in"
@@ -237,7 +248,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        # Browsers also hold the redirect after a form to this: the one to the hosted card page.
+        "form-action": [SELF, *([STRIPE_CHECKOUT_ORIGIN] if STRIPE_SECRET_KEY else [])],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
         "manifest-src": [SELF],

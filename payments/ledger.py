@@ -110,6 +110,16 @@ def _lines(row: Transaction, entry: Entry, accounts: dict[tuple[str, str], int])
     ]
 
 
+def posted(key: str) -> bool:
+    """Whether the books have an entry under this key."""
+    return Transaction.objects.filter(key=key).exists()
+
+
+def target_of(key: str) -> str:
+    """The account that an entry of one move brought its money to."""
+    return Posting.objects.select_related("target").get(transaction__key=key).target.code
+
+
 def reversal(kind: str, key: str, original: Transaction) -> Entry:
     """The entry that takes another back: the same amounts, source and target exchanged."""
     lines = original.postings.select_related("source", "target")

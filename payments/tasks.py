@@ -4,8 +4,9 @@ import logging
 
 from celery import shared_task
 
-from . import audit, chain, watcher
-from .rails import exact
+from . import audit, chain, clearing, reconciliation, sweeper, watcher
+from .card_facts import NoAnswer
+from .rails import exact, purse
 
 log = logging.getLogger(__name__)
 
@@ -26,3 +27,35 @@ def audit_books() -> None:
     """Check every invariant and shout about what does not hold."""
     for finding in audit.findings():
         log.error("audit: %s", finding)
+
+
+@shared_task(name="payments.sweep_cards")
+def sweep_cards() -> None:
+    """Finish what is unfinished about cards; also called when a webhook came."""
+    if purse.enabled():
+        sweeper.sweep()
+
+
+@shared_task(name="payments.settle_tabs")
+def settle_tabs() -> None:
+    """Charge the tabs that are due, and clear what has waited long enough."""
+    if purse.enabled():
+        sweeper.settle_tabs()
+        clearing.clear()
+
+
+@shared_task(name="payments.fetch_undelivered")
+def fetch_undelivered() -> None:
+    """Ask for events that no webhook brought."""
+    if purse.enabled():
+        try:
+            sweeper.fetch_undelivered()
+        except NoAnswer as error:
+            log.warning("cannot ask for events: %s", error)
+
+
+@shared_task(name="payments.reconcile")
+def reconcile() -> None:
+    """Compare the processor's books with ours."""
+    if purse.enabled():
+        reconciliation.run()

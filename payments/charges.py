@@ -1,0 +1,359 @@
+"""The state machine of a card charge: a top-up, a tab's settlement, or one article, all the same.
+
+new → created → confirming → succeeded | action | declined | failed | processing | canceled. Success is absorbing. Each
+step is a conditional update; the processor is called between two commits and never inside one. Without an answer the
+state stays, and the processor is asked what became of it before anything is sent again (`look`).
+"""
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from . import doorbell, gate, ledger, mail, processor, purses
+from .card_facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
+from .ledger import Move
+from .models import Card, Charge, Purse
+from .offers import Offer, Presented, Price
+
+log = logging.getLogger(__name__)
+State, Purpose = Charge.State, Charge.Purpose
+CENT = 10_000
+ATTEMPTS = 4
+_RETRY_DAYS = (1, 3, 5)
+_FIRST_LOOK = timedelta(minutes=2)
+_LATEST_LOOK = timedelta(hours=1)
+# A card that its holder reported, or that the bank asks not to try again.
+_HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
+
+
+def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None, address: str = "") -> Charge:
+    """Write down a charge that is to be made, before anything is sent."""
+    return Charge.objects.create(
+        purse=purse,
+        purpose=purpose,
+        amount_micros=micros,
+        wants=_by_value(wants),
+        card=purse.card if purpose == Purpose.TAB else None,
+        address=address or None,
+        look_at=timezone.now() + _FIRST_LOOK,
+    )
+
+
+def customer(purse: Purse) -> str:
+    """The processor's name for the buyer, asked for once. Raises NoAnswer."""
+    if not purse.customer:
+        name = processor.create_customer(str(purse.id), purse.email)
+        Purse.objects.filter(id=purse.id, customer="").update(customer=name)
+        purse.refresh_from_db(fields=["customer"])
+    return purse.customer
+
+
+# --- A charge that we make ourselves: create, then confirm --------------------------------------------------
+
+
+def drive(charge: Charge) -> Charge:
+    """Take a tab's charge as far as it goes now. Safe to call by several at once, and after any crash."""
+    charge.refresh_from_db()
+    if charge.state == State.NEW:
+        _create(charge)
+        charge.refresh_from_db()
+    if charge.state == State.CREATED and not charge.session:
+        _confirm(charge)
+        charge.refresh_from_db()
+    return charge
+
+
+def _create(charge: Charge) -> None:
+    cents = charge.amount_micros // CENT
+    try:
+        name = customer(charge.purse)
+        made = processor.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
+    except ServerTrouble:
+        _renew(charge)
+    except NoAnswer as error:
+        log.warning("no answer to the creation of %s: %s", charge, error)
+    except Refused as error:
+        _fail(charge, error.code, State.NEW)
+    else:
+        step(charge, (State.NEW,), state=State.CREATED, intent=made.id)
+
+
+def _confirm(charge: Charge) -> None:
+    if not step(charge, (State.CREATED,), state=State.CONFIRMING, look_at=timezone.now() + _FIRST_LOOK):
+        return  # Somebody else is at it.
+    send(charge)
+
+
+def send(charge: Charge) -> None:
+    """Confirm the stored intent: the one call that moves money, and it can succeed once, under whatever key."""
+    if charge.card is None:
+        return _fail(charge, "no_card", State.CONFIRMING)
+    key = f"cc-{charge.id}-confirm-{charge.attempt}-{charge.renewal}"
+    try:
+        apply(processor.confirm_intent(charge.intent, charge.card.reference, key))
+    except Declined as error:
+        _declined(charge, error.code, error.advice)
+    except ServerTrouble:
+        _renew(charge)
+    except NoAnswer as error:
+        log.warning("no answer to the confirmation of %s: %s", charge, error)
+    except Refused as error:
+        log.warning("the confirmation of %s was refused: %s", charge, error)
+        _look_quietly(charge)
+
+
+def _renew(charge: Charge) -> None:
+    """A 5xx is stored under its key and would be repeated for a day: the next call goes under another."""
+    Charge.objects.filter(id=charge.id, renewal=charge.renewal).update(renewal=F("renewal") + 1)
+
+
+# --- What became of it ---------------------------------------------------------------------------------------
+
+
+def look(charge: Charge) -> Charge:
+    """Ask the processor what became of a charge, and write that down. Raises NoAnswer."""
+    charge.refresh_from_db()
+    if charge.session:
+        _look_at_session(charge)
+    elif charge.intent:
+        found = processor.intent(charge.intent)
+        apply(found)
+        _never_confirmed(charge, found)
+    charge.refresh_from_db()
+    return charge
+
+
+def _look_at_session(charge: Charge) -> None:
+    found = processor.session(charge.session)
+    if found.email:
+        Purse.objects.filter(id=charge.purse_id, email="").update(email=found.email)
+    if found.intent:
+        apply(processor.intent(found.intent))
+    elif found.status == "expired":
+        step(charge, Charge.LIVE, state=State.CANCELED, reason="session_expired", decided_at=timezone.now())
+
+
+def _never_confirmed(charge: Charge, found: Intent) -> None:
+    """The confirmation never arrived: the same intent is confirmed again, and can still succeed only once."""
+    untouched = found.status in ("requires_confirmation", "requires_payment_method") and not found.error
+    if untouched and charge.state == State.CONFIRMING:
+        charge.refresh_from_db()
+        if charge.state == State.CONFIRMING:
+            send(charge)
+
+
+def _look_quietly(charge: Charge) -> None:
+    try:
+        look(charge)
+    except NoAnswer as error:
+        log.warning("no answer about %s: %s", charge, error)
+
+
+def apply(found: Intent) -> Charge | None:
+    """Write down an intent as it is now. None: it is of no charge of ours."""
+    charge = _charge_of(found)
+    if charge is None:
+        return None
+    if found.status == "succeeded":
+        _succeeded(charge, found)
+    elif found.status == "processing":
+        step(charge, (State.CREATED, State.CONFIRMING, State.ACTION), state=State.PROCESSING)
+    elif found.status == "canceled":
+        step(charge, Charge.LIVE, state=State.CANCELED, reason="canceled", decided_at=timezone.now())
+    elif found.status == "requires_action" and not charge.session:
+        _action(charge)
+    elif found.status == "requires_payment_method" and found.error and not charge.session:
+        _declined(charge, found.error, found.advice)
+    charge.refresh_from_db()
+    return charge
+
+
+def _charge_of(found: Intent) -> Charge | None:
+    """By the intent's name; by our own name in its metadata where we never stored it (a worker died in between)."""
+    known = Charge.objects.filter(intent=found.id).first()
+    if known or not found.charge:
+        return known
+    try:
+        ours = uuid.UUID(found.charge)
+    except ValueError:
+        return None
+    adopted = Charge.objects.filter(id=ours, intent="")
+    moved = adopted.filter(state=State.NEW, session="").update(intent=found.id, state=State.CREATED)
+    moved = moved or adopted.update(intent=found.id)
+    return Charge.objects.filter(id=ours, intent=found.id).first() if moved else None
+
+
+def _succeeded(charge: Charge, found: Intent) -> None:
+    """The money is there: entry, balance and state in one commit, once."""
+    if found.amount_cents * CENT != charge.amount_micros or not found.reference:
+        log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
+        return
+    now = timezone.now()
+    with transaction.atomic(durable=True):
+        unpaid = Charge.objects.filter(id=charge.id).exclude(state=State.SUCCEEDED)
+        if unpaid.update(
+            state=State.SUCCEEDED, reason="", intent=found.id, reference=found.reference, decided_at=now, retry_at=None
+        ):
+            purse = owner(charge.id)
+            move = Move("world:stripe", purse.account, charge.amount_micros)
+            ledger.post("card_paid", f"card_paid:{found.reference}", [move], asset=purses.ASSET)
+            purses.move(purse.id, charge.amount_micros)
+            late = Purse.objects.filter(id=purse.id, flag=Purse.Flag.PAST_DUE, balance_micros__gte=-CENT)
+            late.update(flag=Purse.Flag.NONE)
+            doorbell.ring()
+        _cleared_terms(charge.id, found)
+    keep_card(charge.id, found.card)
+    fulfil(charge.id)
+
+
+def owner(charge_id: uuid.UUID) -> Purse:
+    """The purse that a charge fills now, locked: a guest's may have been joined to an account's meanwhile."""
+    charge = Charge.objects.select_related("purse").get(id=charge_id)
+    if charge.purse.joined_to_id:
+        Charge.objects.filter(id=charge_id).update(purse=charge.purse.joined_to)
+        return Purse.objects.select_for_update().get(id=charge.purse.joined_to_id)
+    return Purse.objects.select_for_update().get(id=charge.purse_id)
+
+
+def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:
+    """The fee, and when the money is let go of: known only when the processor has made its balance transaction."""
+    if not found.transaction:
+        return
+    Charge.objects.filter(id=charge_id).update(available_at=Coalesce(F("available_at"), found.available_at))
+    post_fee(found.transaction, found.fee_cents)
+
+
+def post_fee(transaction_id: str, cents: int) -> bool:
+    """Book what the processor took for one balance transaction, once; negative: it gave a fee back."""
+    if not cents:
+        return False
+    key, pair = f"card_fee:{transaction_id}", ("expense:processor", "world:stripe")
+    source, target = pair if cents > 0 else pair[::-1]
+    return not ledger.posted(key) and bool(
+        ledger.post("card_fee", key, [Move(source, target, abs(cents) * CENT)], asset=purses.ASSET)
+    )
+
+
+def _declined(charge: Charge, code: str, advice: str) -> None:
+    """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
+    if code == "authentication_required":
+        return _action(charge)
+    hard = code in _HARD or advice == "do_not_try_again" or charge.attempt + 1 >= ATTEMPTS
+    live = (State.CONFIRMING, State.ACTION, State.PROCESSING)
+    if charge.purpose != Purpose.TAB or hard:
+        for state in live:
+            _fail(charge, code, state)
+        return None
+    retry_at = timezone.now() + timedelta(days=_RETRY_DAYS[charge.attempt])
+    if step(charge, live, state=State.DECLINED, reason=code[:64], retry_at=retry_at):
+        _past_due(charge)
+        mail.declined(charge, retry_at)
+    return None
+
+
+def _action(charge: Charge) -> None:
+    """The bank wants to ask the card holder, who is not here: a link by mail."""
+    waiting = (State.CREATED, State.CONFIRMING, State.PROCESSING)
+    if step(charge, waiting, state=State.ACTION, reason="authentication_required", decided_at=timezone.now()):
+        _past_due(charge)
+        mail.authenticate(charge)
+
+
+def _fail(charge: Charge, code: str, state: str) -> None:
+    if step(charge, (state,), state=State.FAILED, reason=code[:64], decided_at=timezone.now(), retry_at=None):
+        _past_due(charge)
+        if charge.purpose == Purpose.TAB:
+            mail.failed(charge)
+
+
+def _past_due(charge: Charge) -> None:
+    if charge.purpose == Purpose.TAB:
+        Purse.objects.filter(id=charge.purse_id, flag=Purse.Flag.NONE).update(flag=Purse.Flag.PAST_DUE)
+
+
+def step(charge: Charge, states: Any, **change: Any) -> bool:
+    """One conditional step; False when the charge is elsewhere by now. Success is never left."""
+    return Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
+
+
+# --- After the money came -------------------------------------------------------------------------------------
+
+
+def keep_card(charge_id: uuid.UUID, reference: str) -> None:
+    """Remember the card that paid, for the next time. Of no consequence when it cannot be had now."""
+    charge = Charge.objects.select_related("purse").get(id=charge_id)
+    if not reference or Card.objects.filter(reference=reference).exists():
+        return
+    try:
+        facts = processor.card(reference)
+    except (NoAnswer, Refused) as error:
+        log.warning("the card of %s could not be kept: %s", charge, error)
+        return
+    purse = charge.purse.joined_to or charge.purse
+    kept, _ = Card.objects.get_or_create(
+        reference=facts.reference,
+        defaults={"purse": purse, "brand": facts.brand, "last4": facts.last4, "expires": facts.expires},
+    )
+    Purse.objects.filter(id=purse.id, card=None).update(card=kept)
+
+
+def fulfil(charge_id: uuid.UUID) -> None:
+    """Buy what the money was meant for, through the gate like everybody. If that is refused, the money stays."""
+    charge = Charge.objects.select_related("purse").get(id=charge_id)
+    if charge.state != State.SUCCEEDED or charge.fulfilled_at:
+        return
+    bought = None
+    if wanted := offer_of(charge):
+        purse = charge.purse.joined_to or charge.purse
+        try:
+            admission = gate.verify(Presented(purse=str(purse.id), spend=True), wanted)
+            bought = admission.settle().payment
+        except gate.PaymentInFlight:
+            return  # The sweeper comes again.
+        except gate.PaymentRequired as refusal:
+            log.warning("%s stays in the purse: %s", charge, refusal.word)
+    Charge.objects.filter(id=charge_id, fulfilled_at=None).update(fulfilled_at=timezone.now(), bought=bought)
+
+
+def _by_value(wanted: Offer | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    price = wanted.price
+    return {
+        "resource": wanted.resource,
+        "version": wanted.version,
+        "payee": wanted.payee,
+        "price": [price.id, price.audience, price.amount_micros],
+        "url": wanted.url,
+        "title": wanted.title,
+        "mime_type": wanted.mime_type,
+    }
+
+
+def offer_of(charge: Charge) -> Offer | None:
+    """The offer that a charge was made for, with the price that was quoted then."""
+    if not charge.wants:
+        return None
+    return Offer(**{**charge.wants, "price": Price(*charge.wants["price"])})
+
+
+def authentication(charge: Charge) -> dict[str, str]:
+    """What the page needs that lets the bank ask the card holder. Raises NoAnswer."""
+    found = processor.intent(charge.intent)
+    return {
+        "client_secret": found.client_secret,
+        "payment_method": charge.card.reference if charge.card else "",
+        "status": found.status,
+    }
+
+
+def next_look(charge: Charge, now: datetime) -> None:
+    """Look less and less often at what does not move."""
+    age = min(max(now - charge.made_at, _FIRST_LOOK), _LATEST_LOOK)
+    Charge.objects.filter(id=charge.id).update(look_at=now + age)

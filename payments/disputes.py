@@ -1,0 +1,117 @@
+"""Disputes and fraud warnings: the purse is frozen, every movement of money is an entry, and nothing is lost quietly.
+
+What a lost dispute takes: first the buyer's balance, then sales that are not cleared yet (their publishers' pending
+shares and the platform's fees go back, newest first, and so does the access), and the rest is the platform's loss.
+Money that a publisher has earned is never touched.
+"""
+
+import logging
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from . import charges, doorbell, ledger, purses, refunds
+from .card_facts import DisputeFacts, Money
+from .ledger import Move
+from .models import Charge, Dispute, Payment, Purse, State
+from .purses import ASSET
+
+log = logging.getLogger(__name__)
+Flag = Purse.Flag
+_CLOSED = ("won", "lost", "warning_closed", "prevented")
+
+
+def apply(facts: DisputeFacts) -> Dispute | None:
+    """Write down a dispute as it is now; idempotent, in whatever order events came. None: of no charge of ours."""
+    charge = Charge.objects.filter(intent=facts.intent, state=Charge.State.SUCCEEDED).first()
+    if charge is None:
+        return None
+    with transaction.atomic(durable=True):
+        purse = charges.owner(charge.id)
+        dispute, _ = Dispute.objects.get_or_create(
+            id=facts.id,
+            defaults={
+                "charge": charge,
+                "status": facts.status,
+                "reason": facts.reason[:64],
+                "amount_micros": facts.amount_cents * charges.CENT,
+            },
+        )
+        Dispute.objects.filter(id=dispute.id).update(status=facts.status)
+        for money in facts.moved:
+            _book(dispute, purse, money)
+        if facts.status == "lost":
+            _lost(dispute, purse)
+        _flag(purse)
+        doorbell.ring()
+    dispute.refresh_from_db()
+    return dispute
+
+
+def _book(dispute: Dispute, purse: Purse, money: Money) -> None:
+    """One balance transaction: what was withdrawn or came back, and the fee, each once."""
+    key = f"dispute:{money.id}"
+    if ledger.posted(key) or ledger.posted(f"dispute_fee:{money.id}"):
+        return
+    if micros := abs(money.amount_cents) * charges.CENT:
+        out = money.amount_cents < 0
+        pair = (purse.account, "world:stripe") if out else ("world:stripe", purse.account)
+        ledger.post("dispute", key, [Move(*pair, micros)], asset=ASSET)
+        purses.move(purse.id, -micros if out else micros)
+        taken = micros if out else -micros
+        Dispute.objects.filter(id=dispute.id).update(withdrawn_micros=F("withdrawn_micros") + taken)
+        Charge.objects.filter(id=dispute.charge_id).update(disputed_micros=F("disputed_micros") + taken)
+    if cents := money.fee_cents:
+        pair = ("loss:dispute_fee", "world:stripe") if cents > 0 else ("world:stripe", "loss:dispute_fee")
+        ledger.post("dispute_fee", f"dispute_fee:{money.id}", [Move(*pair, abs(cents) * charges.CENT)], asset=ASSET)
+
+
+def _lost(dispute: Dispute, purse: Purse) -> None:
+    """Once: uncleared sales are taken back while they fit into the debt, and what remains is the platform's loss."""
+    open_one = Dispute.objects.filter(id=dispute.id, lost_at=None, withdrawn_micros__gt=0)
+    if not open_one.update(lost_at=timezone.now()):
+        return
+    dispute.refresh_from_db()
+    debt = min(-_balance(purse), dispute.withdrawn_micros)
+    bought = Payment.objects.filter(debit__purse=purse, rail="purse", state=State.CONFIRMED)
+    for payment in bought.select_related("sale").order_by("-decided_at", "-id"):
+        if payment.amount_micros <= debt and purses.take_back(payment, "charged_back", "chargeback"):
+            debt -= payment.amount_micros
+    if debt > 0:
+        log.error("dispute %s cost the platform %s micros", dispute.id, debt)
+        move = Move("loss:chargeback", purse.account, debt)
+        ledger.post("dispute_lost", f"dispute_lost:{dispute.id}", [move], asset=ASSET)
+        purses.move(purse.id, debt)
+
+
+def _balance(purse: Purse) -> int:
+    return Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
+
+
+def _flag(purse: Purse) -> None:
+    """An inquiry (warning_…) freezes nothing; a lost dispute for ever; an open one until it is won."""
+    mine = Dispute.objects.filter(charge__purse=purse)
+    if mine.filter(status="lost").exists():
+        flag = Flag.CHARGEBACK
+    elif mine.exclude(status__in=_CLOSED).exclude(status__startswith="warning_").exists():
+        flag = Flag.DISPUTE
+    elif purse.flag == Flag.DISPUTE:
+        flag = Flag.NONE
+    else:
+        return
+    frozen = Purse.objects.filter(id=purse.id).exclude(flag=Flag.CHARGEBACK)
+    if flag == Flag.NONE:
+        frozen = frozen.filter(flag=Flag.DISPUTE)
+    frozen.update(flag=flag)
+
+
+def warned(intent: str) -> None:
+    """The card's bank warns of fraud: freeze the purse, and send back what is unspent of that charge. Or NoAnswer."""
+    charge = Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).select_related("purse").first()
+    if charge is None:
+        return
+    unspent = [micros for one, micros in refunds.refundable(charge.purse) if one.id == charge.id]
+    if unspent:
+        refunds.to_card(charge.purse, charge, unspent[0])
+    Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD)
