@@ -13,7 +13,7 @@ from payments.offers import Offer
 from publishers import catalogue
 from publishers.catalogue import Body, Listing
 
-from . import formats, library, shelf
+from . import card_sales, formats, library, shelf
 from .formats import HTML, Form
 
 
@@ -33,7 +33,7 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     try:
         if empty:
             raise gate.PaymentRequired(offer)
-        return _sold(request, form, listing, gate.verify(presented, offer))
+        return _sold(request, form, listing, gate.verify(presented, offer), by_key=bool(presented.authorization))
     except _GATE_ERRORS as error:
         return _refused(request, form, listing, offer, error)
 
@@ -41,14 +41,19 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
 _GATE_ERRORS = (gate.PaymentRequired, gate.PaymentMalformed, gate.PaymentInFlight, gate.AlreadyPaid)
 
 
-def _sold(request: HttpRequest, form: Form, listing: Listing, admission: gate.Admission) -> HttpResponse:
-    """Render, settle, send. Rendering may fail here and nobody has paid."""
+def _sold(
+    request: HttpRequest, form: Form, listing: Listing, admission: gate.Admission, *, by_key: bool = False
+) -> HttpResponse:
+    """Render, settle, send. Rendering may fail here and nobody has paid.
+
+    A program's key puts nothing on the shelf of a session: that would outlive the key.
+    """
     if admission.sells and listing.state != "published":
         raise gate.PaymentRequired(admission.offer)
     body = _body(request, listing, admission)
     response = formats.written(request, form, listing, body, admission.grant)
     admitted = admission.settle()
-    if form is HTML and admitted.proven:
+    if form is HTML and admitted.proven and not by_key:
         library.remember(request, admitted.grant)
     return http.with_receipt(response, admitted, admission.offer, request)
 
@@ -72,14 +77,15 @@ def _refused(request: HttpRequest, form: Form, listing: Listing, offer: Offer, e
     machine = http.refusal(told, offer, terms)
     if form is not HTML:
         return machine
-    page = _paywall(request, listing, terms or http.terms(offer), told)
-    for header in ("PAYMENT-REQUIRED", "Retry-After"):
+    page = _paywall(request, listing, terms or http.terms(offer), (told, offer))
+    for header in ("PAYMENT-REQUIRED", "WWW-Authenticate", "Retry-After"):
         if header in machine:
             page[header] = machine[header]
     return http.sealed(page)
 
 
-def _paywall(request: HttpRequest, listing: Listing, terms: dict, told: http.Problem) -> HttpResponse:
+def _paywall(request: HttpRequest, listing: Listing, terms: dict, why: tuple[http.Problem, Offer]) -> HttpResponse:
+    told, offer = why
     error = {"word": told.word, "sentence": told.sentence, "charged": told.charged is not False}
     signed_in = settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
     context = {
@@ -95,6 +101,9 @@ def _paywall(request: HttpRequest, listing: Listing, terms: dict, told: http.Pro
         "json_url": f"{listing.url}.json",
         "expires_minutes": settings.QUOTE_SECONDS // 60,
         "wallet_rpc_url": settings.WALLET_RPC_URL,
+        # While a wallet's payment is under way, or was made already, nobody is asked to pay a second time.
+        "cards": card_sales.choices(request, offer, terms) if told.status in (400, 402) else None,
+        "refund_minutes": settings.REFUND_SECONDS // 60,
     }
     return render(request, "402.html", context, status=told.status)
 
@@ -118,7 +127,8 @@ def _other_method(request: HttpRequest) -> HttpResponse:
         response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
         # The official clients send Access-Control-Expose-Headers, a header of answers, along with a payment.
         response["Access-Control-Allow-Headers"] = (
-            "Accept, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X, Access-Control-Expose-Headers"
+            "Accept, Authorization, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X,"
+            " Access-Control-Expose-Headers"
         )
     return http.sealed(response)
 

@@ -26,8 +26,10 @@ RAILS: tuple[Rail, ...] = (exact, purse)
 class PaymentRequired(Exception):
     """402: this offer is not paid for, and this request charged nobody. No `word`: nothing was presented.
 
-    `charged` is None where the proof itself has paid for something else.
+    `charged` is None where the proof itself has paid for something else. `approve_at`: where a person can allow it.
     """
+
+    approve_at = ""
 
     def __init__(self, offer: Offer, word: str = "", sentence: str = "", charged: bool | None = False) -> None:
         super().__init__(word)
@@ -155,7 +157,7 @@ class Admission:
                 verified.rail.claim(verified, payment)
                 doorbell.ring()
         except RailRefused as refusal:
-            raise PaymentRequired(offer, refusal.word, refusal.sentence) from refusal
+            raise _refused(refusal, offer) from refusal
         except IntegrityError as error:
             # Somebody was first: a copy of this very proof, or another payment of this buyer for this article.
             if known := verified.rail.look_up(verified.credential):
@@ -210,10 +212,16 @@ def verify(presented: Presented, offer: Offer) -> Admission:
     except RailRefused as refusal:
         if refusal.malformed:
             raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
-        raise PaymentRequired(offer, refusal.word, refusal.sentence) from refusal
+        raise _refused(refusal, offer) from refusal
     except Unknowable as error:
         raise CannotSay from error
     return Admission(offer, verified=verified)
+
+
+def _refused(refusal: RailRefused, offer: Offer) -> PaymentRequired:
+    error = PaymentRequired(offer, refusal.word, refusal.sentence)
+    error.approve_at = refusal.approve_at
+    return error
 
 
 def _addressed(presented: Presented, offer: Offer) -> tuple[Rail, Any]:

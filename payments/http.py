@@ -21,17 +21,21 @@ _PAYMENT_HEADERS = {"PAYMENT-SIGNATURE": "HTTP_PAYMENT_SIGNATURE", "X-PAYMENT": 
 _SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X", "HTTP_AUTHORIZATION")
 _AUTHORIZATION_MAX = 200
 NOTHING = Presented()
-_EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After"
+_EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After, WWW-Authenticate"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a refusal says: a stable word for programs, a sentence for people, whether money moved (None: unknown)."""
+    """What a refusal says: a stable word for programs, a sentence for people, whether money moved (None: unknown).
+
+    `approve_at` is where a person can allow what was refused.
+    """
 
     status: int
     word: str
     sentence: str
     charged: bool | None
+    approve_at: str = ""
 
 
 def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str = "") -> Presented:
@@ -40,12 +44,13 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
     if not grants and not purse_id and not any(key in sent for key in _SHOWN):
         return NOTHING
     payments = _PAYMENT_HEADERS if request.method == "GET" else {}
+    authorization = sent.get("HTTP_AUTHORIZATION", "")[:_AUTHORIZATION_MAX] if payments else ""
     return Presented(
         headers={name: sent[key] for name, key in payments.items() if key in sent},
         receipt=sent.get("HTTP_PAYMENT_RECEIPT", ""),
         wallet_proof=sent.get("HTTP_SIGN_IN_WITH_X", ""),
         grants=frozenset(grants),
-        authorization=sent.get("HTTP_AUTHORIZATION", "")[:_AUTHORIZATION_MAX] if payments else "",
+        authorization=authorization if purse.is_bearer(authorization) else "",
         purse=purse_id,
         address=sent.get("REMOTE_ADDR", ""),
         agent=sent.get("HTTP_USER_AGENT", ""),
@@ -77,7 +82,7 @@ def terms(offer: Offer, word: str = "") -> dict:
 def problem(error: Exception) -> Problem:
     """What to say of an error of the gate."""
     if isinstance(error, gate.PaymentRequired):
-        return Problem(402, error.word or "payment_required", error.sentence, error.charged)
+        return Problem(402, error.word or "payment_required", error.sentence, error.charged, error.approve_at)
     if isinstance(error, gate.PaymentMalformed):
         return Problem(400, error.word, error.sentence, False)
     if isinstance(error, gate.AlreadyPaid):
@@ -101,7 +106,8 @@ def refusal(told: Problem, offer: Offer, message: dict | None = None) -> HttpRes
         response = _json(first | _said(told), 402)
         response["PAYMENT-REQUIRED"] = encoded(message)
         if purse.EXTENSION in message["extensions"]:
-            response["WWW-Authenticate"] = 'Bearer realm="pennypress"'
+            wrong = ', error="invalid_token"' if told.word == "invalid_key" else ""
+            response["WWW-Authenticate"] = f'Bearer realm="pennypress"{wrong}'
         # The ordinary answer of this shop: Django need not put together a warning about it.
         response._has_been_logged = True  # type: ignore[attr-defined]
     else:
@@ -120,7 +126,8 @@ def _said(told: Problem) -> dict[str, Any]:
     if not told.sentence:
         return {}
     reassurance = " You were not charged." if told.charged is False else ""
-    return {"message": told.sentence + reassurance, "charged": told.charged}
+    where = {"approve_at": told.approve_at} if told.approve_at else {}
+    return {"message": told.sentence + reassurance, "charged": told.charged} | where
 
 
 def ways_back_in() -> list[dict[str, str]]:

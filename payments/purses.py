@@ -24,12 +24,16 @@ ASSET = "USD"
 
 
 class Refused(Exception):
-    """Nothing was taken from the purse: `word` for programs, `sentence` for people."""
+    """Nothing was taken from the purse: `word` for programs, `sentence` for people.
 
-    def __init__(self, word: str, sentence: str) -> None:
+    `approve_at` is where the purse's person can allow it.
+    """
+
+    def __init__(self, word: str, sentence: str, *, approve_at: str = "") -> None:
         super().__init__(word)
         self.word = word
         self.sentence = sentence
+        self.approve_at = approve_at
 
 
 def of(holder: str, email: str = "") -> Purse:

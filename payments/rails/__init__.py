@@ -13,14 +13,16 @@ from payments.offers import Offer, Presented, Price
 class RailRefused(Exception):
     """The proof does not pay for this offer. Nobody was charged by presenting it.
 
-    `word` is stable and for programs, `sentence` is for people; `malformed` says that it is not a proof at all.
+    `word` is stable and for programs, `sentence` is for people; `malformed` says that it is not a proof at all;
+    `approve_at` is where a person can allow it.
     """
 
-    def __init__(self, word: str, sentence: str, *, malformed: bool = False) -> None:
+    def __init__(self, word: str, sentence: str, *, malformed: bool = False, approve_at: str = "") -> None:
         super().__init__(word)
         self.word = word
         self.sentence = sentence
         self.malformed = malformed
+        self.approve_at = approve_at
 
 
 class Unknowable(Exception):

@@ -3,6 +3,7 @@
 Nothing moves outside our books, so a claim is decided in its own commit: there is no waiting and nothing to look up.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from . import RailRefused, Verified
 
 name = "purse"
 EXTENSION = "prepaid-key"
+_BEARER = re.compile(r"bearer +([!-~]{1,100})", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +61,25 @@ def read(presented: Presented) -> Credential | None:
     if not enabled():
         return None
     if presented.authorization:
-        scheme, _, text = presented.authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        key = programs.known(text.strip())
+        match = _BEARER.fullmatch(presented.authorization)
+        key = programs.known(match[1]) if match else None
         if key is None:
-            raise RailRefused("invalid_key", "This key is unknown, expired or revoked.")
+            raise _refused(programs.invalid())
         return Credential(key.purse, key, presented.quote, presented.address, presented.agent)
     if presented.purse and presented.spend:
         purse = Purse.objects.filter(id=presented.purse, joined_to=None).first()
         if purse:
             return Credential(purse, None, presented.quote, presented.address, presented.agent)
     return None
+
+
+def is_bearer(authorization: str) -> bool:
+    """Whether an Authorization header is meant for us: whoever shows another scheme's shows us nothing."""
+    return authorization.partition(" ")[0].lower() == "bearer"
+
+
+def _refused(refusal: purses.Refused) -> RailRefused:
+    return RailRefused(refusal.word, refusal.sentence, approve_at=refusal.approve_at)
 
 
 def look_up(credential: Credential) -> Payment | None:
@@ -99,13 +108,14 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     price, quote_secret = _promised(credential, offer)
     key, buyer = credential.key, _buyer(credential, offer)
     if key and not programs.allowed_payee(key, offer.payee):
-        raise RailRefused("publication_not_allowed", "This key may not buy from this publication.")
+        # Not even what its person owns: a key is for these publications and no others.
+        raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
     verified = Verified(sys.modules[__name__], buyer, price, quote_secret, credential)
     if key and not Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED).exists():
         try:
             programs.permit(key, offer, price.amount_micros)
         except purses.Refused as refusal:
-            raise RailRefused(refusal.word, refusal.sentence) from refusal
+            raise _refused(refusal) from refusal
     return verified
 
 
@@ -142,11 +152,12 @@ def claim(verified: Verified, payment: Payment) -> None:
         agent=credential.agent[:200],
     )
     try:
-        if credential.key:
-            programs.spend(credential.key.id, payment.resource, payment.amount_micros)
+        # The purse before the key, as when an article is given back: two of them in opposite order would block.
         purses.sell(payment, debit)
+        if credential.key:
+            programs.spend(credential.key.id, payment)
     except purses.Refused as refusal:
-        raise RailRefused(refusal.word, refusal.sentence) from refusal
+        raise _refused(refusal) from refusal
 
 
 def still_unspent(verified: Verified) -> bool:

@@ -20,3 +20,8 @@ def promised() -> dict[str, Promise]:
     """Every row of the table, by its word."""
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| [^|]+ \| ([^|]+) \| [^|]+ \|$", PAGE.read_text(), re.MULTILINE)
     return {word: Promise(int(status), _CHARGED[charged]) for word, status, charged in rows}
+
+
+def told_to_people() -> set[str]:
+    """The words of the second table: of pages and of the API, not of an article's address."""
+    return set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", PAGE.read_text(), re.MULTILINE))
