@@ -5,18 +5,19 @@ No paid text passes through this room; whoever wants to read goes through market
 
 import uuid
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from payments import gate, receipts
-from payments.models import Grant
+from payments.models import Debit, Grant
 from payments.money import MICROS
 from payments.offers import Presented
 from publishers import catalogue, pricing
@@ -71,7 +72,11 @@ def about(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def signed_in(request: HttpRequest) -> HttpResponse:
-    """Where somebody goes who has just signed in: publishers to the studio, readers to their library."""
+    """Where somebody goes who has just signed in: publishers to the studio, readers to their library.
+
+    What they had as guests comes along.
+    """
+    library.keep(request)
     sells = request.user.is_authenticated and Membership.objects.filter(user=request.user).exists()
     return redirect("studio" if sells else "library")
 
@@ -81,15 +86,32 @@ def signed_in(request: HttpRequest) -> HttpResponse:
 def reader_library(request: HttpRequest) -> HttpResponse:
     """What this browser, or the account that is signed in, has bought; a receipt that is sent in puts more on it.
 
-    Signing in moves the browser's shelf to the account.
+    Signing in moves the browser's shelf, and its purse, to the account.
     """
     if request.method == "POST":
         return _redeemed(request, "".join(request.POST.get("receipt", "").split()))
     library.keep(request)
-    page = _page(request, _held_grants(request).order_by("-made_at", "-id"))
+    words = one_line(request.GET.get("q", ""))[:_SEARCH_MAX]
+    grants = _held_grants(request).order_by("-made_at", "-id")
+    page = _page(request, _found(grants, words) if words else grants)
     articles = _articles(grant.resource for grant in page)
-    entries = [{"grant": grant, "article": articles.get(grant.resource)} for grant in page]
-    return render(request, "marketplace/library.html", {"page": page, "entries": entries})
+    returnable = library.returnable(request, page)
+    programs = dict(
+        Debit.objects.filter(payment__in=[grant.payment_id for grant in page])
+        .exclude(key=None)
+        .values_list("payment_id", "key__name")
+    )
+    entries = [
+        {
+            "grant": grant,
+            "article": articles.get(grant.resource),
+            "program": programs.get(grant.payment_id),
+            "returnable": grant.id in returnable,
+        }
+        for grant in page
+    ]
+    context = {"page": page, "entries": entries, "words": words, "refund_minutes": settings.REFUND_SECONDS // 60}
+    return render(request, "marketplace/library.html", context)
 
 
 @require_safe
@@ -110,6 +132,9 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         "signed": signed,
         "told": receipts.read(signed),
         "network_name": settings.CHAIN_NAME,
+        "debit": Debit.objects.filter(payment=grant.payment).select_related("key").first(),
+        "returnable": bool(library.returnable(request, [grant])),
+        "returnable_until": (grant.payment.decided_at or grant.made_at) + timedelta(seconds=settings.REFUND_SECONDS),
     }
     return render(request, "marketplace/receipt.html", context)
 
@@ -136,14 +161,23 @@ def _page(request: HttpRequest, rows: QuerySet) -> Page:
 
 
 def _held_grants(request: HttpRequest) -> QuerySet[Grant]:
-    held = library.held(request)
-    return Grant.objects.filter(id__in=held, revoked_at=None).select_related("payment__authorization")
+    return library.grants(request).select_related("payment__authorization")
+
+
+def _found(grants: QuerySet[Grant], words: str) -> QuerySet[Grant]:
+    """Those whose article's title, or publication, has all of the words."""
+    ids = [resource.removeprefix("article:") for resource in grants.order_by().values_list("resource", flat=True)]
+    articles = Article.objects.filter(pk__in=ids)
+    for word in words.split():
+        articles = articles.filter(Q(current_version__title__icontains=word) | Q(publication__name__icontains=word))
+    return grants.filter(resource__in=[f"article:{pk}" for pk in articles.values_list("pk", flat=True)])
 
 
 def _owned(request: HttpRequest) -> set[str]:
     """The resources in the reader's library; without a session cookie this asks the database nothing."""
-    held = library.held(request)
-    return set(Grant.objects.filter(id__in=held, revoked_at=None).values_list("resource", flat=True)) if held else set()
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return set()
+    return set(library.grants(request).values_list("resource", flat=True))
 
 
 def _articles(resources: Iterable[str]) -> dict[str, Article]:

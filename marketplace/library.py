@@ -1,12 +1,20 @@
-"""What a browser's session or a signed-in reader has bought. A request without a session cookie costs nothing here."""
+"""What a browser's session or a signed-in reader has: bought articles and a purse.
+
+A request without a session cookie costs nothing here.
+"""
 
 import uuid
+from collections.abc import Iterable
+from datetime import timedelta
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from payments import purses
-from payments.models import Grant, Purse
+from payments.models import Grant, Payment, Purse, State
 
 from .models import LibraryEntry
 
@@ -28,6 +36,14 @@ def held(request: HttpRequest, resource: str | None = None) -> set[str]:
     return ids
 
 
+def grants(request: HttpRequest) -> QuerySet[Grant]:
+    """Every grant that this request may use: the shelf's, and what the purse bought for its person or by a program."""
+    mine = Q(id__in=held(request))
+    if found := purse(request):
+        mine |= Q(buyer__in=purses.buyers(found))
+    return Grant.objects.filter(mine, revoked_at=None)
+
+
 def remember(request: HttpRequest, grant: Grant) -> None:
     """Put a grant on the reader's shelf: the account's when signed in, this browser's session otherwise."""
     if request.user.is_authenticated:
@@ -38,15 +54,20 @@ def remember(request: HttpRequest, grant: Grant) -> None:
         request.session[_SESSION_KEY] = [*ids, str(grant.id)][-_SESSION_MAX:]
 
 
-def keep(request: HttpRequest) -> None:
-    """Move what this browser's session holds to the account that is signed in now."""
-    ids = request.session.get(_SESSION_KEY, [])
-    if ids and request.user.is_authenticated:
-        grants = Grant.objects.filter(id__in=ids)
-        LibraryEntry.objects.bulk_create(
-            [LibraryEntry(user=request.user, grant=grant) for grant in grants], ignore_conflicts=True
-        )
-        del request.session[_SESSION_KEY]
+def returnable(request: HttpRequest, owned: Iterable[Grant]) -> set[uuid.UUID]:
+    """Which of these grants can be given back now: bought from this purse just now, and never given back before."""
+    since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
+    fresh = [grant for grant in owned if grant.payment.rail == "purse" and grant.payment.decided_at > since]
+    found = purse(request) if fresh else None
+    if found is None:
+        return set()
+    names = set(purses.buyers(found))
+    fresh = [grant for grant in fresh if grant.buyer in names and grant.payment.state == State.CONFIRMED]
+    before = Payment.objects.filter(
+        resource__in=[grant.resource for grant in fresh], state=State.REFUNDED, reason="buyer"
+    ).values_list("buyer", "resource")
+    used = set(before)
+    return {grant.id for grant in fresh if (grant.buyer, grant.resource) not in used}
 
 
 # --- The purse of whoever asks -----------------------------------------------------------------------------
@@ -63,9 +84,13 @@ def holder(request: HttpRequest) -> str:
 
 
 def purse(request: HttpRequest) -> Purse | None:
-    """The purse of this session, if there is one; makes nothing."""
+    """The purse of this session, if there is one. Makes nothing, but joins a guest's purse to who has signed in."""
     name = holder(request)
-    return purses.find(name) if name else None
+    if not name:
+        return None
+    if request.user.is_authenticated and _GUEST in request.session:
+        _join_this_browsers(request)
+    return purses.find(name)
 
 
 def purse_id(request: HttpRequest) -> str:
@@ -76,8 +101,61 @@ def purse_id(request: HttpRequest) -> str:
 
 def open_purse(request: HttpRequest) -> Purse:
     """The purse of this session; a signed-in person or a guest gets one now."""
+    found = purse(request)
+    if found and not found.joined_to_id:
+        return found
     if request.user.is_authenticated:
         return purses.of(f"user:{request.user.pk}", request.user.email)
-    guest = request.session.get(_GUEST) or str(uuid.uuid4())
+    # A guest's purse that was joined to an account elsewhere takes no more money.
+    guest = str(uuid.uuid4())
     request.session[_GUEST] = guest
     return purses.of(f"guest:{guest}")
+
+
+# --- Signing in --------------------------------------------------------------------------------------------
+
+
+def keep(request: HttpRequest) -> None:
+    """Move what this browser holds to the account that is signed in now, and guests' purses of its own address."""
+    if not request.user.is_authenticated:
+        return
+    if ids := request.session.get(_SESSION_KEY, []):
+        _shelve(request, Grant.objects.filter(id__in=ids))
+        del request.session[_SESSION_KEY]
+    if _GUEST in request.session:
+        _join_this_browsers(request)
+    _join_by_address(request)
+
+
+def _shelve(request: HttpRequest, found: QuerySet[Grant]) -> None:
+    entries = [LibraryEntry(user=request.user, grant=grant) for grant in found]
+    LibraryEntry.objects.bulk_create(entries, ignore_conflicts=True)
+
+
+def _join(request: HttpRequest, guest: Purse) -> None:
+    owner = purses.of(f"user:{request.user.pk}", request.user.email)
+    purses.join(guest, owner)
+    guest.refresh_from_db(fields=["joined_to"])
+    if guest.joined_to_id == owner.pk:
+        _shelve(request, Grant.objects.filter(buyer=guest.buyer, revoked_at=None))
+
+
+def _join_this_browsers(request: HttpRequest) -> None:
+    """Whatever it holds or owes: this browser has used it."""
+    if guest := purses.find(f"guest:{request.session[_GUEST]}"):
+        _join(request, guest)
+    del request.session[_GUEST]
+
+
+def _join_by_address(request: HttpRequest) -> None:
+    """Purses of guests who named an address that is proven to be this account's.
+
+    Only those in order: anybody can name any address, and must not hang debts or disputes on its owner.
+    """
+    proven = EmailAddress.objects.filter(user=request.user, verified=True).values_list("email", flat=True)
+    addresses = {spelling for email in proven for spelling in (email, email.lower())}
+    if not addresses:
+        return
+    guests = Purse.objects.filter(email__in=addresses, holder__startswith="guest:", joined_to=None)
+    for guest in guests.filter(flag=Purse.Flag.NONE, balance_micros__gte=0, charges__disputes=None).distinct():
+        _join(request, guest)

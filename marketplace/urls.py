@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from . import catalogue_views, finance_views, health, views
+from . import buying_views, catalogue_views, finance_views, health, processor_views, purse_views, views
 
 # The back office has no door of its own: the site's counts attempts and asks for the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -16,11 +16,26 @@ urlpatterns = [
     path("publications/<slug:slug>", catalogue_views.publication, name="publication"),
     # One article, three forms, one gate
     re_path(r"^articles/(?P<slug>[a-z0-9-]+)(?P<suffix>|\.md|\.json)$", views.article, name="article"),
+    path("articles/<slug:slug>/buy", buying_views.buy, name="article_buy"),
+    path("articles/<slug:slug>/pay", buying_views.pay, name="article_pay"),
     # What a reader has
     path("library", catalogue_views.reader_library, name="library"),
     path("welcome", catalogue_views.signed_in, name="signed_in"),
     path("receipts/<uuid:grant_id>", catalogue_views.receipt, name="receipt"),
     path(".well-known/did.json", views.did_document, name="did_document"),
+    # A reader's purse
+    path("purse", purse_views.overview, name="purse"),
+    path("purse/movements.csv", purse_views.movements_csv, name="purse_movements"),
+    path("purse/top-up", purse_views.top_up, name="purse_top_up"),
+    path("purse/return/<uuid:charge_id>", buying_views.returned, name="purse_return"),
+    path("purse/tab", purse_views.tab, name="purse_tab"),
+    path("purse/cards", purse_views.add_card, name="purse_cards"),
+    path("purse/cards/<int:card_id>", purse_views.card, name="purse_card"),
+    path("purse/cards/return/<uuid:setup_id>", purse_views.card_returned, name="card_return"),
+    path("purse/refund/<uuid:payment_id>", purse_views.give_back, name="purse_refund"),
+    path("purse/withdraw", purse_views.withdraw, name="purse_withdraw"),
+    path("purse/authenticate/<uuid:charge_id>", processor_views.authenticate, name="purse_authenticate"),
+    path("webhooks/stripe", processor_views.webhook, name="stripe_webhook"),
     # Sellers, owner, machines
     path("studio/", include("publishers.urls")),
     path("finance/earnings", finance_views.earnings, name="earnings"),

@@ -173,10 +173,10 @@ def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[str]:
         *(line.price_micros, line.fee_micros, line.kept_micros),
         line.state,
     ]
-    return [_inert(str(cell)) for cell in cells]
+    return [inert(str(cell)) for cell in cells]
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A spreadsheet shows the text instead of running it."""
     return f"'{cell}" if cell.startswith(_ACTIVE) else cell
 

@@ -1,5 +1,6 @@
 """Every page of every address, as strangers, publishers and staff see it: nothing inline, nothing from elsewhere."""
 
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.apps import apps
 from django.contrib import admin
 from django.test import Client, override_settings
@@ -16,6 +18,8 @@ from django.urls import NoReverseMatch, get_resolver, reverse
 
 from marketplace.models import LibraryEntry
 from publishers.models import User
+from tests.cards import till
+from tests.marketplace.passkey import Passkey
 from tests.publishers import cast
 
 PASSWORD = "a password of eight words and more"
@@ -26,7 +30,13 @@ NO_PAGE = {
     **dict.fromkeys(["studio_publish", "studio_withdraw", "studio_preview_unsaved", "admin:logout"], "take a form"),
     **dict.fromkeys(["signed_in", "admin:login", "admin:view_on_site", "account_set_password"], "send elsewhere"),
     **dict.fromkeys(["account_confirm_login_code", "account_email_verification_sent"], "while a code is on its way"),
-    **dict.fromkeys(["mfa_authenticate", "mfa_reauthenticate"], "in the middle of signing in"),
+    **dict.fromkeys(["mfa_authenticate", "mfa_reauthenticate", "mfa_signup_webauthn"], "in the middle of signing in"),
+    **dict.fromkeys(["article_buy", "article_pay", "purse_top_up", "purse_tab", "purse_cards"], "take a form"),
+    **dict.fromkeys(["purse_card", "purse_refund", "purse_withdraw"], "take a form"),
+    **dict.fromkeys(["mfa_login_webauthn", "purse_return", "card_return"], "send elsewhere"),
+    "stripe_webhook": "for machines",
+    "purse_movements": "a file",
+    "purse_authenticate": "loads the card processor's script: tests/cards/test_pages_bank.py",
     "admin:jsi18n": "a script",
 }
 # The admin's pages that nobody may open, since what they are about is never made or removed there, and those
@@ -73,14 +83,14 @@ class Inline(HTMLParser):
 _LOADED = ("stylesheet", "icon", "modulepreload", "preload", "manifest")
 
 
-def names(patterns: Any, namespace: str = "") -> Iterator[tuple[str, list[str]]]:
+def names(patterns: Any, namespace: str = "", above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
     """Every named address of the site, with the words it takes."""
     for pattern in patterns:
+        takes = (*above, *(getattr(pattern.pattern, "converters", None) or pattern.pattern.regex.groupindex))
         if hasattr(pattern, "url_patterns"):
             inner = f"{pattern.namespace}:" if pattern.namespace else ""
-            yield from names(pattern.url_patterns, namespace + inner)
+            yield from names(pattern.url_patterns, namespace + inner, takes)
         elif pattern.name:
-            takes = getattr(pattern.pattern, "converters", None) or pattern.pattern.regex.groupindex
             yield namespace + pattern.name, list(takes)
 
 
@@ -95,6 +105,7 @@ def words() -> dict[str, Any]:
     payment = cast.sale(article)
     for person in (alice, root):
         LibraryEntry.objects.create(user=person, grant=payment.grants.get())
+    till.purse(2_000_000, holder=f"user:{alice.pk}")
     return {
         "slug": {"article": article.slug, "publication": article.publication.slug},
         "publication": article.publication.slug,
@@ -109,6 +120,9 @@ def words() -> dict[str, Any]:
         "id": alice.pk,
         "app_label": "payments",
     }
+
+
+_CREATION = {"publicKey": {"user": {"id": "MQ"}, "challenge": "MTIz"}}
 
 
 def address(name: str, takes: list[str], words: dict[str, Any]) -> str | None:
@@ -142,6 +156,9 @@ def test_every_page_keeps_the_policy(words: dict[str, Any]) -> None:
         "staff": signed_in("root@example.org"),
     }
     root = User.objects.get(email="root@example.org")
+    # Made when everybody is signed in: from then on a password alone does not do for her.
+    alice = User.objects.get(email="alice@example.org")
+    words["pk"] = WebAuthn.add(alice, "A phone", json.loads(Passkey().made(_CREATION))).instance.pk
     every = sorted(names(get_resolver().url_patterns))
     seen: set[str] = set()
     for with_codes in (False, True):
@@ -162,7 +179,8 @@ def test_every_page_keeps_the_policy(words: dict[str, Any]) -> None:
 
 def _kept(browser: Client, path: str, what: str, **posted: Any) -> bool:
     """Whether the page itself came. Whatever came instead, a refusal for example, has to keep the policy too."""
-    with override_settings(CHAIN_RPC_URL="http://127.0.0.1:1", PAY_TO="0x000000000000000000000000000000000000dEaD"):
+    chain = {"CHAIN_RPC_URL": "http://127.0.0.1:1", "PAY_TO": "0x000000000000000000000000000000000000dEaD"}
+    with override_settings(STRIPE_SECRET_KEY="sk_test_of_the_tests", **chain):
         answer = browser.post(path, posted) if posted else browser.get(path, headers={"Accept": "text/html"})
     assert answer.status_code < 500, what
     if not answer.get("Content-Type", "").startswith("text/html"):

@@ -1,0 +1,90 @@
+"""A purse's statement in words: what each movement was, for the page and for a spreadsheet. Reads; writes nothing."""
+
+import csv
+import datetime
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from payments import purses
+from payments.models import Charge, Grant, Purse
+from payments.money import format_usd
+from publishers.sales import inert
+
+CSV_COLUMNS = (
+    *("at_utc", "what", "article", "program", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
+    "reference",
+)
+_EVERYTHING = 1_000_000
+_WORDS = {
+    "sale": "Bought",
+    "refund": "Given back",
+    "joined": "From a purse that was joined to yours",
+    "refund_reserved": "Refund to your card",
+    "refund_released": "Refund to your card, not made",
+    "card_refund": "Refund to your card",
+    "card_refund_failed": "Refund to your card, sent back by the bank",
+    "dispute": "Disputed card payment",
+    "dispute_lost": "Written off",
+}
+_PAID = {
+    Charge.Purpose.TOPUP: "Added by card",
+    Charge.Purpose.TAB: "Tab paid by card",
+    Charge.Purpose.DIRECT: "Paid by card for one article",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One movement. Amounts in micros; `receipt` is the grant it paid for, while that stands."""
+
+    at: datetime.datetime
+    what: str
+    title: str
+    program: str
+    amount_micros: int
+    after_micros: int
+    key: str
+    receipt: uuid.UUID | None
+
+
+def lines(purse: Purse, limit: int) -> list[Line]:
+    """The newest movements first, in three queries however many they are."""
+    moved = purses.movements(purse, limit)
+    paid = {move.key.removeprefix("card_paid:") for move in moved if move.kind == "card_paid"}
+    purposes = dict(Charge.objects.filter(reference__in=paid).values_list("reference", "purpose"))
+    payments = [move.payment_id for move in moved if move.payment_id]
+    receipts = dict(Grant.objects.filter(payment_id__in=payments, revoked_at=None).values_list("payment_id", "id"))
+    return [
+        Line(
+            move.at,
+            _PAID.get(purposes.get(move.key.removeprefix("card_paid:")), "Paid by card")
+            if move.kind == "card_paid"
+            else _WORDS.get(move.kind, move.kind.replace("_", " ").capitalize()),
+            move.title,
+            move.program,
+            move.amount_micros,
+            move.after_micros,
+            move.key,
+            receipts.get(move.payment_id),
+        )
+        for move in moved
+    ]
+
+
+def csv_rows(purse: Purse) -> Iterator[str]:
+    """Every movement as CSV: decimal dollars and whole micros. What others wrote cannot run in a spreadsheet."""
+    writer = csv.writer(_Echo())
+    yield writer.writerow(CSV_COLUMNS)
+    for line in lines(purse, _EVERYTHING):
+        at = line.at.astimezone(datetime.UTC).isoformat(timespec="seconds")
+        words = [inert(text) for text in (at, line.what, line.title, line.program)]
+        amounts = (format_usd(line.amount_micros), format_usd(line.after_micros), line.amount_micros, line.after_micros)
+        yield writer.writerow([*words, *amounts, inert(line.key)])
+
+
+class _Echo:
+    """A file that hands back what is written, so that csv can stream."""
+
+    def write(self, row: str) -> str:
+        return row
