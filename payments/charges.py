@@ -244,6 +244,8 @@ def _declined(charge: Charge, code: str, advice: str) -> None:
     """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
     if code == "authentication_required":
         return _action(charge)
+    if code == "payment_intent_authentication_failure" and charge.state == State.ACTION:
+        return None  # The holder said no to the bank, or gave up: the same link lets them try again.
     hard = code in _HARD or advice == "do_not_try_again" or charge.attempt + 1 >= ATTEMPTS
     live = (State.CONFIRMING, State.ACTION, State.PROCESSING)
     if charge.purpose != Purpose.TAB or hard:

@@ -140,7 +140,6 @@ def create_intent(charge_id: str, customer: str, amount_cents: int, key: str) ->
         "currency": CURRENCY,
         "customer": customer,
         "metadata": {"charge": charge_id},
-        "setup_future_usage": "off_session",
     }
     return _intent(_call(lambda v1: v1.payment_intents.create(params, {"idempotency_key": key})))
 
@@ -178,7 +177,7 @@ def refunds_of(intent_id: str) -> list[RefundFacts]:
 
 def dispute(dispute_id: str) -> DisputeFacts:
     """A dispute as it is now."""
-    found = _call(lambda v1: v1.disputes.retrieve(dispute_id, {"expand": ["balance_transactions"]}))
+    found = _call(lambda v1: v1.disputes.retrieve(dispute_id))
     moved = tuple(_money(one) for one in found.balance_transactions or ())
     wanted = _id(found.payment_intent)
     return DisputeFacts(found.id, found.status, found.reason or "", found.amount, wanted, moved)

@@ -27,7 +27,8 @@ _OPEN_FOR = timedelta(minutes=2)
 
 def refundable(purse: Purse) -> list[tuple[Charge, int]]:
     """Which charges can still go back to their cards, and how many micros of each, as far as the balance reaches."""
-    left = purse.balance_micros if not purse.flag else 0
+    purse = Purse.objects.get(id=purse.id)
+    left = 0 if purse.flag else purse.balance_micros
     found = []
     paid = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, disputed_micros=0)
     for charge in paid.order_by("-decided_at"):

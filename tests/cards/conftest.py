@@ -1,10 +1,29 @@
-"""Cards are on, with a processor that no test here reaches unless it starts one."""
+"""Cards are on; the processor is the strict stand-in, emptied for each test that asks for it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from dev.standin import Standin
+
+from .bank import Bank
 
 
 @pytest.fixture(autouse=True)
 def _cards_are_on(settings: Any) -> None:
     settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
+
+
+@pytest.fixture(scope="session")
+def _standin() -> Iterator[Standin]:
+    with Standin(seed=11) as standin:
+        yield standin
+
+
+@pytest.fixture
+def bank(_standin: Standin, settings: Any, transactional_db: None) -> Iterator[Bank]:
+    """The processor, with the controls of whoever stands behind it. Its webhooks wait until they are brought."""
+    opened = Bank(_standin, settings)
+    yield opened
+    opened.close()
