@@ -64,6 +64,19 @@ def product(port: int, chain_url: str, accounts: Accounts, folder: Path) -> dict
     }
 
 
+def processor(url: str, public: str, secret: str, webhook_secret: str) -> dict[str, str]:
+    """The card processor of this stack: the stand-in at `url`."""
+    return {
+        "STRIPE_SECRET_KEY": secret,
+        "STRIPE_PUBLISHABLE_KEY": public,
+        "STRIPE_WEBHOOK_SECRET": webhook_secret,
+        "STRIPE_API_BASE": url,
+        "STRIPE_JS_URL": f"{url}/stripe.js",
+        "STRIPE_CHECKOUT_ORIGIN": url,
+        "STRIPE_STAND_IN": "1",
+    }
+
+
 def for_children(product: dict[str, str]) -> dict[str, str]:
     """What a child process gets: the caller's environment, without what is about another installation."""
     ours = {name: value for name, value in os.environ.items() if name not in _OWN}

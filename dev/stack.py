@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -33,6 +34,7 @@ class Stack:
     clerk: subprocess.Popen[str] | None = None
     product: dict[str, str] = field(default_factory=dict)
     sample: dict[str, Any] = field(default_factory=dict)
+    processor: Child | None = None
 
     def __post_init__(self) -> None:
         self.folder, self.lock = _new_folder()
@@ -47,6 +49,7 @@ class Stack:
         self.accounts = chain.prepare(self.chain, self.chain_url)
         self.product = {
             **environment.product(self.port, self.chain_url, self.accounts, self.folder),
+            **self._card_processor(),
             **({"CHAIN_RPC_URL": options.rpc_url} if options.rpc_url else {}),
             **environment.databases(options.database_url, self.folder),
             "CELERY_BROKER_URL": options.broker_url or "filesystem://",
@@ -61,6 +64,23 @@ class Stack:
         self.sample = self._hear("sample")
         self._wait_until_ready()
         self._remember()
+
+    def _card_processor(self) -> dict[str, str]:
+        """Where the product's cards are charged: at the caller's processor, or else at a stand-in of this run's own."""
+        if "STRIPE_API_BASE" in os.environ:
+            return {"STRIPE_STAND_IN": "1"}
+        if "STRIPE_SECRET_KEY" in os.environ:
+            return {}
+        port = chain.free_port()
+        secret, hook = (f"{kind}_{secrets.token_hex(12)}" for kind in ("sk_test", "whsec"))
+        command = [str(install.PYTHON), "-m", "dev.standin", "--port", str(port), "--secret-key", secret]
+        command += ["--webhook-secret", hook, "--webhook-url", f"http://127.0.0.1:{self.port}/webhooks/stripe"]
+        log = self.folder / "processor.log"
+        self.processor = self.children.start(
+            Child("The test card simulator", command, dict(os.environ), log, essential=True)
+        )
+        public = secret.replace("sk_", "pk_")
+        return environment.processor(f"http://127.0.0.1:{port}", public, secret, hook)
 
     def ask(self, verb: str, *words: str) -> Any:
         """Have something done inside the project (dev/clerk.py); Stop with the product's own words if it refuses."""
@@ -134,6 +154,7 @@ class Stack:
             "broker_url": self.product["CELERY_BROKER_URL"],
             "env": self.product,
             "pids": self._pids(),
+            "processor": {"url": self.product.get("STRIPE_API_BASE", ""), "pids": self._processor_pids()},
             "buyer_keys": [wallet.key for wallet in self.accounts.buyers],
             "articles": self.sample["articles"],
             "logins": self.sample["logins"],
@@ -143,6 +164,9 @@ class Stack:
         """Of the web server with its workers, of the Celery worker and the settler, of the chain."""
         worker = [child.pid for child in (self.worker, self.settler) if child.pid]
         return {"web": self.web.pids(), "worker": worker, "chain": [self.chain.pid]}
+
+    def _processor_pids(self) -> list[int]:
+        return [self.processor.pid] if self.processor else []
 
     def _start_product(self) -> None:
         python = str(install.PYTHON)

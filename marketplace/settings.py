@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -179,8 +180,17 @@ STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 # Any server that speaks Stripe's API can take its place, in a demo, in tests and while DEBUG is on.
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
 STRIPE_JS_URL = env.str("STRIPE_JS_URL", default="https://js.stripe.com/v3/")
-STRIPE_CHECKOUT_ORIGIN = env.str("STRIPE_CHECKOUT_ORIGIN", default="https://checkout.stripe.com")
 STRIPE_STAND_IN = env.bool("STRIPE_STAND_IN", default=False)
+_stripes_api = STRIPE_API_BASE == "https://api.stripe.com"
+_with_stripe = _stripes_api and STRIPE_JS_URL.startswith("https://js.stripe.com/")
+STRIPE_CHECKOUT_ORIGIN = env.str(
+    "STRIPE_CHECKOUT_ORIGIN", default="https://checkout.stripe.com" if _stripes_api else STRIPE_API_BASE
+)
+if STRIPE_SECRET_KEY and not _with_stripe:
+    if "_live_" in STRIPE_SECRET_KEY:
+        raise ImproperlyConfigured("A live key goes to Stripe alone: unset STRIPE_API_BASE and STRIPE_JS_URL.")
+    if not (DEBUG or STRIPE_STAND_IN):
+        raise ImproperlyConfigured("STRIPE_API_BASE is not Stripe's. In a trial with play money set STRIPE_STAND_IN=1.")
 STRIPE_TIMEOUT_SECONDS = env.int("STRIPE_TIMEOUT_SECONDS", default=10)
 TOPUP_CENTS = env.list("TOPUP_CENTS", cast=int, default=[500, 1000, 2000])
 DIRECT_FROM_CENTS = env.int("DIRECT_FROM_CENTS", default=300)

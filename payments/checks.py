@@ -19,7 +19,10 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
     given = {"CHAIN_RPC_URL": settings.CHAIN_RPC_URL, "PAY_TO": settings.PAY_TO}
     missing = [name for name, value in given.items() if not value]
     if len(missing) == len(given):
-        return [Warning("No way to be paid is on.", hint="Set CHAIN_RPC_URL and PAY_TO.", id="payments.W001")]
+        if settings.STRIPE_SECRET_KEY:
+            return []
+        hint = "Set CHAIN_RPC_URL and PAY_TO, or STRIPE_SECRET_KEY."
+        return [Warning("No way to be paid is on.", hint=hint, id="payments.W001")]
     if missing:
         return [Error(f"The exact rail is half configured: {missing[0]} is missing.", id="payments.E001")]
     try:
@@ -30,6 +33,24 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
         hint = "Set CHAIN_ASSET, CHAIN_ASSET_NAME and CHAIN_ASSET_VERSION for this chain."
         return [Error("CHAIN_ASSET is the token of another chain.", hint=hint, id="payments.E006")]
     return []
+
+
+@register
+def cards(**_: Any) -> list[CheckMessage]:
+    """Cards are wholly configured or wholly off, and their amounts and windows make sense."""
+    if not settings.STRIPE_SECRET_KEY:
+        return []
+    found: list[CheckMessage] = []
+    for name in ("STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET"):
+        if not getattr(settings, name):
+            hint = "docs/configuration.md says what for."
+            found.append(Warning(f"{name} is missing.", hint=hint, id="payments.W002"))
+    if min([*settings.TOPUP_CENTS, settings.DIRECT_FROM_CENTS, settings.TAB_LIMIT_CENTS]) < 50:
+        found.append(Error("No card can be charged less than 50 cents.", id="payments.E007"))
+    if settings.CLEARING_HOLD_SECONDS <= settings.REFUND_SECONDS:
+        hint = "Otherwise an article could be given back after its publisher was paid."
+        found.append(Error("CLEARING_HOLD_SECONDS must be longer than REFUND_SECONDS.", hint=hint, id="payments.E008"))
+    return found
 
 
 @register
