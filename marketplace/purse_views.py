@@ -34,7 +34,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     if purse is None or purse.joined_to_id:
         return render(request, "purse/empty.html", {"amounts": amounts})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
-    lines = statement.lines(purse, shown + 1)
+    lines = statement.lines(purse, 2 * shown + 4)  # A purchase has two lines in the books.
     live = tabs.live_charge(purse)
     context = {
         "purse": purse,

@@ -179,7 +179,7 @@ def join(guest: Purse, owner: Purse) -> None:
             move(owner.id, amount)
         # Whatever is wrong with one of them is wrong with both.
         worst = max((guest.flag, owner.flag), key=[flag.value for flag in Purse.Flag].index)
-        Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None)
+        Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None, card=None)
         Purse.objects.filter(id=owner.id).update(flag=worst, customer=owner.customer or guest.customer)
         for model in (Charge, Card, Setup, Debit):
             model.objects.filter(purse=guest).update(purse=owner)
