@@ -3,6 +3,7 @@
 import csv
 import datetime
 
+from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -39,7 +40,8 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "gross_micros": sum(day.gross_micros for day in days),
         "earned_micros": sum(day.earned_micros for day in days),
         "fees_micros": sum(day.fees_micros for day in days),
-        "fees_ever_micros": ledger.balance("platform:fees"),
+        "fees_ever_micros": ledger.balance("platform:fees") + ledger.balance("platform:fees", "USD"),
+        "cards": reports.cards() if settings.STRIPE_SECRET_KEY else None,
         "unclaimed_micros": ledger.balance(settlement.suspense_here()),
     }
     return render(request, "marketplace/earnings.html", context)

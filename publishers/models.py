@@ -91,6 +91,11 @@ class Publication(models.Model):
         """The account of the books that holds what this publication has earned."""
         return f"{self.payee}:earned"
 
+    @property
+    def accounts(self) -> tuple[str, str]:
+        """Its accounts: what it has earned, and what card buyers have paid that is not cleared yet."""
+        return self.earned_account, f"{self.payee}:pending"
+
     def get_absolute_url(self) -> str:
         return f"/publications/{self.slug}"
 

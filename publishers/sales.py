@@ -10,9 +10,10 @@ from typing import Any
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
-from payments import ledger, reports
-from payments.models import Payment, Posting
+from payments import reports
+from payments.models import Payment, Posting, State
 from payments.money import format_usd
+from payments.reports import Holdings
 
 from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, Publication
 
@@ -38,6 +39,7 @@ class Line:
     price_micros: int
     fee_micros: int
     kept_micros: int
+    pending: bool
     article: Article | None
     resource: str
 
@@ -55,7 +57,12 @@ class Totals:
     price_micros: int
     fee_micros: int
     kept_micros: int
-    balance_micros: int
+    holdings: Holdings
+
+    @property
+    def balance_micros(self) -> int:
+        """Everything that the books hold for it, pending or not."""
+        return self.holdings.all_micros
 
     @property
     def other_micros(self) -> int:
@@ -84,6 +91,7 @@ def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
             price_micros=payment.amount_micros,
             fee_micros=payment.amount_micros - shares.get(payment.sale_id, 0),
             kept_micros=shares.get(payment.sale_id, 0),
+            pending=payment.rail == "purse" and payment.state == State.CONFIRMED,
             article=known.get(payment.resource),
             resource=payment.resource,
         )
@@ -96,10 +104,11 @@ def totals(publication: Publication) -> Totals:
     sold = of(publication).order_by()
     paid = sold.aggregate(count=Count("pk"), price=Sum("amount_micros"))
     kept = Posting.objects.filter(
-        transaction_id__in=sold.values("sale_id"), target__code=publication.earned_account
+        transaction_id__in=sold.values("sale_id"), target__code__in=publication.accounts
     ).aggregate(sum=Sum("amount_micros"))["sum"]
     price, kept = paid["price"] or 0, kept or 0
-    return Totals(paid["count"], price, price - kept, kept, ledger.balance(publication.earned_account))
+    held = reports.holdings([publication.payee])[publication.payee]
+    return Totals(paid["count"], price, price - kept, kept, held)
 
 
 def counts(publication: Publication) -> dict[str, int]:
@@ -184,6 +193,6 @@ def inert(cell: str) -> str:
 def _shares(publication: Publication, payments: list[Payment]) -> dict[Any, int]:
     """What the books gave the publication, by sale transaction."""
     kept = Posting.objects.filter(
-        transaction_id__in=[payment.sale_id for payment in payments], target__code=publication.earned_account
+        transaction_id__in=[payment.sale_id for payment in payments], target__code__in=publication.accounts
     )
     return dict(kept.values_list("transaction_id").annotate(Sum("amount_micros")))

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from payments import doorbell, ledger
+from payments import doorbell, reports
 
 from .. import sales, writing
 from ..forms import PublicationForm
@@ -22,7 +22,8 @@ def studio(request: HttpRequest) -> HttpResponse:
     publications = list(Publication.objects.filter(members=request.user))
     if len(publications) == 1:
         return redirect("studio_home", publications[0].slug)
-    rows = [(publication, ledger.balance(publication.earned_account)) for publication in publications]
+    held = reports.holdings([publication.payee for publication in publications])
+    rows = [(publication, held[publication.payee].all_micros) for publication in publications]
     return render(request, "publishers/publications.html", {"rows": rows})
 
 
@@ -47,7 +48,7 @@ def publication_home(request: HttpRequest, publication: Publication) -> HttpResp
     articles = Article.objects.filter(publication=publication)
     context = {
         "publication": publication,
-        "balance_micros": ledger.balance(publication.earned_account),
+        "holdings": reports.holdings([publication.payee])[publication.payee],
         "counts": counts,
         "last_sales": sales.lines(publication, sales.of(publication)[:5]),
         "best_sellers": sales.best_sellers(publication),

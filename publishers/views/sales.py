@@ -4,6 +4,7 @@ import uuid
 import zoneinfo
 from typing import Any
 
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -74,17 +75,33 @@ def sale(request: HttpRequest, publication: Publication, payment_id: uuid.UUID) 
 @member
 def balance(request: HttpRequest, publication: Publication) -> HttpResponse:
     """Why the balance is what it is: the sums, and under them every entry of the books that moved it."""
-    account = publication.earned_account
+    ours = publication.accounts
     moved = (
-        Posting.objects.filter(Q(target__code=account) | Q(source__code=account))
+        Posting.objects.filter(Q(target__code__in=ours) | Q(source__code__in=ours))
+        # Clearing moves nothing in or out: it only makes pending money certain.
+        .exclude(transaction__kind="cleared")
         .select_related("transaction", "target", "transaction__payment")
         .order_by("-transaction__made_at", "-id")
     )
     page = Paginator(moved, PAGE).get_page(request.GET.get("page"))
     entries = _entries(publication, list(page.object_list))
-    context = {"publication": publication, "totals": sales.totals(publication), "page": page, "entries": entries}
+    context = {
+        "publication": publication,
+        "totals": sales.totals(publication),
+        "hold_days": settings.CLEARING_HOLD_SECONDS // 86_400,
+        "page": page,
+        "entries": entries,
+    }
     with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
         return render(request, "publishers/balance.html", context)
+
+
+_IN_WORDS = {
+    "sale": "Your share of a sale that was taken back",
+    "refund": "Given back by its buyer",
+    "charged_back": "Taken back after a card dispute that was lost",
+    "reorganisation": "Taken back by the chain",
+}
 
 
 def _entries(publication: Publication, postings: list[Posting]) -> list[dict[str, Any]]:
@@ -93,11 +110,11 @@ def _entries(publication: Publication, postings: list[Posting]) -> list[dict[str
     rows = []
     for posting in postings:
         payment = payments[posting.transaction_id]
-        incoming = posting.target.code == publication.earned_account
+        incoming = posting.target.code in publication.accounts
         rows.append(
             {
                 "made_at": posting.transaction.made_at,
-                "kind": posting.transaction.kind,
+                "kind": _IN_WORDS.get(posting.transaction.kind, posting.transaction.kind),
                 "key": posting.transaction.key,
                 "amount_micros": posting.amount_micros if incoming else -posting.amount_micros,
                 "payment": payment,
