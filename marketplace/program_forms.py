@@ -44,8 +44,6 @@ class DollarsField(forms.CharField):
 class ProgramForm(forms.Form):
     """A key's name and limits. Empty means that there is no such limit, and the page says so."""
 
-    template_name = "purse/programs_form.html"
-
     name = forms.CharField(
         max_length=60, help_text="For you: what the program is, or where it runs.", label="Name of the program"
     )

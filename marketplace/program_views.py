@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from payments import approvals, programs
-from payments.models import Approval, Debit, ProgramKey, Purse
+from payments.models import Approval, Debit, ProgramKey
 from payments.money import MICROS
 from payments.purses import Refused
 from publishers.models import Article, Publication
@@ -43,9 +43,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         "dead": [key for key in keys if not programs.is_live(key)][:_SHOWN],
         "waiting": approvals.waiting(purse).count() if purse else 0,
         "purse": purse,
-        "example_url": _example(()),
     }
-    return render(request, "purse/programs.html", context, status=422 if form.is_bound and form.errors else 200)
+    return render(request, "purse/programs.html", context)
 
 
 def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
@@ -55,6 +54,9 @@ def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
     try:
         key, text = programs.make(purse, form.cleaned_data["name"], limits, form.cleaned_data["form"])
     except Refused as no:
+        if no.word == "key_made_already":
+            messages.error(request, no.sentence)
+            return SeeOther(request.path)
         form.add_error(None, no.sentence)
         return None
     context = {"key": key, "text": text, "url": f"{_example(limits.payees)}.md", "purse": purse}
@@ -80,7 +82,7 @@ def program(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     context = {"form": form, "spending": _spending(key), "key": key, "bought": bought}
     context["is_live"] = programs.is_live(key)
     context["publications"] = _names(key.payees)
-    return render(request, "purse/programs_one.html", context, status=422 if form.is_bound and form.errors else 200)
+    return render(request, "purse/programs_one.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -162,7 +164,7 @@ def _on_sale(asked: list[Approval]) -> list[tuple[Approval, bool]]:
     """Each with whether it can still be bought."""
     ids = [one.resource.removeprefix("article:") for one in asked]
     selling = Article.objects.on_sale().filter(pk__in=[pk for pk in ids if _is_uuid(pk)])
-    known = {article.resource for article in selling.only("pk")}
+    known = {article.resource for article in selling}
     return [(one, one.resource in known) for one in asked]
 
 
@@ -184,8 +186,3 @@ def _example(payees: tuple[str, ...]) -> str:
         cheap = cheap.filter(publication__in=_names(payees))
     article = cheap.order_by("program_price_micros").first()
     return article.url if article else f"{settings.BASE_URL}/articles/an-article"
-
-
-def shown_purse(purse: Purse) -> int:
-    """What can be bought for now, in micros."""
-    return max(purse.balance_micros + purse.tab_limit_micros, 0)

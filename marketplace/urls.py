@@ -4,7 +4,17 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from . import buying_views, catalogue_views, finance_views, health, processor_views, purse_views, views
+from . import (
+    buying_views,
+    catalogue_views,
+    finance_views,
+    health,
+    processor_views,
+    program_api,
+    program_views,
+    purse_views,
+    views,
+)
 
 # The back office has no door of its own: the site's counts attempts and asks for the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -35,6 +45,14 @@ urlpatterns = [
     path("purse/refund/<uuid:payment_id>", purse_views.give_back, name="purse_refund"),
     path("purse/withdraw", purse_views.withdraw, name="purse_withdraw"),
     path("purse/authenticate/<uuid:charge_id>", processor_views.authenticate, name="purse_authenticate"),
+    # A reader's programs
+    path("purse/programs", program_views.overview, name="programs"),
+    path("purse/programs/<uuid:key_id>", program_views.program, name="program"),
+    path("purse/programs/<uuid:key_id>/revoke", program_views.revoke, name="program_revoke"),
+    path("purse/approvals", program_views.waiting, name="approvals"),
+    path("purse/approvals/<uuid:approval_id>", program_views.approval, name="approval"),
+    path("api/purse", program_api.PurseView.as_view(), name="api_purse"),
+    re_path(r"^api/articles/(?P<slug>[a-z0-9-]+)$", views.article, {"suffix": ".json"}, name="api_article"),
     path("webhooks/stripe", processor_views.webhook, name="stripe_webhook"),
     # Sellers, owner, machines
     path("studio/", include("publishers.urls")),

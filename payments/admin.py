@@ -5,7 +5,28 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from .models import Account, Authorization, Chain, Grant, Lease, Payment, Posting, Submission, Transaction, Transfer
+from .models import (
+    Account,
+    Approval,
+    Authorization,
+    Card,
+    CardRefund,
+    Chain,
+    Charge,
+    Debit,
+    Dispute,
+    Grant,
+    Lease,
+    Payment,
+    Posting,
+    ProcessorEvent,
+    ProgramKey,
+    Purse,
+    Setup,
+    Submission,
+    Transaction,
+    Transfer,
+)
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -80,3 +101,74 @@ class TransferAdmin(ReadOnly):
 
 
 admin.site.register([Authorization, Submission, Chain, Lease], ReadOnly)
+
+
+@admin.register(Purse)
+class PurseAdmin(ReadOnly):
+    """Balances of buyers."""
+
+    list_display = ["holder", "email", "balance_micros", "tab_limit_micros", "flag", "owing_since"]
+    list_filter = ["flag"]
+    search_fields = ["holder", "email", "customer"]
+
+
+@admin.register(Charge)
+class ChargeAdmin(ReadOnly):
+    """Card payments."""
+
+    list_display = ["made_at", "purpose", "state", "amount_micros", "refunded_micros", "disputed_micros", "reference"]
+    list_filter = ["state", "purpose"]
+    search_fields = ["reference", "intent", "session", "purse__holder", "purse__email"]
+
+
+@admin.register(ProgramKey)
+class ProgramKeyAdmin(ReadOnly):
+    """Keys of people's programs, by their public halves."""
+
+    list_display = ["made_at", "name", "public", "purse", "spent_micros", "used_at", "revoked_at"]
+    search_fields = ["name", "public", "purse__holder"]
+    exclude = ["digest"]
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ReadOnly):
+    """What programs asked their people."""
+
+    list_display = ["asked_at", "title", "amount_micros", "state", "key"]
+    list_filter = ["state"]
+
+
+@admin.register(Debit)
+class DebitAdmin(ReadOnly):
+    """What was taken from purses, and on whose word."""
+
+    list_display = ["payment", "title", "purse", "key", "address"]
+    search_fields = ["title", "purse__holder"]
+
+
+@admin.register(Dispute)
+class DisputeAdmin(ReadOnly):
+    """What banks took back."""
+
+    list_display = ["made_at", "id", "status", "reason", "amount_micros", "withdrawn_micros", "lost_at"]
+    list_filter = ["status"]
+
+
+@admin.register(ProcessorEvent)
+class ProcessorEventAdmin(ReadOnly):
+    """Webhooks as they came."""
+
+    list_display = ["received_at", "type", "about", "applied_at", "failures"]
+    list_filter = ["type"]
+    search_fields = ["id", "about"]
+
+
+@admin.register(CardRefund)
+class CardRefundAdmin(ReadOnly):
+    """Money on its way back to cards."""
+
+    list_display = ["made_at", "state", "amount_micros", "reference", "reason"]
+    list_filter = ["state"]
+
+
+admin.site.register([Card, Setup], ReadOnly)

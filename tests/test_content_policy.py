@@ -17,6 +17,9 @@ from django.test import Client, override_settings
 from django.urls import NoReverseMatch, get_resolver, reverse
 
 from marketplace.models import LibraryEntry
+from payments import gate
+from payments.models import Approval, ProgramKey
+from publishers import catalogue
 from publishers.models import User
 from tests.cards import till
 from tests.marketplace.passkey import Passkey
@@ -34,7 +37,7 @@ NO_PAGE = {
     **dict.fromkeys(["article_buy", "article_pay", "purse_top_up", "purse_tab", "purse_cards"], "take a form"),
     **dict.fromkeys(["purse_card", "purse_refund", "purse_withdraw"], "take a form"),
     **dict.fromkeys(["mfa_login_webauthn", "purse_return", "card_return"], "send elsewhere"),
-    "stripe_webhook": "for machines",
+    **dict.fromkeys(["stripe_webhook", "api_purse", "api_article"], "for machines"),
     "purse_movements": "a file",
     "purse_authenticate": "loads the card processor's script: tests/cards/test_pages_bank.py",
     "admin:jsi18n": "a script",
@@ -42,9 +45,11 @@ NO_PAGE = {
 # The admin's pages that nobody may open, since what they are about is never made or removed there, and those
 # of rows that a small site does not have.
 _KEPT = "payments_account payments_authorization payments_grant payments_payment payments_transaction payments_transfer"
+_KEPT += " payments_purse payments_charge payments_programkey payments_approval payments_debit"
 CLOSED = {
     *(f"admin:{model}_{verb}" for model in [*_KEPT.split(), "publishers_article"] for verb in ("add", "delete")),
-    *(f"admin:payments_{model}_{verb}" for model in ("submission", "chain", "lease")
+    *(f"admin:payments_{model}_{verb}"
+      for model in ("submission", "chain", "lease", "dispute", "processorevent", "cardrefund", "card", "setup")
       for verb in ("add", "delete", "change", "history")),
     *(f"admin:auth_group_{verb}" for verb in ("delete", "change", "history")),
     "admin:publishers_publication_delete",
@@ -105,7 +110,11 @@ def words() -> dict[str, Any]:
     payment = cast.sale(article)
     for person in (alice, root):
         LibraryEntry.objects.create(user=person, grant=payment.grants.get())
-    till.purse(2_000_000, holder=f"user:{alice.pk}")
+    purse = till.purse(2_000_000, holder=f"user:{alice.pk}")
+    with override_settings(STRIPE_SECRET_KEY="sk_test_of_the_tests"):
+        till.present(till.key(purse), catalogue.listing(article.pk).offer("programs", mime_type="text/markdown"))
+        with pytest.raises(gate.PaymentRequired):
+            till.present(till.key(purse, approve_above_micros=0), till.offer(2))
     return {
         "slug": {"article": article.slug, "publication": article.publication.slug},
         "publication": article.publication.slug,
@@ -114,6 +123,8 @@ def words() -> dict[str, Any]:
         "who": "buyer",
         "suffix": "",
         "payment_id": payment.pk,
+        "key_id": ProgramKey.objects.earliest("made_at").pk,
+        "approval_id": Approval.objects.get().pk,
         "grant_id": payment.grants.get().pk,
         "uidb36": "1",
         "key": "set-password",

@@ -61,8 +61,7 @@ def read(presented: Presented) -> Credential | None:
     if not enabled():
         return None
     if presented.authorization:
-        match = _BEARER.fullmatch(presented.authorization)
-        key = programs.known(match[1]) if match else None
+        key = key_of(presented.authorization)
         if key is None:
             raise _refused(programs.invalid())
         return Credential(key.purse, key, presented.quote, presented.address, presented.agent)
@@ -71,6 +70,12 @@ def read(presented: Presented) -> Credential | None:
         if purse:
             return Credential(purse, None, presented.quote, presented.address, presented.agent)
     return None
+
+
+def key_of(authorization: str) -> ProgramKey | None:
+    """The live key in an Authorization header, or None."""
+    match = _BEARER.fullmatch(authorization)
+    return programs.known(match[1]) if match else None
 
 
 def is_bearer(authorization: str) -> bool:
