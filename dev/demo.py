@@ -29,14 +29,15 @@ def run(options: argparse.Namespace) -> int:
         say("Starting a chain, the shop, its worker and its settler …")
         stack.start(anvil)
         bought = None if options.quiet_start else _buy(stack)
+        read = None if options.quiet_start else _read(stack)
         stack.dismiss_clerk()
         answering = True
         if options.json:
             print(json.dumps(stack.line()), flush=True)
         else:
-            print(_summary(stack, bought), flush=True)
+            print(_summary(stack, bought, read), flush=True)
         if options.once:
-            return 0 if options.quiet_start or bought else 1
+            return 0 if options.quiet_start or (bought and read is not None) else 1
         stack.look_after()
         return 0
     except KeyboardInterrupt:
@@ -65,14 +66,37 @@ def _buy(stack: Stack) -> dict[str, Any] | None:
     return {**json.loads(done.stdout), "article": article, "earned": stack.ask("earned", article["id"])}
 
 
-def _summary(stack: Stack, bought: dict[str, Any] | None) -> str:
+def _read(stack: Stack) -> dict[str, Any] | None:
+    """A reader tops up with a test card and reads three articles, their program a fourth.
+
+    Empty when cards are charged elsewhere, since nobody can fill in that page here; None when it failed.
+    """
+    if stack.processor is None:
+        return {}
+    cheap = [a for a in stack.sample["articles"] if a["people_price_micros"] <= _CLIENTS_LIMIT_MICROS][:4]
+    login = stack.sample["logins"]["reader"]
+    words = [stack.product["BASE_URL"], *(article["url"] for article in cheap[:3]), cheap[3]["md_url"]]
+    done = subprocess.run(
+        [str(install.PYTHON), str(install.ROOT / "dev" / "read.py"), *words],
+        env={**stack.environment, "READER_EMAIL": login["email"], "READER_PASSWORD": login["password"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        say(f"The example reader failed:\n{done.stdout}{done.stderr}")
+        return None
+    return {**json.loads(done.stdout), "program_title": cheap[3]["title"]}
+
+
+def _summary(stack: Stack, bought: dict[str, Any] | None, read: dict[str, Any] | None) -> str:
     base = stack.product["BASE_URL"]
     logins = stack.sample["logins"]
     width = max(len(login["email"]) for login in logins.values())
     lines = ["", "Pennypress is running, on a chain of its own with play money.", ""]
     lines += [f"  The shop        {base}/", f"  For publishers  {base}/studio/", f"  Back office     {base}/admin/", ""]
     lines += [f"  Sign in as {who:<10} {login['email']:<{width}}  {login['password']}" for who, login in logins.items()]
-    lines += ["", *_purchase(stack, bought), *_next_things(stack), ""]
+    lines += ["", *_purchase(stack, bought), *_reader(stack, read), *_next_things(stack), ""]
     if not stack.options.once:
         lines.append("Ctrl-C stops everything.")
     return "\n".join(lines)
@@ -94,6 +118,22 @@ def _purchase(stack: Stack, bought: dict[str, Any] | None) -> list[str]:
         f"  transaction     {bought['transaction']}",
         f"  on the chain    {pay_to} received {_usd(received)} test dollars",
         f"  in the books    the publisher has earned {bought['earned']} USD, after the platform's fee",
+        "",
+    ]
+
+
+def _reader(stack: Stack, read: dict[str, Any] | None) -> list[str]:
+    if stack.options.quiet_start or read == {}:
+        return []
+    if read is None:
+        return ["The example reader failed; the reason is above.", ""]
+    titles = ", ".join(f"“{title}”" for title in read["read"])
+    return [
+        "A reader has paid by card, on the test card simulator:",
+        "  topped up       5.00 USD with the test card 4242 4242 4242 4242",
+        f"  read            {titles}",
+        f"  their program   bought “{read['program_title']}” with its key",
+        f"  left            {_usd(read['purse']['balance'])} USD, shown at {stack.product['BASE_URL']}/purse",
         "",
     ]
 
