@@ -10,6 +10,12 @@ from dev.standin import Standin
 from .bank import Bank
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    chaos = parser.getgroup("chaos", "episodes of tests/cards/test_chaos.py")
+    chaos.addoption("--chaos-episodes", type=int, default=60, help="how many (60)")
+    chaos.addoption("--chaos-seed", type=int, default=1, help="the first one's seed, the others' follow (1)")
+
+
 @pytest.fixture(autouse=True)
 def _cards_are_on(settings: Any) -> None:
     settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
