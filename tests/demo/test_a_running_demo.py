@@ -33,7 +33,7 @@ def status(address: str) -> int:
 def test_the_line_has_everything_another_program_needs(demo: Demo) -> None:
     assert set(demo.line) == {
         *("base_url", "rpc_url", "chain_id", "chain_url", "network", "asset", "pay_to", "database_url", "broker_url"),
-        *("env", "pids", "buyer_keys", "articles", "logins"),
+        *("env", "pids", "processor", "buyer_keys", "articles", "logins"),
     }
     assert demo.line["chain_id"] == 84532
     assert demo.line["network"] == "eip155:84532"

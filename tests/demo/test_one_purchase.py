@@ -27,6 +27,8 @@ def test_the_first_command_of_the_readme_buys_an_article_and_says_what_it_did() 
         "Sign in as publisher",
         "transaction     0x",
         "the publisher has earned",
+        "topped up       5.00 USD",
+        "their program   bought",
     ):
         assert words in run.stdout
 
