@@ -38,7 +38,7 @@ def test_a_publisher_signs_in_writes_and_publishes_and_a_reader_meets_the_paywal
     expect(main).to_contain_text("Owls hear in three dimensions.")
     expect(main).to_contain_text("$0.30")
     expect(reader.locator("#no-wallet noscript")).to_be_visible()
-    assert "Paying on this page needs JavaScript; programs do not" in reader.locator("#no-wallet").inner_html()
+    assert "Paying with a wallet needs JavaScript" in reader.locator("#no-wallet").inner_html()
     assert SECRET not in reader.content()
     reader.get_by_text("For programs", exact=True).first.click()
     expect(reader.get_by_role("link", name="Markdown")).to_be_visible()

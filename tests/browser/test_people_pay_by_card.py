@@ -1,0 +1,80 @@
+"""A reader without scripts fills a balance with a test card and reads; and how the pages of it look to axe."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.visits import MODES, PATIENCE_MS
+from tests.shop import Shop
+
+pytestmark = pytest.mark.browser
+
+
+def type_card(page: Page, number: str = "4242 4242 4242 4242") -> None:
+    """On the hosted page of the test card simulator."""
+    expect(page.get_by_text("Test card simulator")).to_be_visible()
+    page.locator("#number").fill(number)
+    page.locator("#expiry").fill("12 / 40")
+    page.locator("#cvc").fill("123")
+    for name, text in (("name", "Ada"), ("email", "ada@example.org")):
+        if page.locator(f"#{name}").count():
+            page.locator(f"#{name}").fill(text)
+    page.locator("button[type=submit], button:not([type])").first.click()
+
+
+@pytest.fixture
+def guest(chromium: Browser, shop: Shop) -> Any:
+    """Without scripts. What the browser refuses on the way to the card page and back is noticed by not arriving."""
+    context = chromium.new_context(base_url=shop.url, java_script_enabled=False, **MODES["light 1280"])
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+def test_a_guest_without_scripts_fills_a_balance_and_reads_two_articles(guest: Page, shop: Shop):
+    first, second = shop.line["articles"][2:4]
+    guest.goto(first["url"])
+    guest.get_by_role("button", name="Add $5").click()
+    type_card(guest)
+    expect(guest.locator("#article")).to_be_visible()
+    assert guest.url == first["url"]
+    guest.goto(second["url"])
+    guest.get_by_role("button", name="from your balance").click()
+    expect(guest.locator("#article")).to_be_visible()
+    assert guest.url == second["url"]
+    guest.goto("/library")
+    guest.get_by_role("button", name="Give back").first.click()
+    expect(guest.get_by_text("is on your balance again")).to_be_visible()
+    guest.goto("/purse")
+    expect(guest.locator("tbody tr")).to_have_count(4)
+
+
+def looks(page: Page, mode: str) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, f"{mode} {page.url}: {found.generate_report()}"
+    wide, shown = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide <= shown, f"{mode} {page.url}: {wide} px of {shown}"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(chromium: Browser, shop: Shop, mode: str):
+    context = chromium.new_context(base_url=shop.url, bypass_csp=True, **MODES[mode])
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    first, second = shop.line["articles"][4:6]
+    for address in (first["url"], "/purse", "/accounts/login/", "/accounts/signup/", "/accounts/signup/passkey/"):
+        page.goto(address)
+        looks(page, mode)
+    page.goto(first["url"])
+    page.get_by_role("button", name="Add $10").click()
+    type_card(page)
+    expect(page.locator("#article")).to_be_visible()
+    for address in (first["url"], second["url"], "/library", "/purse"):
+        page.goto(address)
+        looks(page, mode)
+    page.goto("/library")
+    page.get_by_role("link", name="Receipt").first.click()
+    looks(page, mode)
+    context.close()
