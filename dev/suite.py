@@ -11,9 +11,9 @@ from dev import environment, install, services
 from dev.children import Children
 from dev.say import Stop, say
 
-_ON_SQLITE = "not slow and not postgresql"
+_ON_SQLITE = "not slow and not stripe and not postgresql"
 # On the second database: everything but what has no database, or brings its own.
-_ON_POSTGRES = "not slow and not browser and not contracts and not demo"
+_ON_POSTGRES = "not slow and not stripe and not browser and not contracts and not demo"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
