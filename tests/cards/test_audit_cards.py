@@ -217,3 +217,20 @@ def test_paid_by_another_is_seen_by_nothing_else(books: Books):
     """So that check is needed."""
     _paid_by_another(books)
     assert set(found()[1]) == {"sale_from_another"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_guest_who_signs_in_with_a_card_and_a_refund_on_its_way_leaves_clean_books():
+    guest, owner = till.purse(holder="guest:1"), till.purse()
+    charge = till.fill(guest, 5_000_000)
+    card = Card.objects.create(purse=guest, reference="pm_guest")
+    Purse.objects.filter(id=guest.id).update(card=card, customer="cus_guest")
+    with transaction.atomic():
+        back = CardRefund.objects.create(charge=charge, amount_micros=1_000_000)
+        line = Move(guest.account, guest.refunding, 1_000_000)
+        ledger.post("refund_reserved", f"refund_reserved:{back.id}", [line], asset="USD")
+        purses.move(guest.id, -1_000_000)
+    purses.join(guest, owner)
+    assert found() == (0, {})
+    owner.refresh_from_db()
+    assert (owner.balance_micros, owner.customer) == (4_000_000, "cus_guest")

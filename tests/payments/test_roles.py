@@ -18,6 +18,10 @@ pytestmark = pytest.mark.postgresql
 
 BOOKS = ("payments_account", "payments_transaction", "payments_posting")
 KEPT = ("payments_payment", "payments_authorization", "payments_grant", "payments_transfer")
+KEPT += tuple(
+    f"payments_{table}"
+    for table in ("purse", "charge", "cardrefund", "dispute", "programkey", "approval", "debit", "processorevent")
+)
 VIEWS = [f"audit_{name}" for name in ("journal", "entry", "payment", "grant", "payout", "voucher", "chain_seen")]
 
 # What a shop does with its tables, from a draft to a sale that a reorganisation takes back and brings again.
@@ -42,6 +46,45 @@ assert holder.hold()
 with transaction.atomic():
     assert (holder.take_nonce(), holder.take_nonce()) == (0, 1)
 holder.let_go()
+"""
+
+
+# The same with purses: programs, a guest who signs in, and all that the card processor can say of a charge.
+CARDS = """
+from django.conf import settings
+settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
+from django.utils import timezone
+from payments import approvals, charges, clearing, disputes, gate, programs, purses, refunds, webhooks
+from payments.card_facts import DisputeFacts, Intent, Money, RefundFacts
+from payments.models import Approval, Charge, Payment, ProcessorEvent, Purse
+from tests.cards import till
+guest, owner = till.purse(500_000, holder="guest:1"), till.purse(1_000_000)
+till.press(guest, till.offer(1))
+purses.join(guest, owner)
+text = till.key(owner, approve_above_micros=100_000, day_budget_micros=5_000_000)
+purses.refund(till.present(text, till.offer(2)).payment.id, owner)
+for answer in (approvals.decline, lambda one: approvals.approve(one, one.amount_micros)):
+    try:
+        till.present(text, till.offer(3, 200_000))
+    except gate.PaymentRequired:
+        assert answer(Approval.objects.get())
+till.present(text, till.offer(3, 200_000))
+key = owner.keys.get()
+programs.change(key, "renamed", programs.Limits(budget_micros=5_000_000))
+programs.revoke(key)
+charge = Charge.objects.create(purse=owner, purpose="topup", amount_micros=5_000_000, intent="pi_1", state="created")
+now = timezone.now()
+paid = {"reference": "ch_1", "transaction": "txn_1", "fee_cents": 45, "available_at": now}
+charges.apply(Intent("pi_1", "succeeded", 500, str(charge.id), **paid))
+refunds.apply(RefundFacts("re_1", "succeeded", 100, "pi_1", ""))
+settings.CLEARING_HOLD_SECONDS = 0
+assert clearing.clear()
+for status, cents in (("needs_response", -400), ("won", 400)):
+    moved = Money(f"txn_{status}", "adjustment", "dp_1", cents, 0, now)
+    disputes.apply(DisputeFacts("dp_1", status, "fraudulent", 400, "pi_1", (moved,)))
+assert Purse.objects.get(id=owner.id).flag == ""
+assert webhooks.store("evt_1", "x", "", "{}") and not webhooks.store("evt_1", "x", "", "{}")
+assert webhooks.apply_waiting() == 1
 """
 
 
@@ -86,6 +129,8 @@ def house() -> Iterator[House]:
             assert "Granted" in done.stdout
             bought = made.run("shell", "-v0", "-c", BUY)
             assert bought.returncode == 0, bought.stderr
+            paid = made.run("shell", "-v0", "-c", CARDS)
+            assert paid.returncode == 0, paid.stderr
             yield made
         finally:
             superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -109,6 +154,16 @@ REFUSED = [
     "UPDATE payments_grant SET resource = 'article:dearer'",
     "UPDATE payments_authorization SET nonce = payer",
     "UPDATE payments_transfer SET value = '1'",
+    "UPDATE payments_purse SET holder = 'user:1'",
+    "UPDATE payments_programkey SET digest = 'mine'",
+    "UPDATE payments_programkey SET purse_id = (SELECT id FROM payments_purse LIMIT 1)",
+    "UPDATE payments_approval SET resource = 'article:dearer'",
+    "UPDATE payments_debit SET key_id = NULL",
+    "UPDATE payments_debit SET address = NULL",
+    "UPDATE payments_charge SET amount_micros = 1000000",
+    "UPDATE payments_cardrefund SET amount_micros = 1",
+    "UPDATE payments_dispute SET charge_id = charge_id",
+    "UPDATE payments_processorevent SET body = ''",
     "UPDATE audit_payment SET amount = 1",
     "INSERT INTO audit_grant (buyer, resource) VALUES ('me', 'everything')",
     "CREATE OR REPLACE VIEW audit_journal AS SELECT 1 AS id",
@@ -163,7 +218,8 @@ def test_the_application_can_read_every_view(house: House):
     with house.as_role() as connection:
         for view in VIEWS:
             connection.execute(f"SELECT * FROM {view}")
-        assert connection.execute("SELECT count(*) FROM audit_payment WHERE state = 'final'").fetchone() == (2,)
+        final = "SELECT method, count(*) FROM audit_payment WHERE state = 'final' GROUP BY method ORDER BY method"
+        assert connection.execute(final).fetchall() == [("exact", 2), ("purse", 2)]
 
 
 def test_no_temporary_table_stands_in_for_the_ones_that_the_triggers_look_at(house: House):

@@ -1,0 +1,33 @@
+-- What purses, programs and cards did is kept for ever; statements are separated by blank lines (see
+-- books.postgresql.sql).
+CREATE TRIGGER kept BEFORE DELETE ON payments_purse FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_purse FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_charge FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_charge FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_cardrefund FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_cardrefund FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_dispute FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_dispute FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_programkey FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_programkey FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_approval FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_approval FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_debit FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_debit FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER kept BEFORE DELETE ON payments_processorevent FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_processorevent FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
