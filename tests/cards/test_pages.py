@@ -291,6 +291,17 @@ def test_while_the_processor_does_not_answer_the_page_waits_and_ends(bank: Bank)
     assert CANARY in guest.see(address)
 
 
+def test_a_webhook_that_was_faster_needs_no_second_question(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    back = paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"])
+    bank.bring()
+    asked = len(bank.requests())
+    assert guest.client.get(back)["Location"] == address
+    assert len(bank.requests()) == asked
+    assert CANARY in guest.see(address)
+
+
 def test_a_processor_that_is_away_is_said_and_nobody_is_charged(bank: Bank):
     article, guest = owls(), Visitor()
     address = article.get_absolute_url()

@@ -8,7 +8,7 @@ from django.core import mail, signing
 from django.test import Client
 
 from payments import charges, tabs
-from payments.models import Charge, ProcessorEvent, Purse
+from payments.models import Charge, ProcessorEvent, Purse, Setup
 from tests.test_content_policy import Inline, check_policy
 
 from . import till
@@ -45,6 +45,16 @@ def test_the_link_of_the_letter_opens_this_one_charge_without_signing_in(bank: B
     other, other_link = asked(bank)
     assert Client().get(link.replace(str(charge.pk), str(other.pk))).status_code == 404
     assert Client().get(other_link).status_code == 200
+
+
+def owing(bank: Bank) -> tuple[Visitor, Purse]:
+    """Somebody signed in whose tab is due, on a card whose bank asks."""
+    visitor, purse, _ = reader()
+    bank.pay(visitor.press("/purse", "/purse/cards")["Location"], ASKS)
+    visitor.client.get(f"/purse/cards/return/{Setup.objects.get(purse=purse).pk}")
+    Purse.objects.filter(pk=purse.pk).update(tab_limit_micros=20_000_000)
+    till.press(purse, till.offer(1, 6_000_000))
+    return visitor, purse
 
 
 @pytest.mark.parametrize("token", ["", "?token=", "?token=x", "?token=%00", "other", "old"])
@@ -109,11 +119,10 @@ def test_what_the_processor_says_counts_and_not_what_the_page_says(bank: Bank, a
 
 
 def test_the_purses_own_session_needs_no_link(bank: Bank):
-    charge, link = asked(bank)
-    visitor, _, user = reader()
-    Purse.objects.filter(holder=f"user:{user.pk}").delete()
-    Purse.objects.filter(pk=charge.purse_id).update(holder=f"user:{user.pk}")
-    assert "$6.00" in visitor.see(link.partition("?")[0])
+    visitor, purse = owing(bank)
+    charge = tabs.settle(purse.id)
+    assert charge
+    assert "$6.00" in visitor.see(f"/purse/authenticate/{charge.pk}")
     assert "Answer your bank" in visitor.see("/purse")
 
 
@@ -127,10 +136,7 @@ def test_a_processor_that_is_away_is_said(bank: Bank):
 
 
 def test_paying_now_leads_to_the_bank_when_it_asks(bank: Bank):
-    visitor, purse, _ = reader()
-    other = bank.owing(card=ASKS)
-    Purse.objects.filter(pk=purse.pk).delete()
-    Purse.objects.filter(pk=other.pk).update(holder=purse.holder)
+    visitor, _ = owing(bank)
     answer = visitor.press("/purse", "/purse/tab", action="pay")
     assert answer.status_code == 303
     assert "/purse/authenticate/" in answer["Location"]
