@@ -179,8 +179,9 @@ class Stack:
         self.web.stops_first = True
 
     def _child(self, name: str, log: str, command: list[str], signs: bool = False) -> Child:
-        """One process of the product; the key that signs goes to nobody but the settler."""
-        environment = {key: value for key, value in self.environment.items() if signs or key != "SETTLER_KEY"}
+        """One process of the product; the settler alone gets the key that signs, and it gets none of the cards'."""
+        foreign = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET") if signs else ("SETTLER_KEY",)
+        environment = {key: value for key, value in self.environment.items() if key not in foreign}
         return self.children.start(Child(name, command, environment, self.folder / log))
 
     def _wait_until_ready(self) -> None:
