@@ -26,7 +26,7 @@ def purse(micros: int = 0, *, tab: int = 0, holder: str = "") -> Purse:
 
 def fill(made: Purse, micros: int) -> Charge:
     """Card money, at least half a dollar of it, as a charge that has succeeded."""
-    number = f"ch_test{next(_count)}"
+    number = f"ch_test{next(_count)}x{uuid.uuid4().hex[:8]}"
     with transaction.atomic():
         charge = Charge.objects.create(
             purse=made, purpose="topup", amount_micros=micros, state="succeeded", reference=number,
