@@ -1,12 +1,13 @@
 """A reader without scripts fills a balance with a test card and reads; and how the pages of it look to axe."""
 
+import re
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visits import MODES, PATIENCE_MS
+from tests.browser.visits import MODES, PATIENCE_MS, sign_in
 from tests.shop import Shop
 
 pytestmark = pytest.mark.browser
@@ -78,3 +79,42 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(chromium: Browser, shop:
     page.get_by_role("link", name="Receipt").first.click()
     looks(page, mode)
     context.close()
+
+
+def test_the_bank_is_answered_with_the_policy_in_force(chromium: Browser, shop: Shop):
+    """Save a card whose bank always asks, read on the tab, pay: refused once, then agreed, charged once."""
+    context = chromium.new_context(base_url=shop.url, **MODES["light 1280"])
+    context.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    context.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+    page = context.new_page()
+    sign_in(page, shop.line["logins"]["reader"])
+    page.goto("/purse")
+    page.get_by_role("button", name=re.compile("^Save a")).click()
+    type_card(page, "4000 0027 6000 3184")
+    page.get_by_role("button", name="Complete").click()
+    expect(page.get_by_text("Your card is saved, and your tab is open.")).to_be_visible()
+    for article in shop.line["articles"]:
+        page.goto(article["url"])
+        button = page.get_by_role("button", name="on your tab")
+        if button.count():
+            button.click()
+            expect(page.locator("#article")).to_be_visible()
+    page.goto("/purse")
+    page.get_by_role("button", name=re.compile(r"^Pay \$")).click()
+    for verdict in ("Fail", "Complete"):
+        page.get_by_role("button", name="Answer your bank").click()
+        page.frame_locator("iframe").get_by_role("button", name=verdict).click()
+        if verdict == "Fail":
+            expect(page.locator("#ask-status")).to_contain_text("You were not charged.")
+    expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
+    looks_wide(page)
+    page.goto("/purse")
+    expect(page.get_by_role("button", name=re.compile(r"^Pay \$"))).to_have_count(0)
+    context.close()
+    assert complaints == []
+
+
+def looks_wide(page: Page) -> None:
+    wide, shown = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide <= shown
