@@ -11,8 +11,8 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from . import charges, doorbell, ledger, purses, refunds
-from .card_facts import DisputeFacts, Money
+from . import charges, doorbell, ledger, processor, purses, refunds
+from .card_facts import DisputeFacts, Money, Refused
 from .ledger import Move
 from .models import Charge, Dispute, Payment, Purse, State
 from .purses import ASSET
@@ -47,6 +47,21 @@ def apply(facts: DisputeFacts) -> Dispute | None:
         doorbell.ring()
     dispute.refresh_from_db()
     return dispute
+
+
+def look_at_open() -> list[str]:
+    """Ask about every dispute that is open here: its loss moves no money. Returns which have moved on, or NoAnswer."""
+    moved = []
+    for dispute_id, status in Dispute.objects.exclude(status__in=_CLOSED).values_list("id", "status"):
+        try:
+            found = processor.dispute(dispute_id)
+        except Refused as error:
+            log.warning("dispute %s leads nowhere: %s", dispute_id, error)
+            continue
+        if found.status != status:
+            apply(found)
+            moved.append(dispute_id)
+    return moved
 
 
 def _book(dispute: Dispute, purse: Purse, money: Money) -> None:

@@ -42,9 +42,11 @@ def reconcile(since: datetime | None = None) -> Report:
     since = since or timezone.now() - OVERLAP
     report = Report()
     seen = set()
-    for money in processor.money_since(since):
+    # The processor says the newest first; what was taken back is understood after what it was taken from.
+    for money in reversed(list(processor.money_since(since))):
         seen.add(money.source)
         _heal(money, report)
+    report.healed += disputes.look_at_open()
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED, decided_at__gte=since + timedelta(minutes=5))
     settled = timezone.now() - timedelta(minutes=5)
     for reference in paid.filter(decided_at__lt=settled).values_list("reference", flat=True):
@@ -95,12 +97,15 @@ def _fee(money: Money, report: Report) -> None:
 
 
 def _apply(money: Money) -> None:
-    if money.source.startswith(("dp_", "du_")):
-        disputes.apply(processor.dispute(money.source))
-    elif money.intent and money.type in _CHARGES:
-        charges.apply(processor.intent(money.intent))
-    elif money.intent and money.type in _REFUNDS:
-        refunds.look(money.intent)
+    disputed = processor.dispute(money.source) if money.source.startswith(("dp_", "du_")) else None
+    intent = disputed.intent if disputed else money.intent
+    if not intent or not (disputed or money.type in (*_CHARGES, *_REFUNDS)):
+        return
+    charges.apply(processor.intent(intent))
+    if disputed:
+        disputes.apply(disputed)
+    else:
+        refunds.look(intent)
 
 
 def run() -> Report | None:
