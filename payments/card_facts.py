@@ -36,7 +36,10 @@ class Forged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A PaymentIntent as it is now. `charge` is our own id from its metadata, `reference` its successful charge."""
+    """A PaymentIntent as it is now. `charge` is our own id from its metadata, `reference` its successful charge.
+
+    `error` is of its last attempt that failed, with the card `tried`.
+    """
 
     id: str
     status: str
@@ -44,6 +47,7 @@ class Intent:
     charge: str = ""
     reference: str = ""
     error: str = ""
+    tried: str = ""
     advice: str = ""
     card: str = ""
     client_secret: str = ""
@@ -69,12 +73,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """A saved card: nothing that could be charged elsewhere."""
+    """A saved card: nothing that could be charged elsewhere. `customer`: whose it is there; empty: nobody's now."""
 
     reference: str
     brand: str
     last4: str
     expires: str
+    customer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

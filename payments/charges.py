@@ -28,6 +28,7 @@ ATTEMPTS = 4
 _RETRY_DAYS = (1, 3, 5)
 _FIRST_LOOK = timedelta(minutes=2)
 _LATEST_LOOK = timedelta(hours=1)
+_UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
 # A card that its holder reported, or that the bank asks not to try again.
 _HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
 
@@ -72,7 +73,10 @@ def drive(charge: Charge) -> Charge:
 def _create(charge: Charge) -> None:
     cents = charge.amount_micros // CENT
     try:
-        name = customer(charge.purse)
+        # A guest's card that came along to an account stays with the customer under whom it was saved.
+        name = processor.card(charge.card.reference).customer if charge.card else customer(charge.purse)
+        if not name:
+            return _fail(charge, "card_removed", State.NEW)
         made = processor.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
     except ServerTrouble:
         _renew(charge)
@@ -82,6 +86,7 @@ def _create(charge: Charge) -> None:
         _fail(charge, error.code, State.NEW)
     else:
         step(charge, (State.NEW,), state=State.CREATED, intent=made.id)
+    return None
 
 
 def _confirm(charge: Charge) -> None:
@@ -105,7 +110,8 @@ def send(charge: Charge) -> None:
         log.warning("no answer to the confirmation of %s: %s", charge, error)
     except Refused as error:
         log.warning("the confirmation of %s was refused: %s", charge, error)
-        _look_quietly(charge)
+        _refused(charge, error.code)
+    return None
 
 
 def _renew(charge: Charge) -> None:
@@ -141,18 +147,33 @@ def _look_at_session(charge: Charge) -> None:
 
 def _never_confirmed(charge: Charge, found: Intent) -> None:
     """The confirmation never arrived: the same intent is confirmed again, and can still succeed only once."""
-    untouched = found.status in ("requires_confirmation", "requires_payment_method") and not found.error
-    if untouched and charge.state == State.CONFIRMING:
+    if _untouched(charge, found) and charge.state == State.CONFIRMING:
         charge.refresh_from_db()
         if charge.state == State.CONFIRMING:
             send(charge)
 
 
-def _look_quietly(charge: Charge) -> None:
+def _untouched(charge: Charge, found: Intent) -> bool:
+    return found.status in _UNCONFIRMED and not _error(charge, found)
+
+
+def _error(charge: Charge, found: Intent) -> str:
+    """What came of the card that is being charged; what came of one before it says nothing about this one."""
+    other = charge.card and found.tried and found.tried != charge.card.reference
+    return "" if other else found.error
+
+
+def _refused(charge: Charge, code: str) -> None:
+    """This call has certainly charged nothing, and would be refused again; one whose answer was lost may have."""
     try:
-        look(charge)
+        found = processor.intent(charge.intent)
     except NoAnswer as error:
         log.warning("no answer about %s: %s", charge, error)
+        return
+    if found.status in _UNCONFIRMED:
+        _fail(charge, code, State.CONFIRMING)
+    else:
+        apply(found)
 
 
 def apply(found: Intent) -> Charge | None:
@@ -168,7 +189,7 @@ def apply(found: Intent) -> Charge | None:
         step(charge, Charge.LIVE, state=State.CANCELED, reason="canceled", decided_at=timezone.now())
     elif found.status == "requires_action" and not charge.session:
         _action(charge)
-    elif found.status == "requires_payment_method" and found.error and not charge.session:
+    elif found.status == "requires_payment_method" and _error(charge, found) and not charge.session:
         _declined(charge, found.error, found.advice)
     charge.refresh_from_db()
     return charge
@@ -276,7 +297,8 @@ def _fail(charge: Charge, code: str, state: str) -> None:
 
 def _past_due(charge: Charge) -> None:
     if charge.purpose == Purpose.TAB:
-        Purse.objects.filter(id=charge.purse_id, flag=Purse.Flag.NONE).update(flag=Purse.Flag.PAST_DUE)
+        purse_id = charge.purse.joined_to_id or charge.purse_id
+        Purse.objects.filter(id=purse_id, flag=Purse.Flag.NONE).update(flag=Purse.Flag.PAST_DUE)
 
 
 def step(charge: Charge, states: Any, **change: Any) -> bool:
