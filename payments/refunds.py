@@ -9,7 +9,7 @@ import uuid
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from . import charges, doorbell, ledger, processor, purses
@@ -176,7 +176,6 @@ def _release(refund: CardRefund, reason: str, reference: str = "") -> None:
             purses.move(purse.id, refund.amount_micros)
 
 
-def sweep() -> None:
-    """Refunds that were asked for and never answered."""
-    for refund in CardRefund.objects.filter(state=State.ASKED, made_at__lt=timezone.now() - _OPEN_FOR)[:200]:
-        drive(refund)
+def unanswered() -> QuerySet[CardRefund]:
+    """Refunds that were asked for, and nobody knows what became of them."""
+    return CardRefund.objects.filter(state=State.ASKED, made_at__lt=timezone.now() - _OPEN_FOR)

@@ -29,11 +29,12 @@ def sweep() -> None:
         _quietly(_finish, charge)
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED)
     for charge in paid.filter(fulfilled_at=None)[:_AT_ONCE]:
-        charges.fulfil(charge.id)
+        _quietly(lambda one: charges.fulfil(one.id), charge)
     for charge in paid.filter(available_at=None, look_at__lte=now)[:_AT_ONCE]:
         charges.next_look(charge, now)
         _quietly(charges.look, charge)
-    refunds.sweep()
+    for refund in refunds.unanswered()[:_AT_ONCE]:
+        _quietly(refunds.drive, refund)
     waiting = Setup.objects.filter(state="open", made_at__lt=now - _UNSENT_FOR, made_at__gt=now - _SETUP_FOR)
     for setup in waiting[:_AT_ONCE]:
         _quietly(lambda one: setup_returned(one.id), setup)
@@ -69,3 +70,5 @@ def _quietly(act: Callable[[_Row], object], what: _Row) -> None:
         act(what)
     except (NoAnswer, Refused, Declined) as error:
         log.warning("%s: %s", what, error)
+    except Exception:
+        log.exception("%s could not be finished", what)

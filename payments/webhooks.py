@@ -60,6 +60,11 @@ def _apply(event: ProcessorEvent) -> bool:
     except Refused as error:
         # It is about something that the processor does not know (any more): nothing of ours.
         log.warning("%s leads nowhere: %s", event, error)
+    except Exception:
+        # Whatever is wrong with it, the others must not wait behind it; and what comes after it may mend it.
+        log.exception("%s could not be applied", event)
+        row.update(failures=F("failures") + 1)
+        return False
     return bool(row.filter(applied_at=None).update(applied_at=timezone.now()))
 
 
