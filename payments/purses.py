@@ -181,7 +181,11 @@ def join(guest: Purse, owner: Purse) -> None:
         worst = max((guest.flag, owner.flag), key=[flag.value for flag in Purse.Flag].index)
         Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None, card=None)
         Purse.objects.filter(id=owner.id).update(flag=worst, customer=owner.customer or guest.customer)
-        for model in (Charge, Card, Setup, Debit):
+        # While both tabs are being charged, the guest's charge stays where it is; its money comes to the owner.
+        tabs = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
+        both = tabs.filter(purse=guest) if tabs.filter(purse=owner).exists() else tabs.none()
+        Charge.objects.filter(purse=guest).exclude(id__in=list(both.values_list("id", flat=True))).update(purse=owner)
+        for model in (Card, Setup, Debit):
             model.objects.filter(purse=guest).update(purse=owner)
 
 

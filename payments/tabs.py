@@ -70,8 +70,9 @@ def next_charge_at(purse: Purse) -> datetime | None:
 
 
 def live_charge(purse: Purse) -> Charge | None:
-    """The tab charge under way, if any."""
-    return Charge.objects.filter(purse=purse, purpose=Charge.Purpose.TAB, state__in=Charge.LIVE).first()
+    """The tab charge under way, if any: the purse's own first, then one of a guest's purse that was joined to it."""
+    live = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
+    return live.filter(purse=purse).first() or live.filter(purse__joined_to=purse).first()
 
 
 def settle_due(now: datetime | None = None) -> list[Charge]:
@@ -122,7 +123,8 @@ def pay_now(purse: Purse) -> Charge | None:
 
 def retry(charge: Charge) -> Charge:
     """The next attempt of a declined charge, with the card chosen now and a key of its own."""
-    purse = Purse.objects.get(id=charge.purse_id)
+    purse = charge.purse.joined_to or charge.purse
+    purse.refresh_from_db()
     again = {"state": Charge.State.CREATED, "attempt": F("attempt") + 1, "retry_at": None, "card": purse.card}
     if charges.step(charge, (Charge.State.DECLINED,), **again):
         return charges.drive(charge)
@@ -160,7 +162,10 @@ def dun(now: datetime | None = None) -> None:
     for charge in tab.filter(state=Charge.State.DECLINED, retry_at__lte=now)[:_AT_ONCE]:
         retry(charge)
     for charge in tab.filter(state=Charge.State.ACTION)[:_AT_ONCE]:
-        _remind(charge, now)
+        try:
+            _remind(charge, now)
+        except NoAnswer as error:
+            log.warning("%s waits for the next round: %s", charge, error)
 
 
 def _remind(charge: Charge, now: datetime) -> None:
@@ -170,8 +175,6 @@ def _remind(charge: Charge, now: datetime) -> None:
             processor.cancel_intent(charge.intent)
         except ProcessorRefused:
             log.info("%s cannot be canceled any more", charge)
-        except NoAnswer:
-            return
         charges.look(charge)
         return
     due = charge.reminders < len(_REMINDER_DAYS) and since >= timedelta(days=_REMINDER_DAYS[charge.reminders])
