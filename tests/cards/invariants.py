@@ -15,7 +15,6 @@ from payments.models import OWNED, CardRefund, Charge, Debit, Dispute, Grant, Pa
 from .bank import CENT
 
 Facts = dict[str, Any]
-_OPEN_PAGE = ("open",)
 
 
 def audit_is_silent(facts: Facts) -> Iterator[str]:
@@ -60,10 +59,10 @@ def charges_know_what_was_taken_back(facts: Facts) -> Iterator[str]:
         withdrawn[dispute["charge"]] -= sum(one["amount"] for one in dispute["balance_transactions"])
     for one in _paid(facts):
         charge = Charge.objects.filter(reference=one["id"]).first()
-        if charge and charge.refunded_micros != one["amount_refunded"] * CENT:
-            yield f"{charge} ({one['id']}): {one['amount_refunded']} cents refunded there, {charge.refunded_micros} here"
-        if charge and charge.disputed_micros != withdrawn[one["id"]] * CENT:
-            yield f"{charge} ({one['id']}): {withdrawn[one['id']]} cents disputed there, {charge.disputed_micros} here"
+        there = (one["amount_refunded"] * CENT, withdrawn[one["id"]] * CENT)
+        if charge and (charge.refunded_micros, charge.disputed_micros) != there:
+            here = (charge.refunded_micros, charge.disputed_micros)
+            yield f"{charge} ({one['id']}): refunded and disputed {there} there, {here} here"
 
 
 def disputes_have_their_end(facts: Facts) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from . import invariants
 from .bank import Bank
-from .chaos import Episode
+from .chaos import ALL_EPISODES, Episode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,4 +27,5 @@ def test_an_episode_leaves_nothing_wrong(bank: Bank, seed: int, monkeypatch: pyt
         report = episode.heal()
         assert invariants.broken(bank.state(), report) == []
     finally:
-        print(f"seed {seed}: {dict(episode.counts)}", *episode.story, sep="\n  ")
+        print(f"seed {seed}", *episode.story, sep="\n  ")
+    ALL_EPISODES.update(episode.tally())
