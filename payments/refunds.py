@@ -72,6 +72,11 @@ def drive(refund: CardRefund) -> CardRefund:
     if refund.state != State.ASKED:
         return refund
     intent = refund.charge.intent
+    if not refund.ours:
+        # Made by hand there, and written down here when we died: it has been made, and is only to be looked at.
+        look(intent)
+        refund.refresh_from_db()
+        return refund
     try:
         made = [one for one in processor.refunds_of(intent) if one.ours == str(refund.id)]
         key = f"cr-{refund.id}-{refund.renewal}"
