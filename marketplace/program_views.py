@@ -60,6 +60,7 @@ def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
         form.add_error(None, no.sentence)
         return None
     context = {"key": key, "text": text, "url": f"{_example(limits.payees)}.md", "purse": purse}
+    context["api_url"] = f"{settings.BASE_URL}/api/purse"
     return render(request, "purse/programs_made.html", context)
 
 
