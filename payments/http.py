@@ -5,11 +5,13 @@ the JSON body, X-PAYMENT and X-PAYMENT-RESPONSE), both from one quote. docs/erro
 """
 
 import base64
+import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from . import gate, wallets
@@ -52,7 +54,7 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
         grants=frozenset(grants),
         authorization=authorization if purse.is_bearer(authorization) else "",
         purse=purse_id,
-        address=sent.get("REMOTE_ADDR", ""),
+        address=_address(request),
         agent=sent.get("HTTP_USER_AGENT", ""),
     )
 
@@ -63,9 +65,20 @@ def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
         purse=purse_id,
         spend=True,
         quote=quote[:_AUTHORIZATION_MAX],
-        address=request.META.get("REMOTE_ADDR", ""),
+        address=_address(request),
         agent=request.META.get("HTTP_USER_AGENT", ""),
     )
+
+
+def _address(request: HttpRequest) -> str:
+    """Where a request comes from, as a trusted proxy saw it if there is one; empty if that is no address."""
+    said = request.META.get("REMOTE_ADDR", "")
+    if getattr(settings, "ALLAUTH_TRUSTED_PROXY_COUNT", 0):
+        said = request.META.get("HTTP_X_FORWARDED_FOR", said).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(said))
+    except ValueError:
+        return ""
 
 
 def terms(offer: Offer, word: str = "") -> dict:

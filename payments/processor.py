@@ -294,7 +294,7 @@ def _session(found: Any) -> Session:
         reference=_get(found, "client_reference_id") or "",
         intent=_id(_get(found, "payment_intent")),
         setup_intent=_id(_get(found, "setup_intent")),
-        email=(_get(details, "email") or "") if details else "",
+        email=(_get(details, "email") or "").lower() if details else "",
         customer=_id(_get(found, "customer")),
     )
 
