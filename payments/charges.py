@@ -217,11 +217,11 @@ def _succeeded(charge: Charge, found: Intent) -> None:
         return
     now = timezone.now()
     with transaction.atomic(durable=True):
+        purse = owner(charge.id)
         unpaid = Charge.objects.filter(id=charge.id).exclude(state=State.SUCCEEDED)
         if unpaid.update(
             state=State.SUCCEEDED, reason="", intent=found.id, reference=found.reference, decided_at=now, retry_at=None
         ):
-            purse = owner(charge.id)
             move = Move("world:stripe", purse.account, charge.amount_micros)
             ledger.post("card_paid", f"card_paid:{found.reference}", [move], asset=purses.ASSET)
             purses.move(purse.id, charge.amount_micros)
@@ -234,12 +234,15 @@ def _succeeded(charge: Charge, found: Intent) -> None:
 
 
 def owner(charge_id: uuid.UUID) -> Purse:
-    """The purse that a charge fills now, locked: a guest's may have been joined to an account's meanwhile."""
-    charge = Charge.objects.select_related("purse").get(id=charge_id)
-    if charge.purse.joined_to_id:
-        Charge.objects.filter(id=charge_id).update(purse=charge.purse.joined_to)
-        return Purse.objects.select_for_update().get(id=charge.purse.joined_to_id)
-    return Purse.objects.select_for_update().get(id=charge.purse_id)
+    """The purse that a charge fills now, locked: a guest's may have been joined to an account's meanwhile.
+
+    Everybody locks the purse before any row that belongs to it, so nobody waits for somebody who waits for them.
+    """
+    purse = Purse.objects.select_for_update(of=("self",)).get(charges=charge_id)
+    if purse.joined_to_id is None:
+        return purse
+    Charge.objects.filter(id=charge_id).update(purse=purse.joined_to_id)
+    return Purse.objects.select_for_update().get(id=purse.joined_to_id)
 
 
 def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:

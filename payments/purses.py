@@ -118,6 +118,8 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
     since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
     try:
         with transaction.atomic(durable=True):
+            # Before the payment's row, like everybody: a dispute takes purchases back with the purse in its hand.
+            Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
             if row is None or not take_back(row, "refund", reason):
                 raise Refused("refund_too_late", "This can no longer be given back.")
