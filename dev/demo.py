@@ -53,17 +53,8 @@ def _buy(stack: Stack) -> dict[str, Any] | None:
     """The agent buys the cheapest article for programs; None, and a reason on stderr, when it could not."""
     affordable = [a for a in stack.sample["articles"] if a["program_price_micros"] <= _CLIENTS_LIMIT_MICROS]
     article = min(affordable, key=lambda a: a["program_price_micros"])
-    done = subprocess.run(
-        [str(install.PYTHON), str(install.ROOT / "dev" / "buy.py"), article["md_url"]],
-        env={**stack.environment, "BUYER_KEY": stack.accounts.agent.key},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        say(f"The example purchase of {article['md_url']} failed:\n{done.stdout}{done.stderr}")
-        return None
-    return {**json.loads(done.stdout), "article": article, "earned": stack.ask("earned", article["id"])}
+    said = _run(stack, "buy.py", [article["md_url"]], BUYER_KEY=stack.accounts.agent.key)
+    return said and {**said, "article": article, "earned": stack.ask("earned", article["id"])}
 
 
 def _read(stack: Stack) -> dict[str, Any] | None:
@@ -76,17 +67,23 @@ def _read(stack: Stack) -> dict[str, Any] | None:
     cheap = [a for a in stack.sample["articles"] if a["people_price_micros"] <= _CLIENTS_LIMIT_MICROS][:4]
     login = stack.sample["logins"]["reader"]
     words = [stack.product["BASE_URL"], *(article["url"] for article in cheap[:3]), cheap[3]["md_url"]]
+    said = _run(stack, "read.py", words, READER_EMAIL=login["email"], READER_PASSWORD=login["password"])
+    return said and {**said, "program_title": cheap[3]["title"]}
+
+
+def _run(stack: Stack, script: str, words: list[str], **variables: str) -> dict[str, Any] | None:
+    """What a program of dev/ says in its line of JSON; None, and its words on stderr, when it fails."""
     done = subprocess.run(
-        [str(install.PYTHON), str(install.ROOT / "dev" / "read.py"), *words],
-        env={**stack.environment, "READER_EMAIL": login["email"], "READER_PASSWORD": login["password"]},
+        [str(install.PYTHON), str(install.ROOT / "dev" / script), *words],
+        env={**stack.environment, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        say(f"The example reader failed:\n{done.stdout}{done.stderr}")
+        say(f"The example in dev/{script} failed:\n{done.stdout}{done.stderr}")
         return None
-    return {**json.loads(done.stdout), "program_title": cheap[3]["title"]}
+    return dict(json.loads(done.stdout))
 
 
 def _summary(stack: Stack, bought: dict[str, Any] | None, read: dict[str, Any] | None) -> str:
