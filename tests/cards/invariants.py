@@ -10,7 +10,20 @@ from typing import Any
 from django.db.models import Q, Sum
 
 from payments import audit, ledger, reconciliation
-from payments.models import OWNED, CardRefund, Charge, Debit, Dispute, Grant, Payment, Purse, Setup, State, Transaction
+from payments.models import (
+    OWNED,
+    CardRefund,
+    Charge,
+    Debit,
+    Dispute,
+    Grant,
+    Payment,
+    Posting,
+    Purse,
+    Setup,
+    State,
+    Transaction,
+)
 
 from .bank import CENT
 
@@ -98,9 +111,9 @@ def balances_explain_themselves(facts: Facts) -> Iterator[str]:
         expected = sum(row.amount_micros - row.refunded_micros - row.disputed_micros for row in charges)
         expected -= _sum(CardRefund.objects.filter(charge__purse=purse, state="asked", ours=True))
         expected -= _sum(Payment.objects.filter(debit__purse=purse, state__in=OWNED))
-        lost = [f"dispute_lost:{pk}" for pk in Dispute.objects.filter(charge__purse=purse).values_list("id", flat=True)]
-        entries = Transaction.objects.filter(key__in=lost)
-        expected += entries.aggregate(sum=Sum("postings__amount_micros"))["sum"] or 0
+        accounts = [purse.account, *(one.account for one in purse.joined.all())]
+        expected += _sum(Posting.objects.filter(source__code="loss:chargeback", target__code__in=accounts))
+        expected -= _sum(Posting.objects.filter(target__code="loss:chargeback", source__code__in=accounts))
         if not expected == purse.balance_micros == ledger.balance(purse.account, "USD"):
             yield f"{purse} has {purse.balance_micros}, and {expected} is explained"
 

@@ -1,5 +1,7 @@
 """The scenarios of a card charge: every order and loss of webhooks, lost answers, dunning, disputes, refunds, races."""
 
+import hashlib
+import hmac
 import threading
 from datetime import timedelta
 
@@ -8,6 +10,7 @@ from django.core import mail as outbox
 from django.db import connection
 from django.utils import timezone
 
+from dev.standin import WEBHOOK_SECRET
 from payments import (
     charges,
     checkout,
@@ -140,9 +143,11 @@ def test_s08_forged_stale_and_foreign_webhooks_are_refused_and_nothing_is_stored
     event = bank.post()[0]
     body, signature = event["payload"].encode(), event["signature"]
     stamp = int(signature.split(",")[0].removeprefix("t="))
+    assert signature == signed(body, stamp)
     for wrong_body, wrong in (
         (body, signature[:-1] + ("0" if signature[-1] != "0" else "1")),
-        (body, signature.replace(str(stamp), str(stamp - 301))),
+        (body, signature.replace(str(stamp), str(stamp - 1))),
+        (body, signed(body, stamp - 301)),
         (body + b" ", signature),
         (b"{}", signature),
         (b"", ""),
@@ -156,6 +161,12 @@ def test_s08_forged_stale_and_foreign_webhooks_are_refused_and_nothing_is_stored
     with pytest.raises(webhooks.Forged):
         webhooks.receive(body, signature)
     assert not ProcessorEvent.objects.exists()
+
+
+def signed(body: bytes, stamp: int) -> str:
+    """As the processor signs, at another time."""
+    mark = hmac.new(WEBHOOK_SECRET.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={stamp},v1={mark}"
 
 
 # --- Lost answers (s09, s10) ---------------------------------------------------------------------------------
@@ -659,6 +670,10 @@ def test_pending_becomes_earned_when_hold_funds_and_order_allow(bank):
     assert clearing.clear(now + timedelta(days=6)) == 0
     bank.later()
     assert Charge.objects.get().available_at
+    assert clearing.clear(now + timedelta(days=6)) == 0  # The money is there, the hold has not passed.
+    bank.settings.CLEARING_HOLD_SECONDS = 0
+    assert clearing.clear(now + timedelta(days=1)) == 0  # The other way round.
+    bank.settings.CLEARING_HOLD_SECONDS = 7 * 86_400
     assert clearing.clear(now + timedelta(days=8)) == 2
     assert ledger.balance("publisher:7:earned", "USD") == 3_800_000
     unpaid = bank.tab()
