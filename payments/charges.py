@@ -216,21 +216,19 @@ def _succeeded(charge: Charge, found: Intent) -> None:
         log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
         return
     now = timezone.now()
+    paid = {"state": State.SUCCEEDED, "reason": "", "intent": found.id, "reference": found.reference}
     with transaction.atomic(durable=True):
         purse = owner(charge.id)
         unpaid = Charge.objects.filter(id=charge.id).exclude(state=State.SUCCEEDED)
-        if unpaid.update(
-            state=State.SUCCEEDED, reason="", intent=found.id, reference=found.reference, decided_at=now, retry_at=None
-        ):
+        if unpaid.update(**paid, purse=purse, decided_at=now, retry_at=None):
             move = Move("world:stripe", purse.account, charge.amount_micros)
             ledger.post("card_paid", f"card_paid:{found.reference}", [move], asset=purses.ASSET)
             purses.move(purse.id, charge.amount_micros)
-            late = Purse.objects.filter(id=purse.id, flag=Purse.Flag.PAST_DUE, balance_micros__gte=-CENT)
-            late.update(flag=Purse.Flag.NONE)
+            purses.paid_up(purse.id)
             doorbell.ring()
         _cleared_terms(charge.id, found)
-    keep_card(charge.id, found.card)
     fulfil(charge.id)
+    keep_card(charge.id, found.card)
 
 
 def owner(charge_id: uuid.UUID) -> Purse:
@@ -241,7 +239,8 @@ def owner(charge_id: uuid.UUID) -> Purse:
     purse = Purse.objects.select_for_update(of=("self",)).get(charges=charge_id)
     if purse.joined_to_id is None:
         return purse
-    Charge.objects.filter(id=charge_id).update(purse=purse.joined_to_id)
+    # Not while it is live: there may be one of the owner's, and of these a purse has one.
+    Charge.objects.filter(id=charge_id).exclude(state__in=Charge.LIVE).update(purse=purse.joined_to_id)
     return Purse.objects.select_for_update().get(id=purse.joined_to_id)
 
 
@@ -321,6 +320,9 @@ def keep_card(charge_id: uuid.UUID, reference: str) -> None:
         facts = processor.card(reference)
     except (NoAnswer, Refused) as error:
         log.warning("the card of %s could not be kept: %s", charge, error)
+        return
+    except Exception:  # Such as one that is no card at all.
+        log.exception("the card of %s could not be kept", charge)
         return
     purse = charge.purse.joined_to or charge.purse
     kept, _ = Card.objects.get_or_create(

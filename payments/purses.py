@@ -21,6 +21,7 @@ from .models import Card, Charge, Debit, Grant, Payment, Posting, ProgramKey, Pu
 from .settlement import shares
 
 ASSET = "USD"
+CARD_FLOOR_MICROS = 500_000
 
 
 class Refused(Exception):
@@ -76,6 +77,12 @@ def move(purse_id: uuid.UUID, micros: int, *, floor: bool = False) -> bool:
     return rows.update(balance_micros=after, owing_since=owing) == 1
 
 
+def paid_up(purse_id: uuid.UUID) -> None:
+    """A tab that could not be charged stands in nobody's way once less is owed than a card can be charged."""
+    late = Purse.objects.filter(id=purse_id, flag=Purse.Flag.PAST_DUE, balance_micros__gt=-CARD_FLOOR_MICROS)
+    late.update(flag=Purse.Flag.NONE)
+
+
 def sell(payment: Payment, debit: Debit) -> None:
     """Take a claimed payment's amount from the purse: entry, grant and balance in the caller's transaction.
 
@@ -123,6 +130,7 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
             if row is None or not take_back(row, "refund", reason):
                 raise Refused("refund_too_late", "This can no longer be given back.")
+            paid_up(purse.id)
             doorbell.ring()
             return row
     except IntegrityError as error:

@@ -5,6 +5,7 @@ A buyer with a tab that could not be charged buys nothing more until it is paid;
 
 import logging
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import charges, mail, processor
+from . import charges, mail, processor, purses
 from .card_facts import NoAnswer
 from .card_facts import Refused as ProcessorRefused
 from .models import Card, Charge, Purse
@@ -21,10 +22,10 @@ from .purses import Refused
 log = logging.getLogger(__name__)
 _TRUSTED_TABS = 2
 _TRUSTED_DAYS = 30
-_FLOOR_MICROS = 500_000
 _REMINDER_DAYS = (1, 3, 5)
 _GIVE_UP_DAYS = 7
 _AT_ONCE = 200
+_PAID_OTHERWISE = "paid_otherwise"
 
 
 def open_tab(purse: Purse) -> None:
@@ -53,7 +54,7 @@ def settle_from_micros(limit: int) -> int:
     Nearly, because a debt reaches a limit to the micro only by chance; what is left would rarely buy anything.
     """
     usual = settings.TAB_SETTLE_CENTS * charges.CENT
-    return max(min(usual, limit - limit // 10), _FLOOR_MICROS) if limit else _FLOOR_MICROS
+    return max(min(usual, limit - limit // 10), purses.CARD_FLOOR_MICROS) if limit else purses.CARD_FLOOR_MICROS
 
 
 def next_charge_at(purse: Purse) -> datetime | None:
@@ -66,7 +67,7 @@ def next_charge_at(purse: Purse) -> datetime | None:
         return live.retry_at or timezone.now()
     if owed >= settle_from_micros(purse.tab_limit_micros):
         return timezone.now()
-    return purse.owing_since + timedelta(days=settings.TAB_DAYS) if owed >= _FLOOR_MICROS else None
+    return purse.owing_since + timedelta(days=settings.TAB_DAYS) if owed >= purses.CARD_FLOOR_MICROS else None
 
 
 def live_charge(purse: Purse) -> Charge | None:
@@ -78,7 +79,7 @@ def live_charge(purse: Purse) -> Charge | None:
 def settle_due(now: datetime | None = None) -> list[Charge]:
     """Charge every tab that is due. A flagged buyer is left alone, or dunning would begin anew for ever."""
     now = now or timezone.now()
-    owing = Purse.objects.filter(balance_micros__lte=-_FLOOR_MICROS, flag=Purse.Flag.NONE).exclude(card=None)
+    owing = Purse.objects.filter(balance_micros__lte=-purses.CARD_FLOOR_MICROS, flag=Purse.Flag.NONE).exclude(card=None)
     old = Q(owing_since__lte=now - timedelta(days=settings.TAB_DAYS))
     enough = Q(balance_micros__lte=-settings.TAB_SETTLE_CENTS * charges.CENT) | Q(
         balance_micros__lte=F("tab_limit_micros") / 10 - F("tab_limit_micros")
@@ -98,7 +99,7 @@ def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
         with transaction.atomic(durable=True):
             purse = Purse.objects.select_for_update().get(id=purse_id)
             cents = -purse.balance_micros // charges.CENT
-            if live_charge(purse) or cents * charges.CENT < _FLOOR_MICROS or purse.card_id is None:
+            if live_charge(purse) or cents * charges.CENT < purses.CARD_FLOOR_MICROS or purse.card_id is None:
                 return None
             if purse.flag and not (asked and purse.flag == Purse.Flag.PAST_DUE):
                 return None
@@ -113,18 +114,22 @@ def pay_now(purse: Purse) -> Charge | None:
     charge = live_charge(purse)
     if charge is None:
         charge = settle(purse.id, asked=True)
-        if charge is None:
-            raise Refused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
-        return charge
-    if charge.state == Charge.State.DECLINED:
-        return retry(charge)
-    return charges.look(charge)
+    elif charge.state == Charge.State.DECLINED:
+        charge = retry(charge)
+    elif charge.state == Charge.State.ACTION and _too_much(charge):
+        charge = _what_is_left(charge)
+    else:
+        return charges.look(charge)
+    if charge is None or charge.reason == _PAID_OTHERWISE:
+        raise Refused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
+    return charge
 
 
 def retry(charge: Charge) -> Charge:
-    """The next attempt of a declined charge, with the card chosen now and a key of its own."""
-    purse = charge.purse.joined_to or charge.purse
-    purse.refresh_from_db()
+    """The next attempt of a declined charge, with the card chosen now and a key of its own. Raises NoAnswer."""
+    if _too_much(charge):
+        return _what_is_left(charge)
+    purse = _purse(charge)
     again = {"state": Charge.State.CREATED, "attempt": F("attempt") + 1, "retry_at": None, "card": purse.card}
     if charges.step(charge, (Charge.State.DECLINED,), **again):
         return charges.drive(charge)
@@ -132,8 +137,34 @@ def retry(charge: Charge) -> Charge:
     return charge
 
 
+def _purse(charge: Charge) -> Purse:
+    """Who owes it, as of now."""
+    return Purse.objects.get(id=charge.purse.joined_to_id or charge.purse_id)
+
+
+def _too_much(charge: Charge) -> bool:
+    """Whether less is owed by now: something was paid by a top-up, or given back."""
+    return -_purse(charge).balance_micros < charge.amount_micros
+
+
+def _what_is_left(charge: Charge) -> Charge:
+    """Give a charge up that is for more than is owed, and charge what is. Raises NoAnswer."""
+    try:
+        processor.cancel_intent(charge.intent)
+    except ProcessorRefused as error:
+        log.info("%s cannot be canceled any more: %s", charge, error)
+    charge = charges.look(charge)
+    if charge.state != Charge.State.CANCELED:
+        return charge
+    Charge.objects.filter(id=charge.id).update(reason=_PAID_OTHERWISE)
+    charge.refresh_from_db()
+    purse = _purse(charge)
+    purses.paid_up(purse.id)
+    return settle(purse.id, asked=True) or charge
+
+
 def use_card(card: Card) -> None:
-    """Charge the tab to this card from now on; a declined charge is tried with it at once."""
+    """Charge the tab to this card from now on; a declined charge is tried with it at once. Raises NoAnswer."""
     if card.removed_at is None:
         Purse.objects.filter(id=card.purse_id).update(card=card)
         charge = live_charge(card.purse)
@@ -160,12 +191,16 @@ def dun(now: datetime | None = None) -> None:
     now = now or timezone.now()
     tab = Charge.objects.filter(purpose=Charge.Purpose.TAB).select_related("purse")
     for charge in tab.filter(state=Charge.State.DECLINED, retry_at__lte=now)[:_AT_ONCE]:
-        retry(charge)
+        _later(retry, charge)
     for charge in tab.filter(state=Charge.State.ACTION)[:_AT_ONCE]:
-        try:
-            _remind(charge, now)
-        except NoAnswer as error:
-            log.warning("%s waits for the next round: %s", charge, error)
+        _later(lambda one: _what_is_left(one) if _too_much(one) else _remind(one, now), charge)
+
+
+def _later(act: Callable[[Charge], object], charge: Charge) -> None:
+    try:
+        act(charge)
+    except NoAnswer as error:
+        log.warning("%s waits for the next round: %s", charge, error)
 
 
 def _remind(charge: Charge, now: datetime) -> None:

@@ -5,10 +5,17 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from payments import refunds
-from payments.models import CardRefund, Purse
+from payments import (
+    checkout,
+    processor,
+    purses,
+    refunds,
+    tabs,
+)
+from payments.models import Card, CardRefund, Charge, Purse
 
 from . import till
+from .bank import newest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,3 +39,81 @@ def test_a_refund_made_by_hand_is_not_made_again_after_a_crash(bank, monkeypatch
     assert [one["amount"] for one in bank.state()["refund"].values()] == [300]
     assert balance(purse) == 7_000_000
     bank.agrees()
+
+
+def test_the_article_is_bought_whatever_is_wrong_with_the_card(bank, monkeypatch):
+    """Such as one that is none: a wallet's balance, which has no number and no brand."""
+    purse = till.purse()
+    bank.pay(checkout.top_up(purse, 500, "/", till.offer()))
+    monkeypatch.setattr(processor, "card", lambda _: (_ for _ in ()).throw(AttributeError("card")))
+    assert checkout.returned(newest(purse).id).bought.resource == "article:1"
+
+
+# --- A tab whose debt has changed since it was declined --------------------------------------------------------
+
+
+def paid(bank) -> list[int]:
+    return [one["amount"] for one in bank.state().get("charge", {}).values() if one["paid"]]
+
+
+def mend(bank, purse: Purse) -> None:
+    """The card has money again."""
+    good = bank.do("payment_methods", card="4242424242424242", customer=purse.customer)
+    Card.objects.filter(id=purse.card_id).update(reference=good["id"])
+
+
+def due_again(charge: Charge) -> None:
+    Charge.objects.filter(id=charge.id).update(retry_at=timezone.now())
+    tabs.dun()
+    charge.refresh_from_db()
+
+
+def test_a_declined_tab_that_was_paid_by_a_top_up_is_not_charged_again(bank):
+    purse = bank.owing(600, card="4000000000000341")
+    charge = tabs.settle(purse.id)
+    assert charge.state == "declined"
+    bank.top_up(purse, 1000)
+    assert balance(purse) == 4_000_000
+    mend(bank, purse)
+    due_again(charge)
+    assert (charge.state, paid(bank), balance(purse)) == ("canceled", [1000], 4_000_000)
+    assert bank.state()["payment_intent"][charge.intent]["status"] == "canceled"
+    bank.agrees()
+
+
+def test_a_declined_tab_of_which_a_part_was_paid_is_charged_for_the_rest(bank):
+    purse = bank.owing(600, card="4000000000000341")
+    charge = tabs.settle(purse.id)
+    bank.top_up(purse, 500)
+    mend(bank, purse)
+    due_again(charge)
+    assert (charge.state, paid(bank), balance(purse)) == ("canceled", [500, 100], 0)
+    assert purse.flag == ""
+    bank.agrees()
+
+
+def test_paying_now_never_charges_more_than_is_owed_now(bank):
+    purse = bank.owing(600, card="4000000000000341")
+    tabs.settle(purse.id)
+    bank.top_up(purse, 500)
+    mend(bank, purse)
+    assert tabs.pay_now(purse).amount_micros == 1_000_000
+    assert (paid(bank), balance(purse)) == ([500, 100], 0)
+
+
+def test_a_bank_is_not_asked_any_more_about_what_was_paid_otherwise(bank):
+    purse = bank.owing(600, card="4000002760003184")
+    charge = tabs.settle(purse.id)
+    assert charge.state == "action"
+    bank.top_up(purse, 1000)
+    tabs.dun()
+    charge.refresh_from_db()
+    assert (charge.state, balance(purse)) == ("canceled", 4_000_000)
+
+
+def test_giving_back_what_was_owed_for_opens_the_purse_again(bank):
+    purse = bank.tab(card="4000000000000341")
+    bought = till.press(purse, till.offer(1, 6_000_000)).payment
+    assert tabs.settle(purse.id).state == "declined"
+    purses.refund(bought.id, purse)
+    assert (balance(purse), purse.flag) == (0, "")
