@@ -144,6 +144,7 @@ _MOVES = {
     "dispute": [("buyer:*:balance", "world:stripe"), ("world:stripe", "buyer:*:balance")],
     "dispute_fee": [("loss:dispute_fee", "world:stripe"), ("world:stripe", "loss:dispute_fee")],
     "dispute_lost": [("loss:chargeback", "buyer:*:balance")],
+    "dispute_recovered": [("buyer:*:balance", "loss:chargeback")],
     "processor_other": [("world:stripe", "suspense:stripe"), ("suspense:stripe", "world:stripe")],
 }
 # Which kind takes back which.

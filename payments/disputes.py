@@ -14,7 +14,7 @@ from django.utils import timezone
 from . import charges, doorbell, ledger, processor, purses, refunds
 from .card_facts import DisputeFacts, Money, Refused
 from .ledger import Move
-from .models import Charge, Dispute, Payment, Purse, State
+from .models import Charge, Dispute, Payment, Posting, Purse, State, Transaction
 from .purses import ASSET
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,13 @@ def apply(facts: DisputeFacts) -> Dispute | None:
             },
         )
         Dispute.objects.filter(id=dispute.id).update(status=facts.status)
-        for money in facts.moved:
+        # What was taken before what came back, in whatever order they are listed.
+        for money in sorted(facts.moved, key=lambda one: one.amount_cents):
             _book(dispute, purse, money)
         if facts.status == "lost":
             _lost(dispute, purse)
+        else:
+            _recovered(dispute, purse)
         _flag(purse)
         doorbell.ring()
     dispute.refresh_from_db()
@@ -96,8 +99,30 @@ def _lost(dispute: Dispute, purse: Purse) -> None:
     if debt > 0:
         log.error("dispute %s cost the platform %s micros", dispute.id, debt)
         move = Move("loss:chargeback", purse.account, debt)
-        ledger.post("dispute_lost", f"dispute_lost:{dispute.id}", [move], asset=ASSET)
+        ledger.post("dispute_lost", f"dispute_lost:{dispute.id}{_again(dispute)}", [move], asset=ASSET)
         purses.move(purse.id, debt)
+
+
+def _times_recovered(dispute: Dispute) -> int:
+    return Transaction.objects.filter(key__startswith=f"dispute_recovered:{dispute.id}:").count()
+
+
+def _again(dispute: Dispute) -> str:
+    times = _times_recovered(dispute)
+    return f":{times}" if times else ""
+
+
+def _recovered(dispute: Dispute, purse: Purse) -> None:
+    """An appeal: what was lost has come back after all, so what the platform has paid of it is the platform's."""
+    lost = Dispute.objects.filter(id=dispute.id, withdrawn_micros=0).exclude(lost_at=None)
+    key = f"dispute_lost:{dispute.id}{_again(dispute)}"
+    if not lost.update(lost_at=None) or not ledger.posted(key):
+        return
+    micros = Posting.objects.get(transaction__key=key).amount_micros
+    move = Move(purse.account, "loss:chargeback", micros)
+    again = f"dispute_recovered:{dispute.id}:{_times_recovered(dispute)}"
+    ledger.post("dispute_recovered", again, [move], asset=ASSET)
+    purses.move(purse.id, -micros)
 
 
 def _balance(purse: Purse) -> int:
@@ -105,20 +130,27 @@ def _balance(purse: Purse) -> int:
 
 
 def _flag(purse: Purse) -> None:
-    """An inquiry (warning_…) freezes nothing; a lost dispute for ever; an open one until it is won."""
+    """An inquiry (warning_…) freezes nothing; a lost dispute for ever; an open one until it is won.
+
+    A warning of fraud stays, and so does a tab that could not be charged.
+    """
     mine = Dispute.objects.filter(charge__purse=purse)
     if mine.filter(status="lost").exists():
         flag = Flag.CHARGEBACK
     elif mine.exclude(status__in=_CLOSED).exclude(status__startswith="warning_").exists():
         flag = Flag.DISPUTE
     elif purse.flag == Flag.DISPUTE:
-        flag = Flag.NONE
+        flag = Flag.PAST_DUE if _could_not_be_charged(purse) else Flag.NONE
     else:
         return
-    frozen = Purse.objects.filter(id=purse.id).exclude(flag=Flag.CHARGEBACK)
-    if flag == Flag.NONE:
-        frozen = frozen.filter(flag=Flag.DISPUTE)
-    frozen.update(flag=flag)
+    weaker = [Flag.NONE, Flag.PAST_DUE, Flag.DISPUTE, *([Flag.FRAUD] if flag == Flag.CHARGEBACK else [])]
+    Purse.objects.filter(id=purse.id, flag__in=weaker).update(flag=flag)
+
+
+def _could_not_be_charged(purse: Purse) -> bool:
+    last = Charge.objects.filter(purse=purse, purpose=Charge.Purpose.TAB).order_by("-made_at", "-id").first()
+    unpaid = (Charge.State.DECLINED, Charge.State.ACTION, Charge.State.FAILED, Charge.State.CANCELED)
+    return last is not None and last.state in unpaid and _balance(purse) <= -purses.CARD_FLOOR_MICROS
 
 
 def warned(intent: str) -> None:
@@ -128,5 +160,8 @@ def warned(intent: str) -> None:
         return
     unspent = [micros for one, micros in refunds.refundable(charge.purse) if one.id == charge.id]
     if unspent:
-        refunds.to_card(charge.purse, charge, unspent[0])
+        try:
+            refunds.to_card(charge.purse, charge, unspent[0])
+        except purses.Refused as refusal:  # Spent meanwhile.
+            log.warning("nothing of %s was sent back: %s", charge, refusal)
     Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD)

@@ -7,12 +7,16 @@ from django.utils import timezone
 
 from payments import (
     checkout,
+    clearing,
+    disputes,
+    ledger,
     processor,
     purses,
     refunds,
     tabs,
 )
-from payments.models import Card, CardRefund, Charge, Purse
+from payments.card_facts import DisputeFacts, Money
+from payments.models import Card, CardRefund, Charge, Dispute, Payment, Purse
 
 from . import till
 from .bank import newest
@@ -117,3 +121,74 @@ def test_giving_back_what_was_owed_for_opens_the_purse_again(bank):
     assert tabs.settle(purse.id).state == "declined"
     purses.refund(bought.id, purse)
     assert (balance(purse), purse.flag) == (0, "")
+
+
+# --- Disputes ---------------------------------------------------------------------------------------------------
+
+
+def moved(name: str, cents: int, fee: int = 0) -> Money:
+    return Money(name, "adjustment", "dp_review", cents, fee, timezone.now())
+
+
+def disputed(charge: Charge, status: str, *money: Money) -> None:
+    disputes.apply(DisputeFacts("dp_review", status, "fraudulent", 500, charge.intent, money))
+
+
+def test_a_dispute_says_its_movements_in_any_order(bank):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    disputed(charge, "won", moved("txn_back", 500), moved("txn_out", -500, 1500))
+    assert (balance(purse), purse.flag) == (5_000_000, "")
+
+
+def test_a_dispute_that_is_won_does_not_end_a_warning_of_fraud(bank):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 5_000_000))
+    bank.do("warnings", charge=charge.reference)
+    bank.bring()
+    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    bank.bring()
+    bank.do(f"disputes/{made['id']}/close", won=True)
+    bank.bring()
+    purse.refresh_from_db()
+    assert purse.flag == "fraud"
+
+
+def test_a_dispute_that_is_won_does_not_pay_a_tab(bank):
+    purse = bank.tab(card="4000000000000341")
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 11_000_000))
+    assert tabs.settle(purse.id).state == "declined"
+    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    bank.bring()
+    bank.do(f"disputes/{made['id']}/close", won=True)
+    bank.bring()
+    assert (balance(purse), purse.flag) == (-6_000_000, "past_due")
+
+
+def test_money_that_comes_back_after_a_loss_pays_the_loss_first(bank):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 3_000_000))
+    Payment.objects.update(decided_at=timezone.now() - timedelta(days=20))
+    Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
+    assert clearing.clear() == 1
+    out, back = moved("txn_out", -500, 1500), moved("txn_back", 500)
+    disputed(charge, "lost", out)
+    assert (balance(purse), ledger.balance("loss:chargeback", "USD")) == (0, -3_000_000)
+    for _ in range(2):
+        disputed(charge, "won", out, back)
+    assert (balance(purse), ledger.balance("loss:chargeback", "USD")) == (2_000_000, 0)
+    assert Dispute.objects.get().lost_at is None
+
+
+def test_a_warning_of_fraud_freezes_though_the_unspent_was_spent_meanwhile(bank, monkeypatch):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    stale = refunds.refundable(purse)
+    till.press(purse, till.offer(1, 1_000_000))
+    monkeypatch.setattr(refunds, "refundable", lambda _: stale)
+    disputes.warned(charge.intent)
+    purse.refresh_from_db()
+    assert purse.flag == "fraud"
