@@ -27,8 +27,11 @@ def clear(now: datetime | None = None) -> int:
     now = now or timezone.now()
     ready = now - timedelta(seconds=settings.CLEARING_HOLD_SECONDS)
     pending = Payment.objects.filter(rail="purse", state=State.CONFIRMED, decided_at__lte=ready)
-    purses = pending.filter(debit__purse__flag__in=_IN_ORDER).values_list("debit__purse_id", flat=True).distinct()
-    return sum(_clear_purse(purse_id, ready, now) for purse_id in list(purses[:_AT_ONCE]))
+    # Not so many at once: who never pays would stand in the way of who does.
+    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED).values("purse")
+    due = pending.filter(debit__purse__flag__in=_IN_ORDER, debit__purse__in=paid)
+    purses = due.values_list("debit__purse_id", flat=True).distinct()
+    return sum(_clear_purse(purse_id, ready, now) for purse_id in list(purses))
 
 
 def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
@@ -52,10 +55,19 @@ def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
 
 
 def _covered_micros(purse: Purse, now: datetime) -> int:
-    """Card money of this purse that is available, less what went back or stands disputed."""
+    """Card money of this purse that is available, less what went back or stands disputed, and what we lost for it."""
     ours = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, available_at__lte=now)
     left = F("amount_micros") - F("refunded_micros") - F("disputed_micros")
-    return int(ours.aggregate(sum=Sum(left))["sum"] or 0)
+    return int(ours.aggregate(sum=Sum(left))["sum"] or 0) + _lost_micros(purse)
+
+
+def _lost_micros(purse: Purse) -> int:
+    """What the platform has paid into this purse where a dispute was lost: its sales are paid with that."""
+    accounts = [f"buyer:{pk}:balance" for pk in (purse.pk, *purse.joined.values_list("id", flat=True))]
+    paid = Posting.objects.filter(source__code="loss:chargeback", target__code__in=accounts)
+    back = Posting.objects.filter(target__code="loss:chargeback", source__code__in=accounts)
+    paid_micros, back_micros = (rows.aggregate(sum=Sum("amount_micros"))["sum"] or 0 for rows in (paid, back))
+    return int(paid_micros - back_micros)
 
 
 def _sum(payments: QuerySet[Payment]) -> int:

@@ -192,3 +192,35 @@ def test_a_warning_of_fraud_freezes_though_the_unspent_was_spent_meanwhile(bank,
     disputes.warned(charge.intent)
     purse.refresh_from_db()
     assert purse.flag == "fraud"
+
+
+# --- Clearing ---------------------------------------------------------------------------------------------------
+
+
+def test_what_the_platform_lost_covers_what_was_bought_with_it(bank):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 3_000_000))
+    Payment.objects.update(decided_at=timezone.now() - timedelta(days=20))
+    Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
+    assert clearing.clear() == 1
+    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    bank.do(f"disputes/{made['id']}/close", won=False)
+    bank.bring()
+    assert ledger.balance("loss:chargeback", "USD") == -3_000_000
+    Purse.objects.update(flag="")  # Staff believe the buyer.
+    purse.refresh_from_db()
+    bank.top_up(purse, 500)
+    till.press(purse, till.offer(2, 5_000_000))
+    bank.later()
+    assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
+
+
+def test_buyers_who_never_pay_keep_no_publisher_waiting_for_others(bank, monkeypatch):
+    monkeypatch.setattr(clearing, "_AT_ONCE", 1)
+    till.press(till.purse(tab=10_000_000), till.offer(1, 1_000_000))
+    payer = till.purse()
+    bank.top_up(payer, 500)
+    till.press(payer, till.offer(2, 1_000_000))
+    bank.later()
+    assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
