@@ -34,8 +34,9 @@ def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, 
 
 
 def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> str:
-    """The address of a page that pays for one article. Raises Refused or NoAnswer: not charged."""
-    cents = -(-wants.price.amount_micros // charges.CENT)  # A fraction of a cent stays in the purse.
+    """The address of a page that pays for one article, and what is owed. Raises Refused or NoAnswer: not charged."""
+    owed = max(-Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id), 0)
+    cents = -(-(wants.price.amount_micros + owed) // charges.CENT)  # A fraction of a cent stays in the purse.
     if cents < max(settings.DIRECT_FROM_CENTS, FLOOR_CENTS):
         raise Refused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
     return _open(purse, Charge.Purpose.DIRECT, cents, wants.title, (back_url, wants, address))
@@ -109,7 +110,8 @@ def _open(purse: Purse, purpose: str, cents: int, title: str, rest: tuple[str, O
     except ProcessorRefused as error:
         _give_up(charge, error.code)
         raise Refused("card_page_refused", "The card page could not be opened.") from error
-    charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=page.id)
+    if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=page.id):
+        raise Refused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
     return page.url
 
 
@@ -139,5 +141,3 @@ def smallest_top_up(missing_micros: int) -> int | None:
     """The smallest top-up, in cents, that covers what is missing; None when none does."""
     enough = [cents for cents in sorted(settings.TOPUP_CENTS) if cents * charges.CENT >= missing_micros]
     return enough[0] if enough else None
-
-

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from marketplace import card_sales
 from payments import (
     checkout,
     clearing,
@@ -13,13 +14,14 @@ from payments import (
     processor,
     purses,
     refunds,
+    sweeper,
     tabs,
 )
 from payments.card_facts import DisputeFacts, Money
 from payments.models import Card, CardRefund, Charge, Dispute, Payment, Purse
 
 from . import till
-from .bank import newest
+from .bank import make_due, newest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -224,3 +226,36 @@ def test_buyers_who_never_pay_keep_no_publisher_waiting_for_others(bank, monkeyp
     till.press(payer, till.offer(2, 1_000_000))
     bank.later()
     assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
+
+
+# --- Pages ------------------------------------------------------------------------------------------------------
+
+
+def test_one_article_by_card_costs_what_the_page_says_when_something_is_owed(bank):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 5_000_000))
+    bank.do("refund", payment_intent=charge.intent, amount=200)
+    refunds.look(charge.intent)
+    assert balance(purse) == -2_000_000
+    bank.pay(checkout.direct(purse, till.offer(2, 3_000_000), "/"))
+    direct = checkout.returned(newest(purse).id)
+    assert card_sales.direct(3_000_000 + 2_000_000) == "5.00"
+    assert (direct.amount_micros, direct.bought.resource) == (5_000_000, "article:2")
+    assert balance(purse) == 0
+
+
+def test_a_page_that_was_given_up_meanwhile_is_shown_to_nobody(bank, monkeypatch):
+    opened = processor.open_checkout
+
+    def slowly(*args, **more):
+        page = opened(*args, **more)
+        make_due()
+        sweeper.sweep()
+        return page
+
+    monkeypatch.setattr(processor, "open_checkout", slowly)
+    purse = till.purse()
+    with pytest.raises(purses.Refused):
+        checkout.top_up(purse, 500, "/")
+    assert newest(purse).state == "canceled"
