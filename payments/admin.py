@@ -1,10 +1,16 @@
-"""The money in Django's admin: to look at, never to change. Corrections are new entries, made by code."""
+"""The money in Django's admin: to look at, never to change. Corrections are new entries, made by code.
+
+One thing can be done here: a buyer who is frozen may be let buy again. It moves no money.
+"""
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from . import disputes
 from .models import (
     Account,
     Approval,
@@ -110,6 +116,19 @@ class PurseAdmin(ReadOnly):
     list_display = ["holder", "email", "balance_micros", "tab_limit_micros", "flag", "owing_since"]
     list_filter = ["flag"]
     search_fields = ["holder", "email", "customer"]
+    actions = ["lift_the_freeze"]
+
+    @admin.action(description="Let the buyer buy again after a lost dispute or a warning of fraud")
+    def lift_the_freeze(self, request: HttpRequest, chosen: QuerySet[Purse]) -> None:
+        """The one thing that staff changes here; who did it is in the log of the back office."""
+        if not request.user.has_perm("payments.change_purse"):
+            raise PermissionDenied
+        for purse in chosen:
+            if disputes.unfreeze(purse):
+                self.log_change(request, purse, "Lifted the freeze.")
+                self.message_user(request, f"{purse} may buy again.")
+            else:
+                self.message_user(request, f"{purse} is not frozen, or a dispute is open.", messages.WARNING)
 
 
 @admin.register(Charge)

@@ -8,7 +8,7 @@ Money that a publisher has earned is never touched.
 import logging
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from . import charges, doorbell, ledger, processor, purses, refunds
@@ -42,11 +42,10 @@ def apply(facts: DisputeFacts) -> Dispute | None:
         # What was taken before what came back, in whatever order they are listed.
         for money in sorted(facts.moved, key=lambda one: one.amount_cents):
             _book(dispute, purse, money)
-        if facts.status == "lost":
-            _lost(dispute, purse)
-        else:
+        lost_now = facts.status == "lost" and _lost(dispute, purse)
+        if facts.status != "lost":
             _recovered(dispute, purse)
-        _flag(purse)
+        _flag(purse, lost_now)
         doorbell.ring()
     dispute.refresh_from_db()
     return dispute
@@ -85,11 +84,14 @@ def _book(dispute: Dispute, purse: Purse, money: Money) -> None:
         ledger.post("dispute_fee", f"dispute_fee:{money.id}", [Move(*pair, abs(cents) * charges.CENT)], asset=ASSET)
 
 
-def _lost(dispute: Dispute, purse: Purse) -> None:
-    """Once: uncleared sales are taken back while they fit into the debt, and what remains is the platform's loss."""
+def _lost(dispute: Dispute, purse: Purse) -> bool:
+    """Once: uncleared sales are taken back while they fit into the debt, and what remains is the platform's loss.
+
+    Says whether it was this time; a loss whose money has not been seen to go yet is still open.
+    """
     open_one = Dispute.objects.filter(id=dispute.id, lost_at=None, withdrawn_micros__gt=0)
     if not open_one.update(lost_at=timezone.now()):
-        return
+        return False
     dispute.refresh_from_db()
     debt = min(-_balance(purse), dispute.withdrawn_micros)
     bought = Payment.objects.filter(debit__purse=purse, rail="purse", state=State.CONFIRMED)
@@ -101,6 +103,7 @@ def _lost(dispute: Dispute, purse: Purse) -> None:
         move = Move("loss:chargeback", purse.account, debt)
         ledger.post("dispute_lost", f"dispute_lost:{dispute.id}{_again(dispute)}", [move], asset=ASSET)
         purses.move(purse.id, debt)
+    return True
 
 
 def _times_recovered(dispute: Dispute) -> int:
@@ -129,15 +132,14 @@ def _balance(purse: Purse) -> int:
     return Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
 
 
-def _flag(purse: Purse) -> None:
-    """An inquiry (warning_…) freezes nothing; a lost dispute for ever; an open one until it is won.
+def _flag(purse: Purse, lost_now: bool) -> None:
+    """An inquiry (warning_…) freezes nothing; an open dispute until it is won; a lost one until staff says otherwise.
 
     A warning of fraud stays, and so does a tab that could not be charged.
     """
-    mine = Dispute.objects.filter(charge__purse=purse)
-    if mine.filter(status="lost").exists():
+    if lost_now:
         flag = Flag.CHARGEBACK
-    elif mine.exclude(status__in=_CLOSED).exclude(status__startswith="warning_").exists():
+    elif _open(purse).exists():
         flag = Flag.DISPUTE
     elif purse.flag == Flag.DISPUTE:
         flag = Flag.PAST_DUE if _could_not_be_charged(purse) else Flag.NONE
@@ -145,6 +147,22 @@ def _flag(purse: Purse) -> None:
         return
     weaker = [Flag.NONE, Flag.PAST_DUE, Flag.DISPUTE, *([Flag.FRAUD] if flag == Flag.CHARGEBACK else [])]
     Purse.objects.filter(id=purse.id, flag__in=weaker).update(flag=flag)
+
+
+def _open(purse: Purse) -> QuerySet[Dispute]:
+    unsettled = Q(status="lost", lost_at=None) | ~Q(status__in=_CLOSED) & ~Q(status__startswith="warning_")
+    return Dispute.objects.filter(unsettled, charge__purse=purse)
+
+
+def unfreeze(purse: Purse) -> bool:
+    """Staff trusts a buyer again after a lost dispute or a warning of fraud. False: nothing to lift, or one is open."""
+    with transaction.atomic(durable=True):
+        locked = Purse.objects.select_for_update().get(id=purse.id)
+        if _open(locked).exists():
+            return False
+        flag = Flag.PAST_DUE if _could_not_be_charged(locked) else Flag.NONE
+        frozen = Purse.objects.filter(id=purse.id, flag__in=(Flag.FRAUD, Flag.CHARGEBACK))
+        return frozen.update(flag=flag) == 1
 
 
 def _could_not_be_charged(purse: Purse) -> bool:

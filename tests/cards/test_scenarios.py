@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core import mail as outbox
 from django.db import connection
 from django.utils import timezone
@@ -15,6 +16,7 @@ from payments import (
     charges,
     checkout,
     clearing,
+    disputes,
     gate,
     ledger,
     processor,
@@ -26,6 +28,8 @@ from payments import (
 )
 from payments.card_facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, Payment, ProcessorEvent, Purse, State, Transaction
+from publishers.models import User
+from tests.publishers import cast
 
 from . import till
 from .bank import CENT, Bank, newest
@@ -357,6 +361,27 @@ def test_s16_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_
     assert not taken.grants.filter(revoked_at=None).exists()
     assert ledger.balance("loss:chargeback", "USD") == -3_000_000
     assert ledger.balance("loss:dispute_fee", "USD") == -15_000_000
+    bank.agrees()
+
+
+def test_staff_lets_a_buyer_buy_again_and_a_repeated_webhook_does_not_undo_it(bank):
+    purse = till.purse()
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 1_000_000))
+    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    bank.bring()
+    assert not disputes.unfreeze(purse)  # One is open.
+    bank.do(f"disputes/{made['id']}/close", won=False)
+    events = bank.post()
+    bank.bring(events)
+    staff = User.objects.create_superuser("root@example.org")
+    browser = cast.signed_in(staff)
+    browser.post("/admin/payments/purse/", {"action": "lift_the_freeze", "_selected_action": [str(purse.pk)]})
+    assert LogEntry.objects.get().change_message == "Lifted the freeze."
+    disputes.apply(processor.dispute(made["id"]))
+    bank.top_up(purse, 500)
+    assert till.press(purse, till.offer(2, 1_000_000)).grant
+    assert not disputes.unfreeze(purse)
     bank.agrees()
 
 
