@@ -18,7 +18,8 @@ from django.utils import timezone
 from . import doorbell, gate, ledger, mail, processor, purses
 from .card_facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
 from .ledger import Move
-from .models import Card, Charge, Purse
+from .models import Card, Charge, Payment, Purse
+from .models import State as Sold
 from .offers import Offer, Presented, Price
 
 log = logging.getLogger(__name__)
@@ -338,16 +339,24 @@ def fulfil(charge_id: uuid.UUID) -> None:
     if charge.state != State.SUCCEEDED or charge.fulfilled_at:
         return
     bought = None
-    if wanted := offer_of(charge):
-        purse = charge.purse.joined_to or charge.purse
+    purse = charge.purse.joined_to or charge.purse
+    if (wanted := offer_of(charge)) and not _given_back(charge, purse, wanted):
         try:
             admission = gate.verify(Presented(purse=str(purse.id), spend=True), wanted)
             bought = admission.settle().payment
         except gate.PaymentInFlight:
             return  # The sweeper comes again.
         except gate.PaymentRequired as refusal:
+            if Purse.objects.filter(id=purse.id).exclude(joined_to=None).exists():
+                return  # Joined to an account at this moment, which has the money now: the sweeper comes again.
             log.warning("%s stays in the purse: %s", charge, refusal.word)
     Charge.objects.filter(id=charge_id, fulfilled_at=None).update(fulfilled_at=timezone.now(), bought=bought)
+
+
+def _given_back(charge: Charge, purse: Purse, wanted: Offer) -> bool:
+    """Whether it was bought with this money before we died, and its reader did not want it."""
+    bought = Payment.objects.filter(debit__purse=purse, resource=wanted.resource, decided_at__gte=charge.decided_at)
+    return bought.filter(state=Sold.REFUNDED).exists() if charge.decided_at else False
 
 
 def _by_value(wanted: Offer | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from . import doorbell, ledger
 from .ledger import Entry, Move
-from .models import Charge, Payment, Posting, Purse, State
+from .models import CardRefund, Charge, Payment, Posting, Purse, State
 from .purses import ASSET
 
 _AT_ONCE = 500
@@ -58,7 +58,9 @@ def _covered_micros(purse: Purse, now: datetime) -> int:
     """Card money of this purse that is available, less what went back or stands disputed, and what we lost for it."""
     ours = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, available_at__lte=now)
     left = F("amount_micros") - F("refunded_micros") - F("disputed_micros")
-    return int(ours.aggregate(sum=Sum(left))["sum"] or 0) + _lost_micros(purse)
+    on_its_way = CardRefund.objects.filter(charge__purse=purse, state=CardRefund.State.ASKED)
+    leaving = on_its_way.aggregate(sum=Sum("amount_micros"))["sum"] or 0
+    return int(ours.aggregate(sum=Sum(left))["sum"] or 0) - int(leaving) + _lost_micros(purse)
 
 
 def _lost_micros(purse: Purse) -> int:

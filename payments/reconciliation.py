@@ -67,6 +67,13 @@ def _heal(money: Money, report: Report) -> None:
         _apply(money)
     except Refused as error:
         log.warning("%s leads nowhere: %s", money.id, error)
+    except NoAnswer:
+        raise
+    except Exception:
+        # Not into suspense: it may be ours, and would be booked twice when it is understood.
+        log.exception("%s could not be applied", money.id)
+        report.missing.append(money.id)
+        return
     if _booked(money):
         report.healed.append(money.id)
         _fee(money, report)

@@ -79,16 +79,28 @@ def _look(event: ProcessorEvent) -> None:
     elif kind in ("ch", "py"):
         _intent_and_refunds(processor.intent_of_charge(about))
     elif kind in ("re", "pyr"):
-        refunds.apply(processor.refund_facts(about))
+        made = processor.refund_facts(about)
+        _paid_first(made.intent)
+        refunds.apply(made)
     elif kind in ("dp", "du"):
-        disputes.apply(processor.dispute(about))
+        opened = processor.dispute(about)
+        _paid_first(opened.intent)
+        disputes.apply(opened)
     elif kind == "issfr":
-        disputes.warned(processor.intent_of_charge(_field(event, "charge")))
+        intent = processor.intent_of_charge(_field(event, "charge"))
+        _paid_first(intent)
+        disputes.warned(intent)
     elif kind == "pm" and event.type == "payment_method.detached":
         _detached(about)
     elif kind == "pm":
         facts = processor.card(about)
         Card.objects.filter(reference=about).update(brand=facts.brand, last4=facts.last4, expires=facts.expires)
+
+
+def _paid_first(intent: str) -> None:
+    """What is said of a payment that we have not heard of yet would otherwise be said to nobody."""
+    if intent and not Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).exists():
+        charges.apply(processor.intent(intent))
 
 
 def _session(about: str) -> None:

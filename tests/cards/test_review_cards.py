@@ -7,12 +7,14 @@ from django.utils import timezone
 
 from marketplace import card_sales
 from payments import (
+    charges,
     checkout,
     clearing,
     disputes,
     ledger,
     processor,
     purses,
+    reconciliation,
     refunds,
     sweeper,
     tabs,
@@ -259,3 +261,73 @@ def test_a_page_that_was_given_up_meanwhile_is_shown_to_nobody(bank, monkeypatch
     with pytest.raises(purses.Refused):
         checkout.top_up(purse, 500, "/")
     assert newest(purse).state == "canceled"
+
+
+# --- What is heard of too early, or cannot be understood ---------------------------------------------------------
+
+
+def test_a_warning_or_a_dispute_that_comes_before_its_payment_is_heard(bank):
+    for control, kind, flag in (("warnings", "early_fraud", "fraud"), ("disputes", "charge.dispute", "dispute")):
+        purse = till.purse()
+        url = checkout.top_up(purse, 500, "/")
+        bank.pay(url)
+        (number,) = (one["id"] for one in bank.state()["charge"].values() if one["customer"] == purse.customer)
+        bank.do(control, charge=number)
+        bank.bring([event for event in bank.post() if kind in event["payload"]])
+        purse.refresh_from_db()
+        assert purse.flag == flag
+    bank.agrees()
+
+
+def test_one_thing_that_reconciliation_does_not_understand_hides_nothing_else(bank, monkeypatch):
+    strange, plain = till.purse(), till.purse()
+    for purse in (strange, plain):
+        bank.pay(checkout.top_up(purse, 500, "/"))
+    bank.lose()
+    real = charges.apply
+
+    def apply(found):
+        if found.charge == str(newest(strange).id):
+            raise AttributeError("something new")
+        return real(found)
+
+    monkeypatch.setattr(charges, "apply", apply)
+    report = reconciliation.reconcile()
+    assert (len(report.missing), report.unknown, report.clean) == (1, [], False)
+    assert balance(plain) == 5_000_000
+    monkeypatch.undo()
+    bank.settings.STRIPE_API_BASE = bank.url
+    reconciliation.reconcile()
+    assert balance(strange) == 5_000_000  # It was not put into suspense meanwhile.
+
+
+def test_money_on_its_way_back_to_a_card_pays_no_publisher(bank):
+    purse = bank.tab(limit=20_000_000)
+    charge = bank.top_up(purse, 500)
+    till.press(purse, till.offer(1, 1_000_000))
+    bank.fault("/v1/refunds$", "drop", "before", times=100)
+    assert refunds.to_card(purse, charge, 4_000_000).state == "asked"
+    till.press(purse, till.offer(2, 3_000_000))  # On the tab, which nobody has paid.
+    make_due()
+    sweeper.sweep()
+    assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
+    bank.no_faults()
+
+
+def test_an_article_that_was_given_back_is_not_bought_again_after_a_crash(bank, monkeypatch):
+    purse = till.purse()
+    bank.pay(checkout.top_up(purse, 500, "/", till.offer()))
+    verify = charges.gate.verify
+
+    def dying(*args):
+        verify(*args).settle()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(charges.gate, "verify", dying)
+    with pytest.raises(KeyboardInterrupt):
+        checkout.returned(newest(purse).id)
+    monkeypatch.setattr(charges.gate, "verify", verify)
+    purses.refund(Payment.objects.get().id, purse)
+    bank.later()
+    assert balance(purse) == 5_000_000
+    assert newest(purse).fulfilled_at
