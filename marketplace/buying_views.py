@@ -20,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from payments import charges, checkout, gate, http, purses, quotes
-from payments.card_facts import NoAnswer
+from payments.card_facts import NoAnswer, Refused
 from payments.models import Charge, Purse
 from payments.money import format_usd
 from payments.offers import Offer
@@ -142,7 +142,8 @@ def _as_shown(offer: Offer, quote: str) -> Offer | None:
         promised = quotes.read(quote, offer)
     except quotes.QuoteRefused:
         return None
-    return None if promised.expired else replace(offer, price=promised.price)
+    fits = promised.price.audience == offer.price.audience and not promised.expired
+    return replace(offer, price=promised.price) if fits else None
 
 
 # --- Back from the card page -----------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     if not charge.fulfilled_at:  # Otherwise a webhook was faster, and nobody need be asked.
         try:
             charge = checkout.returned(charge.pk)
-        except NoAnswer:
+        except (NoAnswer, Refused):
             return _waiting(request, charge, target)
     if charge.state == Charge.State.SUCCEEDED:
         if offer and not charge.fulfilled_at:

@@ -110,7 +110,13 @@ def reader_library(request: HttpRequest) -> HttpResponse:
         }
         for grant in page
     ]
-    context = {"page": page, "entries": entries, "words": words, "refund_minutes": settings.REFUND_SECONDS // 60}
+    context = {
+        "page": page,
+        "entries": entries,
+        "words": words,
+        "refund_minutes": settings.REFUND_SECONDS // 60,
+        "guests": library.guests_of_the_address(request) if settings.STRIPE_SECRET_KEY else [],
+    }
     return render(request, "marketplace/library.html", context)
 
 

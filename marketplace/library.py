@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from payments import purses
-from payments.models import Grant, Payment, Purse, State
+from payments.models import Charge, Grant, Payment, Purse, State
 
 from .models import LibraryEntry
 
@@ -116,7 +116,7 @@ def open_purse(request: HttpRequest) -> Purse:
 
 
 def keep(request: HttpRequest) -> None:
-    """Move what this browser holds to the account that is signed in now, and guests' purses of its own address."""
+    """Move what this browser holds to the account that is signed in now."""
     if not request.user.is_authenticated:
         return
     if ids := request.session.get(_SESSION_KEY, []):
@@ -124,7 +124,6 @@ def keep(request: HttpRequest) -> None:
         del request.session[_SESSION_KEY]
     if _GUEST in request.session:
         _join_this_browsers(request)
-    _join_by_address(request)
 
 
 def _shelve(request: HttpRequest, found: QuerySet[Grant]) -> None:
@@ -147,15 +146,26 @@ def _join_this_browsers(request: HttpRequest) -> None:
     del request.session[_GUEST]
 
 
-def _join_by_address(request: HttpRequest) -> None:
-    """Purses of guests who named an address that is proven to be this account's.
+def guests_of_the_address(request: HttpRequest) -> list[Purse]:
+    """Purses of guests who named an address that is proven to be this account's, and are in order.
 
-    Only those in order: anybody can name any address, and must not hang debts or disputes on its owner.
+    Anybody can name any address, and pay with a stolen card: only whoever owns it can say that it was them.
     """
+    if not request.user.is_authenticated:
+        return []
     proven = EmailAddress.objects.filter(user=request.user, verified=True).values_list("email", flat=True)
     addresses = {spelling for email in proven for spelling in (email, email.lower())}
     if not addresses:
-        return
+        return []
     guests = Purse.objects.filter(email__in=addresses, holder__startswith="guest:", joined_to=None)
-    for guest in guests.filter(flag=Purse.Flag.NONE, balance_micros__gte=0, charges__disputes=None).distinct():
+    fine = guests.filter(flag=Purse.Flag.NONE, balance_micros__gte=0, charges__disputes=None)
+    # With nothing paid there is nothing to bring.
+    return list(fine.filter(charges__state=Charge.State.SUCCEEDED).distinct())
+
+
+def join_guests_of_the_address(request: HttpRequest) -> int:
+    """The person says that it was them; returns how many purses came."""
+    found = guests_of_the_address(request)
+    for guest in found:
         _join(request, guest)
+    return len(found)

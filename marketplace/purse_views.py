@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from payments import checkout, mail, purses, refunds, tabs
@@ -30,14 +31,15 @@ def overview(request: HttpRequest) -> HttpResponse:
     """Everything about the purse on one page; for who has none yet, how to begin."""
     library.keep(request)
     purse = library.purse(request)
-    amounts = card_sales.amounts(0)
+    amounts, guests = card_sales.amounts(0), library.guests_of_the_address(request)
     if purse is None or purse.joined_to_id:
-        return render(request, "purse/empty.html", {"amounts": amounts})
+        return render(request, "purse/empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
     lines = statement.lines(purse, 2 * shown + 4)  # A purchase has two lines in the books.
     live = tabs.live_charge(purse)
     context = {
         "purse": purse,
+        "guests": guests,
         "amounts": amounts,
         "available_micros": max(purse.balance_micros, 0),
         "owed_micros": max(-purse.balance_micros, 0),
@@ -55,6 +57,15 @@ def overview(request: HttpRequest) -> HttpResponse:
         "more": len(lines) > shown and shown < _SHOWN_MAX,
     }
     return render(request, "purse/purse.html", context)
+
+
+@require_POST
+@with_cards
+def join(request: HttpRequest) -> HttpResponse:
+    """The person says that a guest who named their address was them: what the guest paid and bought is theirs."""
+    if library.join_guests_of_the_address(request):
+        messages.success(request, "It is yours now: what was paid is on your balance, what was bought in your library.")
+    return SeeOther(reverse("purse"))
 
 
 @require_safe

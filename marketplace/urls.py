@@ -36,6 +36,7 @@ urlpatterns = [
     # A reader's purse
     path("purse", purse_views.overview, name="purse"),
     path("purse/movements.csv", purse_views.movements_csv, name="purse_movements"),
+    path("purse/join", purse_views.join, name="purse_join"),
     path("purse/top-up", purse_views.top_up, name="purse_top_up"),
     path("purse/return/<uuid:charge_id>", buying_views.returned, name="purse_return"),
     path("purse/tab", purse_views.tab, name="purse_tab"),

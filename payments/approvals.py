@@ -12,7 +12,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from .models import Approval, ProgramKey, Purse
+from . import purses
+from .models import OWNED, Approval, Payment, ProgramKey, Purse
 from .offers import Offer
 from .purses import Refused
 
@@ -54,10 +55,10 @@ def demand(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
 
 
 def _ask(key: ProgramKey, offer: Offer, amount_micros: int) -> Approval | None:
-    """Write the question down; None when another request of this program was first."""
+    """Write the question down; None when another request of this program was first, or has bought it just now."""
     try:
         with transaction.atomic():
-            return Approval.objects.create(
+            asked = Approval.objects.create(
                 key=key,
                 resource=offer.resource,
                 payee=offer.payee,
@@ -65,6 +66,12 @@ def _ask(key: ProgramKey, offer: Offer, amount_micros: int) -> Approval | None:
                 url=offer.url,
                 amount_micros=amount_micros,
             )
+            # A yes that is gone since we looked was used up by a purchase, and that purchase is there to be seen.
+            names = purses.buyers(key.purse)
+            if Payment.objects.filter(buyer__in=names, resource=offer.resource, state__in=OWNED).exists():
+                transaction.set_rollback(True)
+                return None
+            return asked
     except IntegrityError:
         return None
 

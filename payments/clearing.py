@@ -18,8 +18,9 @@ from .models import CardRefund, Charge, Payment, Posting, Purse, State
 from .purses import ASSET
 
 _AT_ONCE = 500
-# A tab that could not be charged says nothing against what earlier card money covers.
-_IN_ORDER = (Purse.Flag.NONE, Purse.Flag.PAST_DUE)
+# A tab that could not be charged says nothing against what earlier card money covers; and once a dispute is lost, what
+# it took and what the platform has paid of it are known. While one is open, or fraud is suspected, nothing is.
+_IN_ORDER = (Purse.Flag.NONE, Purse.Flag.PAST_DUE, Purse.Flag.CHARGEBACK)
 
 
 def clear(now: datetime | None = None) -> int:

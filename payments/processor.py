@@ -300,7 +300,9 @@ def _session(found: Any) -> Session:
 
 
 def _card(found: Any) -> CardFacts:
-    facts = found.card
+    facts = _get(found, "card")
+    if facts is None:
+        raise Refused("not_a_card", "This payment method is no card, and cannot be charged later.")
     expires = f"{facts.exp_month:02}/{facts.exp_year}"
     return CardFacts(found.id, facts.brand, facts.last4, expires, _id(_get(found, "customer")))
 

@@ -81,6 +81,9 @@ def paid_up(purse_id: uuid.UUID) -> None:
     """A tab that could not be charged stands in nobody's way once less is owed than a card can be charged."""
     late = Purse.objects.filter(id=purse_id, flag=Purse.Flag.PAST_DUE, balance_micros__gt=-CARD_FLOOR_MICROS)
     late.update(flag=Purse.Flag.NONE)
+    # And with the tab closed, the buyer's word that the card may be charged is used up.
+    closed = Purse.objects.filter(id=purse_id, tab_limit_micros=0, balance_micros__gte=0)
+    closed.exclude(tab_opened_at=None).update(tab_opened_at=None)
 
 
 def sell(payment: Payment, debit: Debit) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from . import charges, mail, processor, purses
@@ -30,12 +31,15 @@ _PAID_OTHERWISE = "paid_otherwise"
 
 def open_tab(purse: Purse) -> None:
     """Let the purse go below zero, as far as the buyer is trusted. Only with a saved card."""
-    Purse.objects.filter(id=purse.id).exclude(card=None).update(tab_limit_micros=limit_micros(purse))
+    opened = Coalesce(F("tab_opened_at"), Now())
+    mine = Purse.objects.filter(id=purse.id).exclude(card=None)
+    mine.update(tab_limit_micros=limit_micros(purse), tab_opened_at=opened)
 
 
 def close_tab(purse: Purse) -> None:
     """Nothing more below zero; what is owed is still charged."""
     Purse.objects.filter(id=purse.id).update(tab_limit_micros=0)
+    purses.paid_up(purse.id)
 
 
 def limit_micros(purse: Purse) -> int:
@@ -79,7 +83,8 @@ def live_charge(purse: Purse) -> Charge | None:
 def settle_due(now: datetime | None = None) -> list[Charge]:
     """Charge every tab that is due. A flagged buyer is left alone, or dunning would begin anew for ever."""
     now = now or timezone.now()
-    owing = Purse.objects.filter(balance_micros__lte=-purses.CARD_FLOOR_MICROS, flag=Purse.Flag.NONE).exclude(card=None)
+    open_ones = Purse.objects.filter(flag=Purse.Flag.NONE, tab_opened_at__isnull=False).exclude(card=None)
+    owing = open_ones.filter(balance_micros__lte=-purses.CARD_FLOOR_MICROS)
     old = Q(owing_since__lte=now - timedelta(days=settings.TAB_DAYS))
     enough = Q(balance_micros__lte=-settings.TAB_SETTLE_CENTS * charges.CENT) | Q(
         balance_micros__lte=F("tab_limit_micros") / 10 - F("tab_limit_micros")
@@ -102,6 +107,8 @@ def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
             if live_charge(purse) or cents * charges.CENT < purses.CARD_FLOOR_MICROS or purse.card_id is None:
                 return None
             if purse.flag and not (asked and purse.flag == Purse.Flag.PAST_DUE):
+                return None
+            if purse.tab_opened_at is None and not asked:
                 return None
             charge = charges.begin(purse, Charge.Purpose.TAB, cents * charges.CENT)
     except IntegrityError:
@@ -182,7 +189,7 @@ def remove_card(card: Card) -> None:
     except ProcessorRefused as error:
         log.warning("%s was not there to forget: %s", card.reference, error)
     with transaction.atomic(durable=True):
-        Purse.objects.filter(id=purse.id, card=card).update(card=None, tab_limit_micros=0)
+        Purse.objects.filter(id=purse.id, card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
         Card.objects.filter(id=card.id, removed_at=None).update(removed_at=timezone.now())
 
 

@@ -120,7 +120,7 @@ def _detached(reference: str) -> None:
     """Removed at the processor, by us or by hand: it cannot be charged, so there is no tab with it."""
     card = Card.objects.filter(reference=reference, removed_at=None).first()
     if card:
-        Purse.objects.filter(id=card.purse_id, card=card).update(card=None, tab_limit_micros=0)
+        Purse.objects.filter(id=card.purse_id, card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
         Card.objects.filter(id=card.id).update(removed_at=timezone.now())
 
 

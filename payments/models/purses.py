@@ -32,6 +32,8 @@ class Purse(models.Model):
     balance_micros = models.BigIntegerField(default=0)
     # How far below zero purchases may take it. 0: no tab.
     tab_limit_micros = models.BigIntegerField(default=0, validators=[MinValueValidator(0)])
+    # Since when the buyer has agreed to be charged while away. Null: no card is ever charged without its holder.
+    tab_opened_at = models.DateTimeField(null=True)
     flag = models.CharField(max_length=12, choices=Flag, default=Flag.NONE, blank=True)
     # Since when something is owed: a tab is charged a week after this at the latest.
     owing_since = models.DateTimeField(null=True)

@@ -116,11 +116,14 @@ def verify(credential: Credential, offer: Offer) -> Verified:
         # Not even what its person owns: a key is for these publications and no others.
         raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
     verified = Verified(sys.modules[__name__], buyer, price, quote_secret, credential)
-    if key and not Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED).exists():
+    owned = Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED)
+    if key and not owned.exists():
         try:
             programs.permit(key, offer, price.amount_micros)
         except purses.Refused as refusal:
-            raise _refused(refusal) from refusal
+            # Another request of the same program may have bought it, and used a yes or a budget up, just now.
+            if not owned.exists():
+                raise _refused(refusal) from refusal
     return verified
 
 
@@ -140,6 +143,8 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
         promised = quotes.read(credential.quote, offer)
     except quotes.QuoteRefused as refusal:
         raise RailRefused("invalid_quote", "The price shown was not for this article.") from refusal
+    if promised.price.audience != offer.price.audience:
+        raise RailRefused("invalid_quote", "The price shown was for another form of this article.")
     if promised.expired:
         raise RailRefused("quote_expired", "The price shown has expired. Look at the price and buy again.")
     return promised.price, promised.id

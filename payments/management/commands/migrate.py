@@ -17,7 +17,8 @@ _KEPT = {
     "payments_authorization": "submission_id, wasted_at",
     "payments_grant": "revoked_at",
     "payments_transfer": "final, orphaned_at, orphanings, payment_id, received_id",
-    "payments_purse": "email, balance_micros, tab_limit_micros, flag, owing_since, customer, card_id, joined_to_id",
+    "payments_purse": "email, balance_micros, tab_limit_micros, tab_opened_at, flag, owing_since, customer, card_id,"
+    " joined_to_id",
     "payments_debit": "purse_id",
     "payments_programkey": "name, day_budget_micros, budget_micros, ceiling_micros, approve_above_micros, payees,"
     " expires_at, revoked_at, spent_micros, day, day_spent_micros, used_at",
