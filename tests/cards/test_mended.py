@@ -1,13 +1,15 @@
 """What chaos and the thought behind it have found, each as the shortest story that shows it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from payments import checkout, ledger, processor, purses, reconciliation, refunds, sweeper, tabs, webhooks
+from payments import checkout, gate, ledger, processor, purses, reconciliation, refunds, sweeper, tabs, webhooks
 from payments.card_facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, ProcessorEvent, Purse
+from payments.offers import Offer, Presented
 
 from . import till
 from .bank import Bank, newest
@@ -149,6 +151,25 @@ def test_a_guests_card_pays_what_the_account_owes_that_it_came_to(bank: Bank):
     tabs.use_card(card)
     assert tabs.pay_now(owner).state == "succeeded"
     assert balance(owner) == 0
+    bank.agrees()
+
+
+def test_money_of_a_guest_who_joins_at_this_moment_still_buys_what_it_was_for(bank: Bank, monkeypatch: Any):
+    """The purse that was asked has nothing more, and the one that has the money was not asked."""
+    guest, owner = till.purse(holder="guest:8"), till.purse()
+    bank.pay(checkout.top_up(guest, 500, "/", till.offer()))
+    verify = gate.verify
+
+    def verify_late(presented: Presented, offer: Offer) -> gate.Admission:
+        purses.join(guest, owner)
+        return verify(presented, offer)
+
+    monkeypatch.setattr(gate, "verify", verify_late)
+    assert checkout.returned(newest(guest).id).bought is None
+    monkeypatch.undo()
+    bank.later()
+    assert newest(owner).bought.resource == "article:1"
+    assert balance(owner) == 4_950_000
     bank.agrees()
 
 
