@@ -39,12 +39,14 @@ class Doings:
         self.random = random.Random(seed)
         self.pages: list[str] = []
         self.offers = [
-            till.offer(number, self.random.choice(_PRICES), f"publisher:{number % 3}") for number in range(1, 13)
+            till.offer(number, self.random.choice(_PRICES), f"publisher:{number % 3}") for number in range(1, 31)
         ]
-        self.people = [till.purse(), till.purse()]
+        self.people = [till.purse()]
         self.bank.top_up(self.people[0], self.random.choice([500, 1000, 2000]))
-        limit = self.random.choice([3_000_000, 10_000_000])
-        self.people.append(self.bank.tab(self.random.choice(_TAB_CARDS), limit))
+        for limit in (3_000_000, 10_000_000):
+            self.people.append(self.bank.tab(self.random.choice(_TAB_CARDS), limit))
+            if self.random.random() < 0.7:  # Due at once.
+                till.press(self.people[-1], till.offer(limit, limit * 9 // 10))
         self.guest = till.purse(holder=f"guest:{uuid.uuid4()}")
         self.keys = [
             (purse, till.key(purse, day_budget_micros=5_000_000, budget_micros=20_000_000)) for purse in self.people
@@ -118,6 +120,11 @@ class Doings:
 
     def _buy(self) -> str:
         return str(till.press(self._buyer(), self._offer()).payment.amount_micros)
+
+    def _dear(self) -> str:
+        """On a tab, which is soon due."""
+        purse = Purse.objects.get(id=self.random.choice(self.people[1:]).id)
+        return str(till.press(purse, self._offer(1_500_000)).payment.amount_micros)
 
     def _program(self) -> str:
         purse, text = self.random.choice(self.keys)
