@@ -52,7 +52,7 @@ def product(port: int, chain_url: str, accounts: Accounts, folder: Path) -> dict
         "CHECKOUTS_PER_HOUR": "1000",
         "CHAIN_CONFIRMATIONS": "1",
         "CHAIN_FINALITY_DEPTH": "1",
-        "EMAIL_URL": f"filemail://{quote(str(folder / 'mail'))}",
+        "EMAIL_URL": f"filemail:///{quote(str(folder / 'mail'))}",
         **_passed_through(),
         "BASE_URL": f"http://127.0.0.1:{port}",
         "WEB_BIND": f"127.0.0.1:{port}",

@@ -8,7 +8,6 @@ os.environ.setdefault("SECRET_KEY", "a key for tests that signs nothing of value
 os.environ.setdefault("QUEUE_DIR", tempfile.mkdtemp(prefix="pennypress-queue-"))
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{tempfile.mkdtemp(prefix='pennypress-db-')}/unit.sqlite3")
 os.environ.setdefault("CHAIN_FINALITY_DEPTH", "1")
-os.environ.setdefault("EMAIL_URL", "memorymail://")
 
 from marketplace.settings import *  # noqa: E402, F403
 from marketplace.settings import DATABASES, STORAGES  # noqa: E402

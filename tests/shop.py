@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import re
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -81,6 +83,28 @@ class Shop:
     def buy(self, wallet: Wallet, url: str, **headers: str) -> httpx.Response:
         """Ask, sign, and ask again with the payment."""
         return self.http.get(url, headers={"PAYMENT-SIGNATURE": wallet.pay(self.terms(url, **headers)), **headers})
+
+    def reader(self) -> dict[str, str]:
+        """A new account, made on the site's own pages: what a test buys for it is in no other test's way."""
+        login = {"email": f"reader-{secrets.token_hex(4)}@example.org", "password": secrets.token_urlsafe(12)}
+        with httpx.Client(base_url=self.url, timeout=30, follow_redirects=True) as browser:
+            asked = self._post(browser, "/accounts/signup/", email=login["email"], password1=login["password"])
+            code = self.wait(lambda: self._code(login["email"]), "the mail with the code")
+            known = self._post(browser, str(asked.url), code=code)
+            assert "Sign out" in known.text, known.text[:500]
+        return login
+
+    def _post(self, browser: httpx.Client, address: str, **form: str) -> httpx.Response:
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get(address).text)
+        assert token, address
+        data = {**form, "csrfmiddlewaretoken": token[1]}
+        return browser.post(address, data=data, headers={"Referer": f"{self.url}{address}"})
+
+    def _code(self, email: str) -> str | None:
+        """The code in the newest mail to this address."""
+        mails = (path.read_text() for path in sorted((self.stack.folder / "mail").glob("*")))
+        codes = [re.search(r"^([A-Z0-9-]{6,})$", mail, re.M) for mail in mails if f"To: {email}" in mail]
+        return codes[-1][1] if codes and codes[-1] else None
 
     def audit(self) -> None:
         """The product's own audit finds nothing."""

@@ -35,7 +35,7 @@ NO_PAGE = {
     **dict.fromkeys(["account_confirm_login_code", "account_email_verification_sent"], "while a code is on its way"),
     **dict.fromkeys(["mfa_authenticate", "mfa_reauthenticate", "mfa_signup_webauthn"], "in the middle of signing in"),
     **dict.fromkeys(["article_buy", "article_pay", "purse_top_up", "purse_tab", "purse_cards"], "take a form"),
-    **dict.fromkeys(["purse_card", "purse_refund", "purse_withdraw"], "take a form"),
+    **dict.fromkeys(["purse_card", "purse_refund", "purse_withdraw", "purse_join"], "take a form"),
     **dict.fromkeys(["mfa_login_webauthn", "purse_return", "card_return"], "send elsewhere"),
     **dict.fromkeys(["stripe_webhook", "api_purse", "api_article"], "for machines"),
     "purse_movements": "a file",

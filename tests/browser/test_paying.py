@@ -253,7 +253,7 @@ def test_without_a_wallet_the_page_says_what_to_do(visits, article):
     page = visits.open(article["url"])
     expect(page.locator("#no-wallet")).to_be_visible()
     expect(page.locator("#no-wallet")).to_contain_text("Install a browser wallet")
-    expect(page.locator("#pay button")).to_have_count(0)
+    expect(page.locator("#wallets button, #proofs button")).to_have_count(0)
 
 
 def test_the_page_has_the_terms_that_the_header_has(visits, shop, article):

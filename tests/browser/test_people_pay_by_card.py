@@ -88,7 +88,7 @@ def test_the_bank_is_answered_with_the_policy_in_force(chromium: Browser, shop: 
     complaints: list[str] = []
     context.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
     page = context.new_page()
-    sign_in(page, shop.line["logins"]["reader"])
+    sign_in(page, shop.reader())
     page.goto("/purse")
     page.get_by_role("button", name=re.compile("^Save a")).click()
     type_card(page, "4000 0027 6000 3184")

@@ -23,7 +23,7 @@ def reader(chromium: Browser, shop: Shop) -> Iterator[Page]:
     context = chromium.new_context(base_url=shop.url, java_script_enabled=False, **MODES["dark 390"])
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    sign_in(page, shop.line["logins"]["reader"])
+    sign_in(page, shop.reader())
     yield page
     context.close()
 
@@ -43,11 +43,11 @@ def ask(article: dict[str, Any], text: str) -> httpx.Response:
     return httpx.get(article["json_url"], headers={"Authorization": f"Bearer {text}"}, trust_env=False, timeout=30)
 
 
-def waiting(shop: Shop, text: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The articles that a key has to ask its person for, with what it was told; other tests have bought some."""
-    asked = [(article, ask(article, text)) for article in shop.line["articles"]]
-    refused = [(article, answer.json()) for article, answer in asked if answer.status_code == 402]
-    return [(article, said) for article, said in refused if said["error"] == "approval_required"]
+def waiting(article: dict[str, Any], text: str) -> str:
+    """Where the person answers a key that had to ask for this article."""
+    answer = ask(article, text)
+    assert (answer.status_code, answer.json()["error"]) == (402, "approval_required")
+    return answer.json()["approve_at"]
 
 
 def test_a_reader_lets_a_program_buy_within_limits_and_ends_it(reader: Page, shop: Shop):
@@ -59,8 +59,8 @@ def test_a_reader_lets_a_program_buy_within_limits_and_ends_it(reader: Page, sho
     expect(reader.locator("main")).to_contain_text("Crow")
     assert not KEY.search(reader.content())
 
-    (dear, refused), (another, _) = waiting(shop, text)[:2]
-    reader.goto(refused["approve_at"])
+    dear, another = shop.article(0), shop.article(1)
+    reader.goto(waiting(dear, text))
     reader.get_by_role("button", name="Approve $").click()
     expect(reader.locator("main")).to_contain_text("The program buys it when it asks again")
     assert ask(dear, text).status_code == 200
@@ -81,8 +81,9 @@ def test_a_guest_is_sent_to_sign_in_and_comes_back(chromium: Browser, shop: Shop
     context = chromium.new_context(base_url=shop.url, java_script_enabled=False)
     page = context.new_page()
     page.goto("/purse/approvals")
-    page.get_by_label("Email").fill(shop.line["logins"]["reader"]["email"])
-    page.get_by_label("Password").fill(shop.line["logins"]["reader"]["password"])
+    login = shop.reader()
+    page.get_by_label("Email").fill(login["email"])
+    page.get_by_label("Password").fill(login["password"])
     page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("What waits for your word")
     context.close()
@@ -93,11 +94,10 @@ def test_the_pages_please_axe_and_fit(chromium: Browser, shop: Shop, mode: str):
     context = chromium.new_context(base_url=shop.url, **MODES[mode])
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    sign_in(page, shop.line["logins"]["reader"])
+    sign_in(page, shop.reader())
     text = make_key(page, Name_of_the_program="A" * 60, Ask_me_above="0")
     looks(page, mode)
-    (_, refused), *_ = waiting(shop, text)
-    for address in ("/purse/programs", "/purse/approvals", refused["approve_at"]):
+    for address in ("/purse/programs", "/purse/approvals", waiting(shop.article(0), text)):
         page.goto(address)
         looks(page, mode)
     page.goto("/purse/programs")

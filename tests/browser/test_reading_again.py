@@ -66,7 +66,7 @@ def test_a_wallet_that_has_bought_nothing_proves_nothing(visits, shop, article, 
 
 
 def test_the_library_of_a_signed_in_reader_lists_the_purchase_everywhere(visits, shop, wallet):
-    article, reader = shop.article(-1), shop.line["logins"]["reader"]
+    article, reader = shop.article(-1), shop.reader()
     page = visits.context(wallet).new_page()
     sign_in(page, reader)
     page.goto(article["url"])
@@ -85,7 +85,7 @@ def test_what_a_browser_bought_moves_into_the_account_and_its_receipt_opens_it_e
     page = visits.open(article["url"], wallet)
     pay_button(page).click()
     is_open(page)
-    sign_in(page, shop.line["logins"]["reader"])
+    sign_in(page, shop.reader())
     page.goto("/library")
     page.get_by_role("link", name=f"Receipt for {article['title']}").click()
     line = page.locator("main pre code").first.inner_text()

@@ -106,10 +106,10 @@ ELSEWHERE = [
 
 @pytest.fixture(scope="module", params=["nobody", "reader"])
 def visitor(request: pytest.FixtureRequest, shop: Shop) -> Iterator[httpx.Client]:
-    """Somebody without and with an account; what other tests have bought for the account is left out of the walk."""
+    """Somebody without and with an account."""
     with httpx.Client(base_url=shop.url, timeout=30, headers={"accept": BROWSER}) as client:
         if request.param == "reader":
-            login = shop.line["logins"]["reader"]
+            login = shop.reader()
             page = client.get("/accounts/login/").text
             token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
             assert token
@@ -120,9 +120,7 @@ def visitor(request: pytest.FixtureRequest, shop: Shop) -> Iterator[httpx.Client
 
 
 def test_no_address_shows_paid_text_to_those_who_have_not_paid(shop, canaries, visitor):
-    owned = set(re.findall(r"/articles/([a-z0-9-]+)", visitor.get("/library").text))
-    articles = [article for article in shop.line["articles"] if slug_of(article) not in owned][:4]
-    assert len(articles) == 4
+    articles = shop.line["articles"][:4]
     publications = [row[0] for row in shop.sql("SELECT slug FROM publishers_publication")]
     paths = {path for route in routes() for path in filled(route, articles, publications)} | set(ELSEWHERE)
     assert len(paths) > 100
