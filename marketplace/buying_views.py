@@ -66,10 +66,15 @@ def address(request: HttpRequest) -> str:
     return get_adapter().get_client_ip(request)
 
 
-def to_card_page(request: HttpRequest, back: str, open_page: Callable[[], str]) -> HttpResponse:
-    """303 to a hosted page; back with a sentence when it could not be opened. Nobody is charged either way."""
+def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, str], str]) -> HttpResponse:
+    """303 to a hosted page for this session's purse, opened from this address; nobody is charged by that.
+
+    Back with a sentence when it may not or could not be opened; a newcomer whom that happens to leaves no purse.
+    """
+    here = address(request)
     try:
-        return SeeOther(open_page())
+        checkout.may_open(library.purse(request), here)
+        return SeeOther(open_page(library.open_purse(request), here))
     except purses.Refused as refusal:
         messages.error(request, f"{refusal.sentence} You were not charged.")
     except NoAnswer:
@@ -111,17 +116,16 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, "The price shown has expired. Look at it and choose again. You were not charged.")
         return SeeOther(listing.path)
     asked = request.POST.get("amount", "")
-    if asked == "direct":
-        return to_card_page(request, listing.path, lambda: checkout.direct(
-            library.open_purse(request), offer, listing.path, address=address(request)
-        ))  # fmt: skip
-    cents = offered_amount(asked)
-    if cents is None:
-        messages.error(request, "Choose one of the amounts on offer. You were not charged.")
-        return SeeOther(listing.path)
-    return to_card_page(request, listing.path, lambda: checkout.top_up(
-        library.open_purse(request), cents, listing.path, offer, address=address(request)
-    ))  # fmt: skip
+    if asked == "direct" and checkout.direct_cents(library.purse(request), offer):
+        return to_card_page(
+            request, listing.path, lambda purse, here: checkout.direct(purse, offer, listing.path, address=here)
+        )
+    if cents := offered_amount(asked):
+        return to_card_page(
+            request, listing.path, lambda purse, here: checkout.top_up(purse, cents, listing.path, offer, address=here)
+        )
+    messages.error(request, "Choose one of the amounts on offer. You were not charged.")
+    return SeeOther(listing.path)
 
 
 def offered_amount(text: str) -> int | None:

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
 from payments import charges, mail, webhooks
-from payments.card_facts import NoAnswer
+from payments.card_facts import NoAnswer, Refused
 from payments.models import Charge
 
 from . import library
@@ -56,7 +56,7 @@ def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     if request.method == "POST":
         try:
             charges.look(charge)
-        except NoAnswer:
+        except (NoAnswer, Refused):
             messages.warning(request, "The card processor does not answer just now. Look again in a moment.")
         return SeeOther(here)
     return _page(request, charge, own, here)
@@ -68,7 +68,7 @@ def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpRes
         return render(request, "purse/authenticated.html", context)
     try:
         asked = charges.authentication(charge)
-    except NoAnswer:
+    except (NoAnswer, Refused):
         return render(request, "purse/authenticated.html", context | {"no_answer": True}, status=503)
     context["asked"] = {
         "publicKey": settings.STRIPE_PUBLISHABLE_KEY,

@@ -18,7 +18,7 @@ from payments.models import Card, CardRefund, Charge, Purse, Setup
 from payments.money import format_usd
 
 from . import card_sales, library, statement
-from .buying_views import SeeOther, address, offered_amount, own_purse, to_card_page, with_cards
+from .buying_views import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 
 _SHOWN = 50
 _SHOWN_MAX = 1000
@@ -89,7 +89,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
     return to_card_page(
         request,
         "/purse",
-        lambda: checkout.top_up(library.open_purse(request), cents, "/purse", address=address(request)),
+        lambda purse, here: checkout.top_up(purse, cents, "/purse", address=here),
     )
 
 
@@ -146,9 +146,7 @@ def add_card(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         messages.error(request, "Sign in first: a card can only be saved for an account. You were not charged.")
         return redirect("account_login")
-    return to_card_page(
-        request, "/purse", lambda: checkout.save_card(library.open_purse(request), "/purse", address=address(request))
-    )
+    return to_card_page(request, "/purse", lambda purse, here: checkout.save_card(purse, "/purse", address=here))
 
 
 @require_POST

@@ -21,13 +21,16 @@ class Refused(Exception):
 
 
 class Declined(Exception):
-    """The bank said no, or wants to ask the card holder (`authentication_required`). No money moved."""
+    """The bank said no, or wants to ask the card holder (`authentication_required`). No money moved.
 
-    def __init__(self, code: str, advice: str, intent: str) -> None:
+    `reference` names the charge that failed, where one was made.
+    """
+
+    def __init__(self, code: str, advice: str, reference: str) -> None:
         super().__init__(code)
         self.code = code
         self.advice = advice
-        self.intent = intent
+        self.reference = reference
 
 
 class Forged(Exception):
@@ -38,7 +41,7 @@ class Forged(Exception):
 class Intent:
     """A PaymentIntent as it is now. `charge` is our own id from its metadata, `reference` its successful charge.
 
-    `error` is of its last attempt that failed, with the card `tried`.
+    `error` is of its last attempt that failed, with the card `tried` and the charge `failed`, where one was made.
     """
 
     id: str
@@ -48,6 +51,7 @@ class Intent:
     reference: str = ""
     error: str = ""
     tried: str = ""
+    failed: str = ""
     advice: str = ""
     card: str = ""
     client_secret: str = ""

@@ -18,7 +18,7 @@ from django.utils import timezone
 from . import doorbell, gate, ledger, mail, processor, purses
 from .card_facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
 from .ledger import Move
-from .models import Card, Charge, Payment, Purse
+from .models import Card, Charge, Payment, Purse, Setup
 from .models import State as Sold
 from .offers import Offer, Presented, Price
 
@@ -27,7 +27,7 @@ State, Purpose = Charge.State, Charge.Purpose
 CENT = 10_000
 ATTEMPTS = 4
 _RETRY_DAYS = (1, 3, 5)
-_FIRST_LOOK = timedelta(minutes=2)
+FIRST_LOOK = timedelta(minutes=2)
 _LATEST_LOOK = timedelta(hours=1)
 _UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
 # A card that its holder reported, or that the bank asks not to try again.
@@ -43,7 +43,7 @@ def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None
         wants=_by_value(wants),
         card=purse.card if purpose == Purpose.TAB else None,
         address=address or None,
-        look_at=timezone.now() + _FIRST_LOOK,
+        look_at=timezone.now() + FIRST_LOOK,
     )
 
 
@@ -91,7 +91,7 @@ def _create(charge: Charge) -> None:
 
 
 def _confirm(charge: Charge) -> None:
-    if not step(charge, (State.CREATED,), state=State.CONFIRMING, look_at=timezone.now() + _FIRST_LOOK):
+    if not step(charge, (State.CREATED,), state=State.CONFIRMING, look_at=timezone.now() + FIRST_LOOK):
         return  # Somebody else is at it.
     send(charge)
 
@@ -104,7 +104,7 @@ def send(charge: Charge) -> None:
     try:
         apply(processor.confirm_intent(charge.intent, charge.card.reference, key))
     except Declined as error:
-        _declined(charge, error.code, error.advice)
+        _declined(charge, error.code, error.advice, error.reference)
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
@@ -159,9 +159,10 @@ def _untouched(charge: Charge, found: Intent) -> bool:
 
 
 def _error(charge: Charge, found: Intent) -> str:
-    """What came of the card that is being charged; what came of one before it says nothing about this one."""
+    """What came of this attempt; what came of another card, or of an attempt before it, says nothing about this one."""
     other = charge.card and found.tried and found.tried != charge.card.reference
-    return "" if other else found.error
+    known = found.failed and found.failed == charge.declined_reference
+    return "" if other or known else found.error
 
 
 def _refused(charge: Charge, code: str) -> None:
@@ -191,7 +192,7 @@ def apply(found: Intent) -> Charge | None:
     elif found.status == "requires_action" and not charge.session:
         _action(charge)
     elif found.status == "requires_payment_method" and _error(charge, found) and not charge.session:
-        _declined(charge, found.error, found.advice)
+        _declined(charge, found.error, found.advice, found.failed)
     charge.refresh_from_db()
     return charge
 
@@ -264,7 +265,7 @@ def post_fee(transaction_id: str, cents: int) -> bool:
     )
 
 
-def _declined(charge: Charge, code: str, advice: str) -> None:
+def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
     """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
     if code == "authentication_required":
         return _action(charge)
@@ -277,7 +278,8 @@ def _declined(charge: Charge, code: str, advice: str) -> None:
             _fail(charge, code, state)
         return None
     retry_at = timezone.now() + timedelta(days=_RETRY_DAYS[charge.attempt])
-    if step(charge, live, state=State.DECLINED, reason=code[:64], retry_at=retry_at):
+    noted = {"reason": code[:64], "declined_reference": reference[:64]}
+    if step(charge, live, state=State.DECLINED, retry_at=retry_at, **noted):
         _past_due(charge)
         mail.declined(charge, retry_at)
     return None
@@ -286,7 +288,8 @@ def _declined(charge: Charge, code: str, advice: str) -> None:
 def _action(charge: Charge) -> None:
     """The bank wants to ask the card holder, who is not here: a link by mail."""
     waiting = (State.CREATED, State.CONFIRMING, State.PROCESSING)
-    if step(charge, waiting, state=State.ACTION, reason="authentication_required", decided_at=timezone.now()):
+    asked = {"reason": "authentication_required", "decided_at": timezone.now(), "reminders": 0}
+    if step(charge, waiting, state=State.ACTION, **asked):
         _past_due(charge)
         mail.authenticate(charge)
 
@@ -391,7 +394,7 @@ def authentication(charge: Charge) -> dict[str, str]:
     }
 
 
-def next_look(charge: Charge, now: datetime) -> None:
+def next_look(unfinished: Charge | Setup, now: datetime) -> None:
     """Look less and less often at what does not move."""
-    age = min(max(now - charge.made_at, _FIRST_LOOK), _LATEST_LOOK)
-    Charge.objects.filter(id=charge.id).update(look_at=now + age)
+    age = min(max(now - unfinished.made_at, FIRST_LOOK), _LATEST_LOOK)
+    type(unfinished).objects.filter(id=unfinished.id).update(look_at=now + age)

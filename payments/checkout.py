@@ -35,17 +35,24 @@ def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, 
 
 def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> str:
     """The address of a page that pays for one article, and what is owed. Raises Refused or NoAnswer: not charged."""
-    owed = max(-Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id), 0)
-    cents = -(-(wants.price.amount_micros + owed) // charges.CENT)  # A fraction of a cent stays in the purse.
-    if cents < max(settings.DIRECT_FROM_CENTS, FLOOR_CENTS):
+    cents = direct_cents(purse, wants)
+    if cents is None:
         raise Refused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
     return _open(purse, Charge.Purpose.DIRECT, cents, wants.title, (back_url, wants, address))
 
 
+def direct_cents(purse: Purse | None, wants: Offer) -> int | None:
+    """What a card alone pays for one article: its price, and what is owed. None: too little for a card."""
+    balance = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id) if purse else 0
+    cents = -(-(wants.price.amount_micros - min(balance, 0)) // charges.CENT)  # A fraction of a cent stays in it.
+    return cents if cents >= max(settings.DIRECT_FROM_CENTS, FLOOR_CENTS) else None
+
+
 def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
     """The address of a page that saves a card for the tab. Raises Refused or NoAnswer."""
-    _may_open(purse, address)
-    setup = Setup.objects.create(purse=purse, address=address or None)
+    may_open(purse, address)
+    first_look = timezone.now() + charges.FIRST_LOOK
+    setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
     done = f"{settings.BASE_URL}/purse/cards/return/{setup.id}"
     try:
         page = processor.open_setup(
@@ -97,7 +104,7 @@ def apply_setup(setup: Setup, found: Session) -> None:
 
 def _open(purse: Purse, purpose: str, cents: int, title: str, rest: tuple[str, Offer | None, str]) -> str:
     back_url, wants, address = rest
-    _may_open(purse, address)
+    may_open(purse, address)
     charge = charges.begin(purse, purpose, cents * charges.CENT, wants=wants, address=address)
     back = (f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(back_url))
     try:
@@ -121,12 +128,12 @@ def _give_up(charge: Charge, reason: str) -> None:
     )
 
 
-def _may_open(purse: Purse, address: str) -> None:
-    """Opening pages is how stolen cards are tried: so many per buyer and per address, and in all."""
-    if purse.flag not in (Purse.Flag.NONE, Purse.Flag.PAST_DUE):
+def may_open(purse: Purse | None, address: str) -> None:
+    """Opening pages is how stolen cards are tried: so many per buyer and per address, and in all. Or Refused."""
+    if purse and purse.flag not in (Purse.Flag.NONE, Purse.Flag.PAST_DUE):
         raise Refused("purse_frozen", "This balance is frozen because a card payment is disputed.")
     since = timezone.now() - timedelta(hours=1)
-    of_this = Q(purse=purse) | (Q(address=address) if address else Q(pk=None))
+    of_this = (Q(purse=purse) if purse else Q(pk=None)) | (Q(address=address) if address else Q(pk=None))
     for who, limit in ((of_this, settings.CHECKOUTS_PER_HOUR), (Q(), _IN_ALL_PER_HOUR)):
         opened = sum(model.objects.filter(who, made_at__gt=since).count() for model in (Charge, Setup))
         if opened >= limit:

@@ -176,10 +176,8 @@ def warned(intent: str) -> None:
     charge = Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).select_related("purse").first()
     if charge is None:
         return
-    unspent = [micros for one, micros in refunds.refundable(charge.purse) if one.id == charge.id]
-    if unspent:
-        try:
-            refunds.to_card(charge.purse, charge, unspent[0])
-        except purses.Refused as refusal:  # Spent meanwhile.
-            log.warning("nothing of %s was sent back: %s", charge, refusal)
+    try:
+        refunds.of_warned(charge)
+    except purses.Refused as refusal:  # Spent meanwhile, or disputed already.
+        log.warning("nothing of %s was sent back: %s", charge, refusal)
     Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD)

@@ -44,9 +44,8 @@ def _call(call: Callable[[Any], Any]) -> Any:
     except stripe.CardError as error:
         said: Any = error.json_body or {}
         body = said.get("error", {})
-        intent = (body.get("payment_intent") or {}).get("id", "")
         code = body.get("decline_code") or error.code or "card_declined"
-        raise Declined(code, body.get("advice_code") or "", intent) from error
+        raise Declined(code, body.get("advice_code") or "", body.get("charge") or "") from error
     except stripe.RateLimitError as error:
         raise NoAnswer(str(error)) from error
     except stripe.InvalidRequestError as error:
@@ -271,6 +270,7 @@ def _intent(found: Any) -> Intent:
         reference=_id(latest) if paid else "",
         error=code,
         tried=_id(_get(error, "payment_method")),
+        failed=_get(error, "charge") or "",
         advice=(_get(error, "advice_code") or "") if error else "",
         card=_id(_get(found, "payment_method")),
         client_secret=_get(found, "client_secret") or "",

@@ -32,29 +32,39 @@ def refundable(purse: Purse) -> list[tuple[Charge, int]]:
     found = []
     paid = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, disputed_micros=0)
     for charge in paid.order_by("-decided_at"):
-        micros = min(left, charge.amount_micros - charge.refunded_micros - _asked(charge))
-        micros -= micros % charges.CENT
+        micros = _whole_cents(min(left, _unrefunded(charge)))
         if micros > 0:
             found.append((charge, micros))
             left -= micros
     return found
 
 
-def _asked(charge: Charge) -> int:
+def _unrefunded(charge: Charge) -> int:
     asked = charge.refunds.filter(state=State.ASKED).aggregate(sum=Sum("amount_micros"))["sum"]
-    return int(asked or 0)
+    return charge.amount_micros - charge.refunded_micros - int(asked or 0)
 
 
-def to_card(purse: Purse, charge: Charge, micros: int) -> CardRefund:
+def _whole_cents(micros: int) -> int:
+    return micros - micros % charges.CENT
+
+
+def of_warned(charge: Charge) -> CardRefund | None:
+    """Send back all of a charge that is unspent, also from a frozen purse: its bank says it was fraud."""
+    balance = Purse.objects.values_list("balance_micros", flat=True).get(id=charge.purse_id)
+    unspent = _whole_cents(min(balance, _unrefunded(charge)))
+    return to_card(charge.purse, charge, unspent, frozen=True) if unspent > 0 else None
+
+
+def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) -> CardRefund:
     """Send unspent money back to the card it came from. Raises Refused; without an answer it is finished later."""
     if micros <= 0 or micros % charges.CENT:
         raise Refused("invalid_amount", "Only whole cents can go back to a card.")
     with transaction.atomic(durable=True):
         owner = Purse.objects.select_for_update().get(id=purse.id)
         charge = Charge.objects.get(id=charge.id, purse=owner)
-        if charge.disputed_micros or owner.flag:
+        if charge.disputed_micros or (owner.flag and not frozen):
             raise Refused("charge_disputed", "A disputed payment cannot be refunded.")
-        if micros > charge.amount_micros - charge.refunded_micros - _asked(charge):
+        if micros > _unrefunded(charge):
             raise Refused("refund_too_large", "This is more than was paid with that card and not yet refunded.")
         if owner.balance_micros < micros:
             raise Refused("insufficient_balance", "Only what is unspent can go back to a card.")

@@ -15,8 +15,6 @@ from .models import Charge, Setup
 log = logging.getLogger(__name__)
 _Row = TypeVar("_Row")
 _AT_ONCE = 200
-_UNSENT_FOR = timedelta(minutes=2)
-_SETUP_FOR = timedelta(hours=25)
 
 
 def sweep() -> None:
@@ -35,8 +33,8 @@ def sweep() -> None:
         _quietly(charges.look, charge)
     for refund in refunds.unanswered()[:_AT_ONCE]:
         _quietly(refunds.drive, refund)
-    waiting = Setup.objects.filter(state="open", made_at__lt=now - _UNSENT_FOR, made_at__gt=now - _SETUP_FOR)
-    for setup in waiting[:_AT_ONCE]:
+    for setup in Setup.objects.filter(state="open", look_at__lte=now).order_by("look_at")[:_AT_ONCE]:
+        charges.next_look(setup, now)
         _quietly(lambda one: setup_returned(one.id), setup)
 
 

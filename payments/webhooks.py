@@ -38,8 +38,9 @@ def store(event_id: str, kind: str, about: str, body: str) -> bool:
 
 
 def apply_waiting() -> int:
-    """Apply what is in the inbox, the oldest first; what cannot be looked up now stays. Returns how many were."""
-    waiting = ProcessorEvent.objects.filter(applied_at=None, failures__lt=_FAILURES_MAX).order_by("received_at", "id")
+    """Apply what is in the inbox, the oldest first, and last what could not be applied. Returns how many were."""
+    waiting = ProcessorEvent.objects.filter(applied_at=None, failures__lt=_FAILURES_MAX)
+    waiting = waiting.order_by("failures", "received_at", "id")
     done = 0
     for event in waiting[:_AT_ONCE]:
         backing_off = event.received_at + timedelta(seconds=2**event.failures) if event.failures else None

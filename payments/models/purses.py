@@ -123,6 +123,8 @@ class Charge(models.Model):
     session = models.CharField(max_length=100, blank=True)
     intent = models.CharField(max_length=64, blank=True)
     reference = models.CharField(max_length=64, blank=True)
+    # The processor's name of the attempt that was declined last: what is said of it again is no news of the next.
+    declined_reference = models.CharField(max_length=64, null=True)  # noqa: DJ001 - a column that SQLite can just add.
     card = models.ForeignKey(Card, models.PROTECT, null=True, related_name="+")
     # Each dunning attempt has its own idempotency key, and each answer of 5xx calls for another (cards §3.3).
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -190,12 +192,15 @@ class Setup(models.Model):
     opens_tab = models.BooleanField(default=True)
     address = models.GenericIPAddressField(null=True)
     state = models.CharField(max_length=8, default="new")  # new, open, done, expired
+    # When the sweeper looks at it next.
+    look_at = models.DateTimeField(db_default=Now())
     made_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["session"], condition=~Q(session=""), name="setup_one_per_session"),
         ]
+        indexes = [models.Index(fields=["look_at"], condition=Q(state="open"), name="setup_open")]
 
     def __str__(self) -> str:
         return f"card of {self.purse_id}: {self.state}"

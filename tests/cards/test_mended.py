@@ -4,11 +4,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core import mail as outbox
 from django.utils import timezone
 
-from payments import checkout, gate, ledger, processor, purses, reconciliation, refunds, sweeper, tabs, webhooks
+from payments import (
+    charges,
+    checkout,
+    gate,
+    ledger,
+    processor,
+    purses,
+    reconciliation,
+    refunds,
+    sweeper,
+    tabs,
+    webhooks,
+)
 from payments.card_facts import NoAnswer
-from payments.models import CardRefund, Charge, Dispute, ProcessorEvent, Purse
+from payments.models import CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 from payments.offers import Offer, Presented
 
 from . import till
@@ -181,6 +194,54 @@ def test_a_buyer_whose_processor_does_not_answer_keeps_no_other_from_being_dunne
     tabs.dun(timezone.now() + timedelta(days=8))
     tabs.dun(timezone.now() + timedelta(days=8))
     assert [newest(purse).state for purse in purses_] == ["canceled", "canceled"]
+
+
+def test_what_is_said_of_an_attempt_again_is_no_news_of_the_next(bank: Bank):
+    """The same card; the event of the first refusal is late, and the confirmation of the last attempt is on its way."""
+    purse = bank.owing(600, "4000000000000341")
+    charge = tabs.settle(purse.id)
+    late = bank.post()
+    Charge.objects.filter(id=charge.id).update(attempt=charges.ATTEMPTS - 2)
+    bank.fault("/confirm$", "drop", "before")
+    assert tabs.pay_now(purse).state == "confirming"
+    letters = len(outbox.outbox)
+    bank.bring(late)
+    assert newest(purse).state == "confirming"
+    assert len(outbox.outbox) == letters
+    bank.later()
+    assert newest(purse).state == "failed"
+    assert len([one for one in bank.state()["charge"].values() if one["status"] == "failed"]) == 2
+    bank.agrees()
+
+
+def test_a_bank_that_asks_again_has_its_reminders_again(bank: Bank):
+    purse = bank.owing(600, "4000002760003184")
+    charge = tabs.settle(purse.id)
+    Charge.objects.filter(id=charge.id).update(state="processing", reminders=3)
+    assert charges.look(charge).state == "action"
+    tabs.dun(timezone.now() + timedelta(days=1, minutes=1))
+    assert newest(purse).reminders == 1
+
+
+def test_a_page_that_saves_a_card_is_looked_at_less_and_less_often_and_to_the_end(bank: Bank):
+    purse = till.purse()
+    url = checkout.save_card(purse, "/")
+
+    def looks(passed: timedelta) -> int:
+        """How often it is asked about by a sweeper that comes twice, so long after the page was opened."""
+        Setup.objects.update(look_at=timezone.now(), made_at=timezone.now() - passed)
+        before = len(bank.requests("/v1/checkout/sessions/"))
+        sweeper.sweep()
+        sweeper.sweep()
+        return len(bank.requests("/v1/checkout/sessions/")) - before
+
+    sweeper.sweep()
+    assert bank.requests("/v1/checkout/sessions/") == []
+    assert looks(timedelta(minutes=3)) == 1
+    assert Setup.objects.get().look_at > timezone.now() + timedelta(minutes=2)
+    assert bank.pay(url)["paid"]
+    assert looks(timedelta(days=3)) == 1
+    assert Setup.objects.get().state == "done"
 
 
 def test_the_sweeper_goes_on_after_what_it_cannot_understand(bank: Bank, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.contrib.sessions.models import Session
 
 from marketplace.models import LibraryEntry
 from payments import purses
@@ -11,7 +12,7 @@ from tests.publishers import cast
 
 from . import till
 from .bank import Bank
-from .visit import CANARY, Visitor, owls, paid
+from .visit import CANARY, Forms, Visitor, owls, paid
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,6 +34,17 @@ def guest_who_bought(bank: Bank, email: str = "ada@example.com") -> tuple[Visito
 
 def purse_of(user: User) -> Purse:
     return Purse.objects.get(holder=f"user:{user.pk}")
+
+
+@pytest.mark.parametrize(("amount", "pages"), [("500", 0), ("direct", 9), ("123", 9)])
+def test_a_newcomer_who_is_refused_leaves_nothing_behind(bank: Bank, amount: str, pages: int):
+    bank.settings.CHECKOUTS_PER_HOUR = pages
+    address, guest = owls().get_absolute_url(), Visitor()
+    form = next(form for form in Forms(guest.see(address, 402)).found if form["action"] == f"{address}/pay")
+    answer = guest.client.post(form["action"], form["fields"] | {"amount": amount})
+    assert answer["Location"] == address
+    assert "You were not charged" in guest.see(address, 402)
+    assert Purse.objects.count() == Session.objects.count() == 0
 
 
 @pytest.mark.parametrize("first", ["/welcome", "/library", "/purse", "article"])

@@ -190,12 +190,28 @@ def test_money_that_comes_back_after_a_loss_pays_the_loss_first(bank):
 def test_a_warning_of_fraud_freezes_though_the_unspent_was_spent_meanwhile(bank, monkeypatch):
     purse = till.purse()
     charge = bank.top_up(purse, 500)
-    stale = refunds.refundable(purse)
-    till.press(purse, till.offer(1, 1_000_000))
-    monkeypatch.setattr(refunds, "refundable", lambda _: stale)
+    to_card = refunds.to_card
+
+    def late(*what, **how):
+        till.press(purse, till.offer(1, 1_000_000))
+        return to_card(*what, **how)
+
+    monkeypatch.setattr(refunds, "to_card", late)
     disputes.warned(charge.intent)
     purse.refresh_from_db()
-    assert purse.flag == "fraud"
+    assert (balance(purse), purse.flag) == (4_000_000, "fraud")
+
+
+def test_a_second_warning_sends_back_what_is_unspent_of_its_payment_too(bank):
+    purse = till.purse()
+    first, second = bank.top_up(purse, 500), bank.top_up(purse, 1000)
+    till.press(purse, till.offer(1, 3_000_000))
+    for charge in (first, second):
+        bank.do("warnings", charge=charge.reference)
+        bank.bring()
+    assert [refund.amount_micros for refund in CardRefund.objects.order_by("made_at")] == [5_000_000, 7_000_000]
+    assert (balance(purse), purse.flag) == (0, "fraud")
+    bank.agrees()
 
 
 # --- Clearing ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,18 @@
+"""Which attempt of a charge was declined last, and when a page that saves a card is looked at next."""
+
+from django.db import migrations, models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Migration(migrations.Migration):
+    """The charge's column is nullable: nothing is rewritten, so its triggers of 0005 stay; the other has none."""
+
+    dependencies = [("payments", "0006_tab_opened_at")]
+    operations = [
+        migrations.AddField("charge", "declined_reference", models.CharField(max_length=64, null=True)),
+        migrations.AddField("setup", "look_at", models.DateTimeField(db_default=Now())),
+        migrations.AddIndex(
+            "setup", models.Index(fields=["look_at"], condition=Q(state="open"), name="setup_open")
+        ),
+    ]
