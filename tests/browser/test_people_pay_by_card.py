@@ -101,20 +101,29 @@ def test_the_bank_is_answered_with_the_policy_in_force(chromium: Browser, shop: 
             button.click()
             expect(page.locator("#article")).to_be_visible()
     page.goto("/purse")
+    inspected(page)
     page.get_by_role("button", name=re.compile(r"^Pay \$")).click()
+    inspected(page)
     for verdict in ("Fail", "Complete"):
         page.get_by_role("button", name="Answer your bank").click()
         page.frame_locator("iframe").get_by_role("button", name=verdict).click()
         if verdict == "Fail":
             expect(page.locator("#ask-status")).to_contain_text("You were not charged.")
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-    looks_wide(page)
+    inspected(page)
     page.goto("/purse")
     expect(page.get_by_role("button", name=re.compile(r"^Pay \$"))).to_have_count(0)
     context.close()
     assert complaints == []
 
 
-def looks_wide(page: Page) -> None:
-    wide, shown = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert wide <= shown
+def inspected(page: Page) -> None:
+    """The same address in another window, where the policy lets axe in: wide and narrow."""
+    window = page.context.new_page()
+    page.context.new_cdp_session(window).send("Page.setBypassCSP", {"enabled": True})
+    for mode, look in MODES.items():
+        window.set_viewport_size(look["viewport"])
+        window.emulate_media(color_scheme=look["color_scheme"])
+        window.goto(page.url)
+        looks(window, mode)
+    window.close()
