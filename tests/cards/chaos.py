@@ -153,7 +153,7 @@ class Episode(Doings):
         now = timezone.now()
         Charge.objects.update(look_at=now)
         CardRefund.objects.update(made_at=now - timedelta(hours=1))
-        Setup.objects.update(made_at=now - timedelta(minutes=10))
+        Setup.objects.update(look_at=now)
         ProcessorEvent.objects.update(received_at=now - timedelta(hours=1))
 
     # --- Time, the post, and those who mend ---------------------------------------------------------------

@@ -248,7 +248,7 @@ def _flagged_tabs_are_charged_again(patch: Patch) -> Noted:
 
 def _stolen_cards_are_tried_again(patch: Patch) -> Noted:
     patch.setattr(charges, "_HARD", set())
-    return _wrap(patch, charges, "_declined", lambda real, charge, code, advice: real(charge, code, ""))
+    return _wrap(patch, charges, "_declined", lambda real, charge, code, advice, failed: real(charge, code, "", failed))
 
 
 # --- Clearing ------------------------------------------------------------------------------------------------
