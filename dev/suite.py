@@ -13,7 +13,7 @@ from dev.say import Stop, say
 
 _ON_SQLITE = "not slow and not stripe and not postgresql"
 # On the second database: everything but what has no database, or brings its own.
-_ON_POSTGRES = "not slow and not stripe and not browser and not contracts and not demo"
+_ON_POSTGRES = "not slow and not stripe and not browser and not contracts and not demo and not standin"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -288,8 +288,8 @@ def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
 def _action(charge: Charge) -> None:
     """The bank wants to ask the card holder, who is not here: a link by mail."""
     waiting = (State.CREATED, State.CONFIRMING, State.PROCESSING)
-    asked = {"reason": "authentication_required", "decided_at": timezone.now(), "reminders": 0}
-    if step(charge, waiting, state=State.ACTION, **asked):
+    now = timezone.now()
+    if step(charge, waiting, state=State.ACTION, reason="authentication_required", decided_at=now, reminders=0):
         _past_due(charge)
         mail.authenticate(charge)
 

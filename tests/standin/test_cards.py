@@ -5,14 +5,14 @@ import stripe
 
 from tests.standin.driver import Driver
 
+pytestmark = pytest.mark.standin
+
 BACK = "https://shop.example/back"
 
 
 def declined(pay: Driver, card: str, **fields: object) -> stripe.CardError:
     with pytest.raises(stripe.CardError) as refused:
-        pay.v1.payment_intents.confirm(
-            pay.created(**fields).id, {"payment_method": card, "return_url": BACK}
-        )
+        pay.v1.payment_intents.confirm(pay.created(**fields).id, {"payment_method": card, "return_url": BACK})
     assert refused.value.http_status == 402
     return refused.value
 

@@ -16,7 +16,7 @@ from tests.browser.conftest import FLAGS
 from tests.standin.driver import Driver
 from tests.standin.test_checkout import GOOD, opened
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.standin]
 
 
 @pytest.fixture(scope="module")
