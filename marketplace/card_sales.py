@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.http import HttpRequest
 
-from payments import quotes
+from payments import checkout, quotes
+from payments.charges import CENT
 from payments.models import Purse
 from payments.money import format_usd
 from payments.offers import Offer
 
 from . import library
-
-CENT = 10_000
-_FLOOR_CENTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ def amounts(missing_micros: int) -> list[tuple[int, str]]:
 
 def direct(price_micros: int) -> str:
     """The price in whole cents, if it can be paid by card alone; otherwise empty."""
-    cents = -(-price_micros // CENT)
-    return format_usd(cents * CENT) if cents >= max(settings.DIRECT_FROM_CENTS, _FLOOR_CENTS) else ""
+    cents = checkout.by_card_cents(price_micros)
+    return format_usd(cents * CENT) if cents else ""
 
 
 def dollars(cents: int) -> str:

@@ -44,7 +44,12 @@ def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> s
 def direct_cents(purse: Purse | None, wants: Offer) -> int | None:
     """What a card alone pays for one article: its price, and what is owed. None: too little for a card."""
     balance = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id) if purse else 0
-    cents = -(-(wants.price.amount_micros - min(balance, 0)) // charges.CENT)  # A fraction of a cent stays in it.
+    return by_card_cents(wants.price.amount_micros - min(balance, 0))
+
+
+def by_card_cents(micros: int) -> int | None:
+    """So much in whole cents, as a card pays it alone; what is over stays in the purse. None: too little for a card."""
+    cents = -(-micros // charges.CENT)
     return cents if cents >= max(settings.DIRECT_FROM_CENTS, FLOOR_CENTS) else None
 
 
@@ -142,9 +147,3 @@ def may_open(purse: Purse | None, address: str) -> None:
 
 def _absolute(path: str) -> str:
     return path if path.startswith(settings.BASE_URL) else f"{settings.BASE_URL}{path}"
-
-
-def smallest_top_up(missing_micros: int) -> int | None:
-    """The smallest top-up, in cents, that covers what is missing; None when none does."""
-    enough = [cents for cents in sorted(settings.TOPUP_CENTS) if cents * charges.CENT >= missing_micros]
-    return enough[0] if enough else None

@@ -244,6 +244,17 @@ def test_a_page_that_saves_a_card_is_looked_at_less_and_less_often_and_to_the_en
     assert Setup.objects.get().state == "done"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_payment_that_was_learnt_of_late_is_not_missing(bank: Bank, monkeypatch: pytest.MonkeyPatch, there: bool):
+    """The processor booked it before the days that are looked at."""
+    charge = bank.top_up(till.purse(), 500)
+    Charge.objects.update(decided_at=timezone.now() - timedelta(hours=1))
+    if not there:
+        Charge.objects.update(intent="pi_of_nobody")
+    monkeypatch.setattr(processor, "money_since", lambda _: iter(()))
+    assert reconciliation.reconcile().missing == ([] if there else [charge.reference])
+
+
 def test_the_sweeper_goes_on_after_what_it_cannot_understand(bank: Bank, monkeypatch: pytest.MonkeyPatch):
     purse = till.purse()
     charge = bank.top_up(purse, 1000)

@@ -7,8 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace import shelf
-from payments import checkout, processor, purses, quotes, waiting
+from marketplace import card_sales, shelf
+from payments import processor, purses, quotes, waiting
 from payments.models import Payment, Purse
 from publishers import catalogue, pricing, writing
 from tests.publishers import cast
@@ -395,8 +395,8 @@ def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank
     assert CANARY in guest.see(address)
 
 
-def test_the_smallest_amount_is_the_smallest_that_covers():
-    assert checkout.smallest_top_up(5_000_001) == 1000
+def test_the_amounts_on_offer_are_those_that_cover():
+    assert card_sales.amounts(5_000_001) == [(1000, "10"), (2000, "20")]
 
 
 def test_an_articles_own_publication_sees_no_difference(bank: Bank):
