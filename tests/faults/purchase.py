@@ -97,6 +97,10 @@ class Purchase:
         rows = self.shop.sql(f"SELECT resource FROM audit_grant WHERE buyer = '{buyer}' AND revoked_at IS NULL")
         return [str(resource) for (resource,) in rows]
 
+    def owned(self) -> list[str]:
+        """What this payer's payments have bought, as the books stand now."""
+        return [resource for resource, state in self.payments() if state in ("confirmed", "final")]
+
     def sales(self) -> int:
         """Journals of sales to this payer that were not reversed."""
         return len(
@@ -111,10 +115,17 @@ class Purchase:
         resource = f"article:{self.article['id']}"
         assert [int(log["data"], 16) for log in self.transfers()] == [self.amount]
         assert self.shop.balance(self.payer) == self.held - self.amount
-        owned = [resource for resource, state in self.payments() if state in ("confirmed", "final")]
-        assert owned == [resource], self.payments()
+        assert self.owned() == [resource], self.payments()
         assert self.grants() == [resource]
         assert self.sales() == 1
+
+    def was_bought_anew(self) -> None:
+        """The same, as soon as what a reorganisation has taken back is recorded again.
+
+        Whoever owned it was served before anybody had noticed that its block is gone.
+        """
+        self.shop.wait(self.owned, "the second sale")
+        self.was_bought_once()
 
     def was_not_bought(self) -> None:
         """No transfer, no sale, no grant."""

@@ -157,7 +157,7 @@ def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_
     stage.shop.wait(purchase.transfers, "the second settlement")
     purchase.finish(10)
     stage.books_agree()
-    purchase.was_bought_once()
+    purchase.was_bought_anew()
 
 
 def test_everything_killed_at_once_comes_back_to_the_same_books(stage: Stage):

@@ -13,7 +13,7 @@ def test_a_purchase_whose_block_is_replaced_is_settled_again(stage: Stage, deepe
     stage.shop.wait(purchase.transfers, "the second settlement")
     purchase.finish(10)
     assert stage.books_agree() < 10
-    purchase.was_bought_once()
+    purchase.was_bought_anew()
 
 
 def test_many_purchases_in_replaced_blocks_are_all_settled_again(stage: Stage):
@@ -27,7 +27,7 @@ def test_many_purchases_in_replaced_blocks_are_all_settled_again(stage: Stage):
         purchase.finish(10)
     stage.books_agree()
     for purchase in purchases:
-        purchase.was_bought_once()
+        purchase.was_bought_anew()
 
 
 def test_the_same_transaction_in_another_block_is_the_same_sale(stage: Stage):
@@ -40,7 +40,7 @@ def test_the_same_transaction_in_another_block_is_the_same_sale(stage: Stage):
     stage.shop.wait(lambda: stage.shop.sql(seen), "the watcher")
     purchase.finish(10)
     stage.books_agree()
-    purchase.was_bought_once()
+    purchase.was_bought_anew()
 
 
 def test_a_buyer_whose_money_is_gone_on_the_new_chain_loses_the_article_and_is_told_so(stage: Stage):
@@ -89,7 +89,7 @@ def test_settling_goes_on_while_the_chain_is_reorganised_again_and_again(stage: 
         purchase.finish(10)
     assert stage.books_agree() < 10
     for purchase in purchases:
-        purchase.was_bought_once()
+        purchase.was_bought_anew()
 
 
 def _journals(stage: Stage, purchase: Purchase) -> list[tuple[str, int]]:
