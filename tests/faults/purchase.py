@@ -122,10 +122,18 @@ class Purchase:
     def was_bought_anew(self) -> None:
         """The same, as soon as what a reorganisation has taken back is recorded again.
 
-        Whoever owned it was served before anybody had noticed that its block is gone.
+        Whoever owned it is served until somebody has noticed that its block is gone.
         """
-        self.shop.wait(self.owned, "the second sale")
+        self.shop.wait(lambda: self._recorded_blocks() == self._blocks() and self.owned(), "the second sale")
         self.was_bought_once()
+
+    def _blocks(self) -> list[bytes]:
+        return [bytes.fromhex(log["blockHash"][2:]) for log in self.transfers()]
+
+    def _recorded_blocks(self) -> list[bytes]:
+        """In which blocks the books have transfers of this payer that were not taken back."""
+        rows = self.shop.sql("SELECT sender, block_hash FROM payments_transfer WHERE orphaned_at IS NULL ORDER BY id")
+        return [bytes(block) for sender, block in rows if bytes(sender).hex() == self.payer[2:]]
 
     def was_not_bought(self) -> None:
         """No transfer, no sale, no grant."""
