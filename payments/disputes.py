@@ -6,9 +6,11 @@ Money that a publisher has earned is never touched.
 """
 
 import logging
+import uuid
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Sum, Value
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from . import charges, doorbell, ledger, processor, purses, refunds
@@ -78,10 +80,16 @@ def _book(dispute: Dispute, purse: Purse, money: Money) -> None:
         purses.move(purse.id, -micros if out else micros)
         taken = micros if out else -micros
         Dispute.objects.filter(id=dispute.id).update(withdrawn_micros=F("withdrawn_micros") + taken)
-        Charge.objects.filter(id=dispute.charge_id).update(disputed_micros=F("disputed_micros") + taken)
+        _standing(dispute.charge_id)
     if cents := money.fee_cents:
         pair = ("loss:dispute_fee", "world:stripe") if cents > 0 else ("world:stripe", "loss:dispute_fee")
         ledger.post("dispute_fee", f"dispute_fee:{money.id}", [Move(*pair, abs(cents) * charges.CENT)], asset=ASSET)
+
+
+def _standing(charge_id: uuid.UUID) -> None:
+    """What stands disputed of a charge now, at most all of it: a second dispute may take the same money once more."""
+    taken = Dispute.objects.filter(charge_id=charge_id).aggregate(sum=Sum("withdrawn_micros"))["sum"] or 0
+    Charge.objects.filter(id=charge_id).update(disputed_micros=Least(F("amount_micros"), Value(max(taken, 0))))
 
 
 def _lost(dispute: Dispute, purse: Purse) -> bool:
