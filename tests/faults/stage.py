@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from eth_utils.address import to_checksum_address
+
 from dev import chain as dev_chain
 from dev.children import Child
 from tests.shop import Shop, open_shop
@@ -75,7 +77,7 @@ class Stage:
     def signed(self, wallet: Wallet, to: str, data: str) -> str:
         """A transaction of a wallet that has ether, with a tip that puts it before the shop's."""
         nonce = int(self.shop.rpc("eth_getTransactionCount", wallet.address, "latest"), 16)
-        asked = {"to": to, "data": data, "nonce": nonce, "gas": 300_000, "value": 0, "type": 2}
+        asked = {"to": to_checksum_address(to), "data": data, "nonce": nonce, "gas": 300_000, "value": 0, "type": 2}
         asked |= {"chainId": dev_chain.CHAIN_ID, "maxFeePerGas": 500 * _GWEI, "maxPriorityFeePerGas": 50 * _GWEI}
         return "0x" + wallet.account.sign_transaction(asked).raw_transaction.hex().removeprefix("0x")
 

@@ -12,6 +12,8 @@ from tests.wallet import Wallet
 from .purchase import Purchase
 from .stage import TOKEN, Stage
 
+_ARM = "0x370419e5"  # HostileWallet.arm()
+
 
 def test_a_payment_that_an_observer_settled_before_it_was_presented_buys_the_article(stage: Stage):
     purchase = stage.purchase()
@@ -89,8 +91,8 @@ def test_a_wallet_that_burns_all_gas_takes_nobody_down_with_it(stage: Stage):
         under_way = [pool.submit(purchase.send) for purchase in (bad, *good)]
         for purchase in (bad, *good):
             stage.shop.wait(purchase.payments, "the claim")
-        arm = {"from": stage.shop.stack.accounts.minter.address, "to": hostile, "data": "0x370419e5"}
-        stage.node.on("eth_sendRawTransaction", before=lambda: stage.shop.rpc("eth_sendTransaction", arm))
+        arming = stage.signed(stage.stranger(), hostile, _ARM)
+        stage.node.on("eth_sendRawTransaction", before=lambda: stage.shop.rpc("eth_sendRawTransaction", arming))
     assert [answer.result().status_code for answer in under_way[1:]].count(402) == 0
     for purchase in good:
         purchase.finish()
@@ -101,8 +103,8 @@ def test_a_wallet_that_burns_all_gas_takes_nobody_down_with_it(stage: Stage):
 
 def test_a_wallet_that_burns_all_gas_when_it_is_asked_costs_one_capped_call(stage: Stage):
     hostile = _hostile(stage)
-    arm = {"from": stage.shop.stack.accounts.minter.address, "to": hostile, "data": "0x370419e5"}
-    stage.shop.rpc("eth_sendTransaction", arm)
+    tx = stage.shop.rpc("eth_sendRawTransaction", stage.signed(stage.stranger(), hostile, _ARM))
+    stage.shop.wait(lambda: stage.shop.rpc("eth_getTransactionReceipt", tx), "the arming")
     bad = stage.purchase(Wallet(), **{"from": hostile})
     answer = bad.send()
     assert (answer.status_code, answer.json()["error"]) == (402, "invalid_exact_evm_payload_signature")
