@@ -100,7 +100,11 @@ class LocalChain:
     def mint(self, holder: str, micros: int) -> None:
         call = f"0x40c10f19{holder[2:].lower():0>64}{micros:064x}"
         sender = self.accounts.minter.address
-        self.rpc("eth_sendTransaction", {"from": sender, "to": dev_chain.TEST_DOLLAR, "data": call})
+        self._mined(self.rpc("eth_sendTransaction", {"from": sender, "to": dev_chain.TEST_DOLLAR, "data": call}))
+
+    def _mined(self, tx: str) -> None:
+        """A transaction is in the pool when it was sent, and in a block a moment later."""
+        Shop.wait(lambda: self.rpc("eth_getTransactionReceipt", tx), "the mint")
 
 
 @pytest.fixture(scope="session")

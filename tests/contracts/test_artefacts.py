@@ -80,6 +80,4 @@ def test_the_npm_lock_names_no_private_registry():
         if not name:
             continue
         assert package.get("integrity", "").startswith("sha512-"), name
-        assert package.get("resolved", "https://registry.npmjs.org/").startswith(
-            "https://registry.npmjs.org/"
-        ), name
+        assert package.get("resolved", "https://registry.npmjs.org/").startswith("https://registry.npmjs.org/"), name
