@@ -3,7 +3,9 @@
 Every start is a new chain with a new mnemonic, so nothing that was signed for another one means anything here.
 """
 
+import contextlib
 import json
+import random
 import socket
 import time
 import urllib.error
@@ -21,6 +23,7 @@ NETWORK = f"eip155:{CHAIN_ID}"
 TEST_DOLLAR = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 BUYERS = 12
 BUYER_MICROS = 1_000_000_000
+_PORT_TRIES = 100
 _ARTEFACT = ROOT / "payments" / "contracts" / "TestDollar.json"
 _MINT = "0x40c10f19"  # mint(address,uint256)
 
@@ -45,9 +48,15 @@ class Accounts:
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port nobody listens on now.
+
+    Below those that systems give to outgoing connections, so that none of them has it a moment later, or while the
+    server it is for is being started again.
+    """
+    for _ in range(_PORT_TRIES):
+        with contextlib.suppress(Stop):
+            return check_port(random.randrange(20_000, 32_000))
+    raise Stop("There is no free port between 20000 and 32000.")
 
 
 def check_port(port: int) -> int:

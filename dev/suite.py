@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 from dev import environment, install, services
-from dev.children import Children
+from dev.children import Child, Children
 from dev.say import Stop, say
 
 _ON_SQLITE = "not slow and not stripe and not postgresql"
 # On the second database: everything but what has no database, or brings its own.
 _ON_POSTGRES = "not slow and not stripe and not browser and not contracts and not demo and not standin"
+# pytest says 5 when the words it was given chose no test: with markers that is ordinary.
+_PASSED = (0, 5)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -30,7 +32,8 @@ def run(arguments: list[str], require_all: bool = False) -> int:
     try:
         variables = _environment(anvil, folder, children)
         failed = [] if arguments else _checks(variables)
-        failed += _tests(arguments, variables, require_all)
+        pytest = ["-m", "pytest", *(["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]), *arguments]
+        failed += _tests(pytest, variables, folder, children)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -73,23 +76,36 @@ def _checks(variables: dict[str, str]) -> list[str]:
     return [name for name, command in checks.items() if not _run(name, command, variables)]
 
 
-def _tests(arguments: list[str], variables: dict[str, str], require_all: bool) -> list[str]:
-    pytest = ["-m", "pytest", *(["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"])]
-    failed = []
-    if not _run("tests on SQLite", [*pytest, "-m", _ON_SQLITE, *arguments], variables):
-        failed.append("tests on SQLite")
+def _tests(pytest: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
+    """On both databases at once: half of the time each of them waits for blocks, leases and other processes."""
+    second = None
     if "TEST_POSTGRES_URL" in variables:
+        command = [str(install.PYTHON), *pytest, "-m", _ON_POSTGRES]
         on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}
-        if not _run("tests on PostgreSQL", [*pytest, "-m", _ON_POSTGRES, *arguments], on_postgres):
-            failed.append("tests on PostgreSQL")
+        second = Child("tests on PostgreSQL", command, on_postgres, folder / "tests-on-postgresql.txt")
+        second.stops_first = True
+        children.start(second)
+    failed = []
+    if not _run("tests on SQLite", [*pytest, "-m", _ON_SQLITE], variables):
+        failed.append("tests on SQLite")
+    if second and not _passed(second):
+        failed.append(second.name)
     return failed
+
+
+def _passed(run: Child) -> bool:
+    """Wait for a run in the background and show what it said."""
+    say(f"--- {run.name} (at the same time)")
+    while (code := run.ended()) is None:
+        time.sleep(0.2)
+    print(run.log.read_text(errors="replace"), flush=True)
+    return code in _PASSED
 
 
 def _run(name: str, command: list[str], variables: dict[str, str]) -> bool:
     say(f"--- {name}")
     code = subprocess.run([str(install.PYTHON), *command], cwd=install.ROOT, env=variables).returncode
-    # pytest says 5 when the words it was given chose no test: with markers that is ordinary.
-    return code == 0 or (code == 5 and "pytest" in command)
+    return code == 0 or (code in _PASSED and "pytest" in command)
 
 
 def _install_missing() -> dict[str, str]:
