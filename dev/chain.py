@@ -5,7 +5,7 @@ Every start is a new chain with a new mnemonic, so nothing that was signed for a
 
 import contextlib
 import json
-import random
+import secrets
 import socket
 import time
 import urllib.error
@@ -55,7 +55,7 @@ def free_port() -> int:
     """
     for _ in range(_PORT_TRIES):
         with contextlib.suppress(Stop):
-            return check_port(random.randrange(20_000, 32_000))
+            return check_port(20_000 + secrets.randbelow(12_000))
     raise Stop("There is no free port between 20000 and 32000.")
 
 
