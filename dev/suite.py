@@ -32,8 +32,8 @@ def run(arguments: list[str], require_all: bool = False) -> int:
     try:
         variables = _environment(anvil, folder, children)
         failed = [] if arguments else _checks(variables)
-        pytest = ["-m", "pytest", *(["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]), *arguments]
-        failed += _tests(pytest, variables, folder, children)
+        options = ["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]
+        failed += _tests([*options, *arguments], variables, folder, children)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -76,17 +76,18 @@ def _checks(variables: dict[str, str]) -> list[str]:
     return [name for name, command in checks.items() if not _run(name, command, variables)]
 
 
-def _tests(pytest: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
+def _tests(options: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
     """On both databases at once: half of the time each of them waits for blocks, leases and other processes."""
     second = None
     if "TEST_POSTGRES_URL" in variables:
-        command = [str(install.PYTHON), *pytest, "-m", _ON_POSTGRES]
+        command = [str(install.PYTHON), "-m", "pytest", "-m", _ON_POSTGRES, *options]
         on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}
         second = Child("tests on PostgreSQL", command, on_postgres, folder / "tests-on-postgresql.txt")
         second.stops_first = True
+        say(f"--- {second.name} begin too; what they say comes after the others")
         children.start(second)
     failed = []
-    if not _run("tests on SQLite", [*pytest, "-m", _ON_SQLITE], variables):
+    if not _run("tests on SQLite", ["-m", "pytest", "-m", _ON_SQLITE, *options], variables):
         failed.append("tests on SQLite")
     if second and not _passed(second):
         failed.append(second.name)
@@ -95,7 +96,7 @@ def _tests(pytest: list[str], variables: dict[str, str], folder: Path, children:
 
 def _passed(run: Child) -> bool:
     """Wait for a run in the background and show what it said."""
-    say(f"--- {run.name} (at the same time)")
+    say(f"--- {run.name}")
     while (code := run.ended()) is None:
         time.sleep(0.2)
     print(run.log.read_text(errors="replace"), flush=True)
