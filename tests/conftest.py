@@ -9,7 +9,8 @@ from django.db import connection
 
 from dev import chain as dev_chain
 from dev.children import Children
-from payments import audit, waiting, watcher
+from marketplace import shelf
+from payments import audit, signatures, waiting, watcher
 from payments.rails import exact
 from tests.shop import ANVIL, Shop, open_shop
 
@@ -42,6 +43,17 @@ def _past_the_triggers(flush: Callable[[list[str]], None], statements: list[str]
         flush(statements)
         for _, statement in triggers:
             cursor.execute(statement)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test left in this process's memory is not there for the next.
+
+    A listing least of all: the next test may have another article at the same address before the bell has rung.
+    """
+    monkeypatch.setattr(shelf, "_kept", {})
+    monkeypatch.setattr(shelf, "_SECONDS", 0.0)
+    monkeypatch.setattr(signatures, "_asked", signatures._Asked())
 
 
 @pytest.fixture(autouse=True)

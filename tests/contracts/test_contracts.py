@@ -61,13 +61,9 @@ def split(signature):
 
 def call_of(dollar, name, args, signature, form):
     """The call `name` in the form that takes v, r and s, or the one that takes bytes."""
-    types = {"permit": "address,address,uint256,uint256", "cancelAuthorization": "address,bytes32"}.get(
-        name, MOVE
-    )
+    types = {"permit": "address,address,uint256,uint256", "cancelAuthorization": "address,bytes32"}.get(name, MOVE)
     if form == "vrs":
-        return dollar.get_function_by_signature(f"{name}({types},uint8,bytes32,bytes32)")(
-            *args, *split(signature)
-        )
+        return dollar.get_function_by_signature(f"{name}({types},uint8,bytes32,bytes32)")(*args, *split(signature))
     return dollar.get_function_by_signature(f"{name}({types},bytes)")(*args, signature)
 
 
@@ -466,9 +462,7 @@ def test_every_field_is_covered_by_the_signature(w3, dollar, payer, field):
         "validBefore": 2**254,
         "nonce": b"1" * 32,
     }
-    call = call_of(
-        dollar, "transferWithAuthorization", {**message, field: other[field]}.values(), signature, "bytes"
-    )
+    call = call_of(dollar, "transferWithAuthorization", {**message, field: other[field]}.values(), signature, "bytes")
     refused(w3, call, "FiatTokenV2: invalid signature")
 
 
@@ -658,8 +652,7 @@ def test_the_token_gets_exactly_what_was_authorized(w3, batch, place, lengths):
     """A token that logs the calldata it gets, against another encoder's idea of it."""
     token = place("0x" + "cd" * 20, "0x365f5f37365fa000")
     made = [
-        (*authorization(Account.create().address, value=n, after=n).values(), secrets.token_bytes(n))
-        for n in lengths
+        (*authorization(Account.create().address, value=n, after=n).values(), secrets.token_bytes(n)) for n in lengths
     ]
     receipt = paid(w3, batch.functions.settle(token, GAS_EACH, made))
     types = [*MOVE.split(","), "bytes"]

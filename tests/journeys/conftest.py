@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from marketplace import shelf
 from payments import chain as product_chain
-from payments import signatures, waiting
+from payments import waiting
 from payments.models import Authorization, Payment
 from publishers.models import Article
 from tests.conftest import LocalChain
@@ -17,17 +16,9 @@ from .errors import Promise, promised
 from .till import Till
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test left in this process's memory is not there for the next."""
-    shelf._kept.clear()
-    monkeypatch.setattr(signatures, "_asked", signatures._Asked())
-
-
 @pytest.fixture
 def till(chain: LocalChain, settings: Any, monkeypatch: pytest.MonkeyPatch, db: None) -> Till:
     """An open till. Whoever waits for a decision lets the settler work meanwhile, so that nothing here needs time."""
-    monkeypatch.setattr(shelf, "_SECONDS", 0.0)
     opened = Till(chain, settings)
     monkeypatch.setattr(waiting, "until_decided", lambda payment_id, seconds: opened.work())
     opened.open()

@@ -11,7 +11,7 @@ from django.db import connection
 from dev import chain as dev_chain
 from dev.children import Children
 from payments import chain as product_chain
-from payments import signatures, watcher
+from payments import watcher
 from payments.models import State, Transfer
 from tests.conftest import LocalChain
 from tests.shop import ANVIL
@@ -67,14 +67,13 @@ def _quiet_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuietChai
 
 
 @pytest.fixture
-def chain(_quiet_chain: QuietChain, settings: Any, monkeypatch: pytest.MonkeyPatch) -> QuietChain:
+def chain(_quiet_chain: QuietChain, settings: Any) -> QuietChain:
     """The product in this process set to sell on that chain, and to wait for nothing."""
     _quiet_chain.start_again()
     settings.CHAIN_RPC_URL = _quiet_chain.url
     settings.PAY_TO = _quiet_chain.accounts.pay_to.address
     settings.SETTLER_KEY = _quiet_chain.accounts.settler.key
     settings.SETTLE_WAIT_SECONDS = 0.0
-    monkeypatch.setattr(signatures, "_asked", signatures._Asked())
     return _quiet_chain
 
 
