@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 from web3 import HTTPProvider, Web3
+
+from .signing import CHAIN_ID, USDC, paid
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = ROOT / "payments" / "contracts"
 ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
-CHAIN_ID = 84532  # Base Sepolia
-USDC = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 
 
 def anvil_binary():
@@ -100,3 +101,10 @@ def deploy(w3, artefact):
 def dollar(w3, artefact, place):
     compiled = artefact("TestDollar")
     return w3.eth.contract(address=place(USDC, compiled["deployedBytecode"]), abi=compiled["abi"])
+
+
+@pytest.fixture
+def payer(w3, dollar):
+    account = Account.create()
+    paid(w3, dollar.functions.mint(account.address, 1_000))
+    return account
