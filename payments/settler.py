@@ -48,8 +48,8 @@ class Settler:
         self._fees: tuple[float, chain.Block, int] | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
-        # The newest block when an attempt was signed: the chain's clock need not agree with ours.
-        self._signed_at: dict[int, int] = {}
+        # The newest block when an attempt was first seen waiting: the chain's clock need not agree with ours.
+        self._waiting_at: dict[int, int] = {}
         self._resting: dict[uuid.UUID, float] = {}
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -106,7 +106,7 @@ class Settler:
         sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
         if not sent:
             self._sent_at.clear()
-            self._signed_at.clear()
+            self._waiting_at.clear()
             return []
         count = chain.transaction_count(self.key)
         return [submission for submission in sent if not self._follow(submission, count)]
@@ -120,6 +120,8 @@ class Settler:
         if count > submission.key_nonce:
             return self._lost(submission, attempts)
         newest = max(attempts, key=lambda attempt: attempt.max_fee)
+        if newest.id not in self._waiting_at:
+            self._waiting_at[newest.id] = chain.block("latest").number
         if timezone.now().timestamp() - newest.made_at.timestamp() > settings.FEE_BUMP_SECONDS:
             newest = self._bump(submission, newest) or newest
         if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
@@ -242,20 +244,18 @@ class Settler:
                 "maxPriorityFeePerGas": min(tip, max_fee),
             }
         )
-        attempt = Attempt.objects.create(
+        return Attempt.objects.create(
             submission=submission,
             tx_hash=bytes(signed.hash),
             raw=bytes(signed.raw_transaction),
             max_fee=max_fee,
             priority_fee=min(tip, max_fee),
         )
-        self._signed_at[attempt.id] = self._current_fees()[0].number
-        return attempt
 
     def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
         """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
         head, tip = self._current_fees()
-        if head.number <= self._signed_at.setdefault(newest.id, head.number):
+        if head.number <= self._waiting_at[newest.id]:
             return None  # No block has come since: the fee is not what is wrong.
         highest = settings.MAX_FEE_GWEI * _GWEI
         least = newest.max_fee * _BUMP_PERCENT // 100 + 1

@@ -151,8 +151,12 @@ def test_a_stuck_transaction_is_replaced_by_one_with_a_higher_fee_at_the_same_no
     counter.turn()
     first = Attempt.objects.get()
     counter.chain.rpc("anvil_dropTransaction", "0x" + first.tx_hash.hex())
-    counter.mine(seconds_later=60)
     counter.settings.FEE_BUMP_SECONDS = 0
+    counter.turn()
+    counter.turn()
+    assert Attempt.objects.count() == 1  # No block has come since it was seen waiting.
+    counter.chain.rpc("anvil_dropTransaction", "0x" + first.tx_hash.hex())
+    counter.mine(seconds_later=60)
     counter.turn()
     second = Attempt.objects.exclude(id=first.id).get()
     assert second.submission == first.submission
@@ -169,7 +173,7 @@ def test_whichever_attempt_is_mined_pays(counter: Counter):
     payment = counter.claim(counter.wallet(), offer())
     counter.turn()
     first = Attempt.objects.get()
-    counter.mine(0)
+    counter.turn()
     counter.settings.FEE_BUMP_SECONDS = 0
     counter.chain.rpc("anvil_dropTransaction", "0x" + first.tx_hash.hex())
     counter.mine(seconds_later=60)
