@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from eth_abi import encode
 
-from tests.shop import Shop
+from tests.shop import PATIENCE, Shop
 from tests.wallet import Wallet, decoded
 
 _TRANSFER_WITH_AUTHORIZATION = "0xcf092995"
@@ -62,7 +62,7 @@ class Purchase:
         with ThreadPoolExecutor(1) as pool:
             yield pool.submit(self.send)
 
-    def finish(self, seconds: float = 15, web_dies: bool = False) -> float:
+    def finish(self, seconds: float = PATIENCE, web_dies: bool = False) -> float:
         """Send the same header until it is a 200; every other answer must say "later". Returns how long it took."""
         began = time.monotonic()
         while True:

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.shop import PATIENCE
+
 from .stage import Stage
 
 _SIGN, _RECORD = "payments.settler:Settler._signed", "payments.settlement:record"
@@ -78,7 +80,7 @@ def test_a_settler_killed_at_any_step_is_replaced_and_the_money_moves_once(stage
     stage.trap.arm("settler", step, moment)
     with stage.death_of(stage.settler):
         purchase.send()
-    purchase.finish(10)
+    purchase.finish()
     purchase.was_bought_once()
 
 
@@ -90,7 +92,7 @@ def test_a_settler_killed_while_it_learns_that_a_stranger_paid_is_replaced(stage
     with stage.nobody_watches():
         with stage.death_of(stage.settler):
             purchase.send()
-        purchase.finish(10)
+        purchase.finish()
     purchase.was_bought_once()
 
 
@@ -101,7 +103,7 @@ def test_a_settler_killed_at_a_call_to_the_chain_is_replaced(stage: Stage, metho
         rule = stage.node.on(method, drop=moment, when=_is_the_settlers, **{moment: kill})
         purchase.send()
     assert rule.hits == 1
-    purchase.finish(10)
+    purchase.finish()
     purchase.was_bought_once()
 
 
@@ -115,9 +117,9 @@ def test_a_web_worker_killed_at_any_step_leaves_nothing_half_done(stage: Stage, 
     purchase = stage.purchase()
     stage.trap.arm("web", step, moment)
     with purchase.under_way() as answer:
-        assert isinstance(answer.exception(timeout=10), Exception), "nobody died"
+        assert isinstance(answer.exception(PATIENCE), Exception), "nobody died"
     assert stage.trap.sprung.exists()
-    purchase.finish(10)
+    purchase.finish()
     purchase.was_bought_once()
 
 
@@ -127,9 +129,9 @@ def test_the_whole_web_server_killed_after_the_claim_answers_the_same_header_whe
         with stage.death_of(stage.web) as kill, purchase.under_way() as answer:
             stage.shop.wait(purchase.payments, "the claim")
             kill()
-            assert isinstance(answer.exception(timeout=10), Exception)
+            assert isinstance(answer.exception(PATIENCE), Exception)
         assert [state for _, state in purchase.payments()] == ["claimed"]
-    purchase.finish(15, web_dies=True)
+    purchase.finish(web_dies=True)
     purchase.was_bought_once()
 
 
@@ -139,10 +141,10 @@ def test_a_sale_made_while_the_web_server_was_dead_is_read_with_the_same_header(
     with stage.death_of(stage.web) as kill:
         stage.signal(stage.web, signal.SIGSTOP)  # The master: it forks nobody anew meanwhile.
         with purchase.under_way() as answer:
-            assert isinstance(answer.exception(timeout=10), Exception)
+            assert isinstance(answer.exception(PATIENCE), Exception)
         stage.shop.wait(purchase.grants, "the sale")
         kill()
-    purchase.finish(15, web_dies=True)
+    purchase.finish(web_dies=True)
     purchase.was_bought_once()
 
 
@@ -155,7 +157,7 @@ def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_
         stage.trap.arm("worker", step, moment)
         stage.reorganise(purchase)
     stage.shop.wait(purchase.transfers, "the second settlement")
-    purchase.finish(10)
+    purchase.finish()
     stage.books_agree()
     purchase.was_bought_anew()
 
@@ -173,5 +175,5 @@ def test_everything_killed_at_once_comes_back_to_the_same_books(stage: Stage):
             stage.shop.wait(lambda child=child: child.ended() is not None, "the end of all")
             child.start()
     for purchase in purchases:
-        purchase.finish(20, web_dies=True)
+        purchase.finish(web_dies=True)
         purchase.was_bought_once()

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from tests.shop import Shop
+from tests.shop import PATIENCE, Shop
 
 from .purchase import Purchase
 from .stage import Stage
@@ -21,7 +21,7 @@ def test_a_database_that_somebody_holds_for_three_seconds_makes_everybody_late_a
     purchases = stage.purchases(6)
     with ThreadPoolExecutor(6) as pool:
         with _held(stage.shop):
-            under_way = [pool.submit(Purchase.finish, purchase, 10) for purchase in purchases]
+            under_way = [pool.submit(Purchase.finish, purchase) for purchase in purchases]
             time.sleep(3)
             assert not any(answer.done() for answer in under_way)
         for answer, purchase in zip(under_way, purchases, strict=True):
@@ -47,9 +47,9 @@ def test_a_web_server_killed_before_the_claim_is_written_leaves_nothing(stage: S
     with _held(stage.shop), stage.death_of(stage.web) as kill, purchase.under_way() as answer:
         time.sleep(0.5)
         kill()
-        assert isinstance(answer.exception(timeout=10), Exception)
+        assert isinstance(answer.exception(PATIENCE), Exception)
     assert purchase.payments() == []
-    purchase.finish(15, web_dies=True)
+    purchase.finish(web_dies=True)
     purchase.was_bought_once()
 
 

@@ -12,7 +12,7 @@ def test_twenty_lost_replies_to_a_sent_transaction_are_twenty_paid_purchases(sta
     for _ in range(LOST_REPLIES):
         purchase = stage.purchase()
         rule = stage.node.on("eth_sendRawTransaction", drop="after")
-        purchase.finish(10)
+        purchase.finish()
         assert rule.hits == 1
         purchase.was_bought_once()
 
@@ -20,7 +20,7 @@ def test_twenty_lost_replies_to_a_sent_transaction_are_twenty_paid_purchases(sta
 def test_a_transaction_that_never_reached_the_node_is_sent_again_with_the_same_bytes(stage: Stage):
     purchase = stage.purchase()
     rule = stage.node.on("eth_sendRawTransaction", drop="before", times=2)
-    purchase.finish(15)
+    purchase.finish()
     assert rule.hits == 2
     purchase.was_bought_once()
 
@@ -36,20 +36,19 @@ def test_while_the_node_is_down_buyers_are_told_later_and_all_are_served_after_i
         purchase.was_not_bought()
     stage.node.clear()
     for purchase in purchases:
-        purchase.finish(10)
+        purchase.finish()
         purchase.was_bought_once()
 
 
 def test_the_node_goes_down_with_transactions_under_way(stage: Stage):
     purchases = stage.purchases(4)
-    down = stage.node.down
-    stage.node.on("eth_sendRawTransaction", drop="after", after=lambda: down())
+    stage.node.on("eth_sendRawTransaction", before=stage.node.down, drop="after")
     with ThreadPoolExecutor(4) as pool:
         assert {a.status_code for a in pool.map(lambda purchase: purchase.send(), purchases)} == {503}
     time.sleep(1)
     stage.node.clear()
     for purchase in purchases:
-        purchase.finish(10)
+        purchase.finish()
         purchase.was_bought_once()
 
 
@@ -59,7 +58,7 @@ def test_a_slow_node_makes_it_slow_and_nothing_else(stage: Stage):
         stage.node.on(method, delay=0.7)
     # Longer than the product waits for an answer: the same as a lost reply.
     stage.node.on("eth_getTransactionCount", delay=2.5)
-    purchase.finish(20)
+    purchase.finish()
     purchase.was_bought_once()
 
 
@@ -70,7 +69,7 @@ def test_a_node_that_is_too_busy_is_asked_again(stage: Stage):
         stage.node.on(method, error=busy, times=2)
         for method in ("eth_call", "eth_sendRawTransaction", "eth_getTransactionReceipt", "eth_getLogs")
     ]
-    purchase.finish(20)
+    purchase.finish()
     assert [rule.hits for rule in rules] == [2, 2, 2, 2]
     purchase.was_bought_once()
 
@@ -78,7 +77,7 @@ def test_a_node_that_is_too_busy_is_asked_again(stage: Stage):
 def test_a_node_that_refuses_to_take_a_transaction_is_asked_again(stage: Stage):
     purchase = stage.purchase()
     stage.node.on("eth_sendRawTransaction", error={"code": -32000, "message": "txpool is full"}, times=2)
-    purchase.finish(15)
+    purchase.finish()
     purchase.was_bought_once()
 
 
@@ -92,7 +91,7 @@ def test_a_transaction_that_is_sent_twice_moves_the_money_once(stage: Stage):
 def test_a_node_that_forgets_the_logs_of_our_block_delays_the_sale_until_the_logs_are_there(stage: Stage):
     purchase = stage.purchase()
     rule = stage.node.on("eth_getLogs", lie=lambda _: [], when=lambda params: "blockHash" in params[0], times=2)
-    purchase.finish(10)
+    purchase.finish()
     assert rule.hits
     purchase.was_bought_once()
 
@@ -100,7 +99,7 @@ def test_a_node_that_forgets_the_logs_of_our_block_delays_the_sale_until_the_log
 def test_a_node_that_knows_no_receipts_delays_the_sale(stage: Stage):
     purchase = stage.purchase()
     rule = stage.node.on("eth_getTransactionReceipt", lie=lambda _: None, times=6)
-    purchase.finish(15)
+    purchase.finish()
     assert rule.hits
     purchase.was_bought_once()
 
@@ -111,7 +110,7 @@ def test_a_node_whose_head_jumps_back_loses_nothing(stage: Stage):
     old = stage.shop.rpc("eth_getBlockByNumber", hex(int(stage.shop.rpc("eth_blockNumber"), 16) - 3), False)
     for skip in range(0, 12, 2):
         stage.node.on("eth_getBlockByNumber", lie=lambda _: old, skip=skip, when=lambda params: params[0] == "latest")
-    purchase.finish(10)
+    purchase.finish()
     stage.books_agree()
     purchase.was_bought_once()
 
@@ -122,7 +121,7 @@ def test_a_node_that_says_the_authorization_is_spent_is_not_believed_without_its
     no = "0x" + f"{32:064x}{1:064x}{0:064x}"  # The batch contract's answer for one authorization that would fail.
     stage.node.on("eth_call", lie=lambda _: no, when=_asks("0x"), times=2)
     stage.node.on("eth_call", lie=lambda _: "0x" + f"{1:064x}", when=_asks("0xe94a0102"), times=2)
-    purchase.finish(10)
+    purchase.finish()
     purchase.was_bought_once()
 
 

@@ -118,4 +118,4 @@ def test_a_publishers_day(shop, studio):
 
 def _soon(found) -> bool:
     """A listing may be kept for a second; the bell usually rings at once."""
-    return Shop.wait(found, "the new listing", 3)
+    return Shop.wait(found, "the new listing")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tests.shop import PATIENCE
+
 COPIES = 50
 
 
@@ -60,10 +62,10 @@ def _held_back(url: str, headers: dict[str, str], barrier: threading.Barrier) ->
     lines = [f"GET {where.path} HTTP/1.1", f"Host: {where.netloc}", "Accept: application/json", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     request = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
-    with socket.create_connection((where.hostname or "", where.port or 80), timeout=60) as connection:
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(request[:-1])
-        barrier.wait(30)
+        barrier.wait(PATIENCE)
         connection.sendall(request[-1:])
         response = http.client.HTTPResponse(connection, method="GET")
         try:
