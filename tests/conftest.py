@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.signals import post_migrate
 
 from dev import chain as dev_chain
 from dev.children import Children
@@ -17,7 +18,11 @@ from tests.shop import ANVIL, Shop, open_shop
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Nobody of this process listens to the database when it is dropped."""
+    """Permissions are not made anew after every test that empties the tables: nobody here is given single ones.
+
+    Nobody of this process listens to the database when it is dropped.
+    """
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     yield
     waiting.close()
 
