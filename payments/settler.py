@@ -104,12 +104,15 @@ class Settler:
     def _follow_all(self) -> list[Submission]:
         """Look after everything that was sent; returns what is still on its way."""
         sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
+        self._forget_all_but({attempt.id for submission in sent for attempt in submission.attempts.all()})
         if not sent:
-            self._sent_at.clear()
-            self._waiting_at.clear()
             return []
         count = chain.transaction_count(self.key)
         return [submission for submission in sent if not self._follow(submission, count)]
+
+    def _forget_all_but(self, attempts: set[int]) -> None:
+        self._sent_at = {number: at for number, at in self._sent_at.items() if number in attempts}
+        self._waiting_at = {number: at for number, at in self._waiting_at.items() if number in attempts}
 
     def _follow(self, submission: Submission, count: int) -> bool:
         """Look after one transaction of ours; True once its nonce is decided. `count`: the key's nonces used so far."""

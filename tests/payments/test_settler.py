@@ -169,6 +169,17 @@ def test_a_stuck_transaction_is_replaced_by_one_with_a_higher_fee_at_the_same_no
     assert Submission.objects.count() == 1
 
 
+def test_under_load_that_never_ends_only_what_is_on_its_way_is_remembered(counter: Counter):
+    for number in range(3):
+        counter.mine()
+        counter.claim(counter.wallet(), offer(number + 1))
+        counter.turn()
+        counter.turn()
+        assert Submission.objects.filter(state=Submission.State.SENT).count() == 1
+        assert set(counter.settler._waiting_at) == {Attempt.objects.latest("id").id}
+    counter.work()
+
+
 def test_whichever_attempt_is_mined_pays(counter: Counter):
     payment = counter.claim(counter.wallet(), offer())
     counter.turn()
