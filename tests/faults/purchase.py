@@ -62,7 +62,7 @@ class Purchase:
         with ThreadPoolExecutor(1) as pool:
             yield pool.submit(self.send)
 
-    def finish(self, seconds: float = PATIENCE, web_dies: bool = False) -> float:
+    def finish(self, web_dies: bool = False) -> float:
         """Send the same header until it is a 200; every other answer must say "later". Returns how long it took."""
         began = time.monotonic()
         while True:
@@ -75,7 +75,7 @@ class Purchase:
                     assert len(answer.json()["markdown"]) > 1_000
                     return time.monotonic() - began
                 assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), answer.text[:300]
-            assert time.monotonic() - began < seconds, f"not bought within {seconds} s"
+            assert time.monotonic() - began < PATIENCE, f"not bought within {PATIENCE} s"
             time.sleep(0.1)
 
     # --- What is true afterwards ----------------------------------------------------------------------

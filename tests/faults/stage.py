@@ -165,18 +165,18 @@ class Stage:
             rule.times = 0
 
     @contextmanager
-    def death_of(self, child: Child, within: float = PATIENCE) -> Iterator[Callable[[], None]]:
+    def death_of(self, child: Child) -> Iterator[Callable[[], None]]:
         """The child is to die in here, and its supervisor to have started it again at the end.
 
         Gives something that a rule can do: kill it.
         """
         victim = self.living(child)
         yield lambda: os.kill(victim, signal.SIGKILL)
-        self.shop.wait(lambda: self.process(child) not in (0, victim), f"the end of {child.name}", within)
+        self.shop.wait(lambda: self.process(child) not in (0, victim), f"the end of {child.name}")
 
-    def ready(self, seconds: float = PATIENCE) -> None:
+    def ready(self) -> None:
         """All processes live, and /readyz says so."""
-        self.shop.wait(lambda: _status(self.shop) == 200, "a ready shop", seconds)
+        self.shop.wait(lambda: _status(self.shop) == 200, "a ready shop")
 
     def books_agree(self) -> None:
         """Wait until the audit finds nothing, which it may while the chain still moves."""

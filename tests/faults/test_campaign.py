@@ -50,7 +50,7 @@ def _at_a_step(stage: Stage, dice: random.Random) -> tuple[bool, float]:
         purchases = [stage.bought_on_old_money()]
         stage.trap.arm(role, step, moment)
         stage.reorganise(purchases[0], deeper=dice.randrange(3))
-        stage.shop.wait(purchases[0].transfers, "the second settlement", 30)
+        stage.shop.wait(purchases[0].transfers, "the second settlement")
     else:
         purchases = stage.purchases(dice.randint(1, 4))
         stage.trap.arm(role, step, moment)
@@ -66,7 +66,7 @@ def _at_a_call(stage: Stage, dice: random.Random) -> tuple[bool, float]:
     method, moment = dice.choice(RPC)
     purchases = stage.purchases(dice.randint(1, 4))
     child = dice.choice([stage.settler, stage.worker])
-    with stage.death_of(child, within=30) as kill:
+    with stage.death_of(child) as kill:
         rule = stage.node.on(method, drop=moment, skip=dice.randrange(3), **{moment: kill})
         slowest = _all_bought(purchases, dice)
         if not rule.hits:
@@ -81,7 +81,7 @@ def _all_bought(purchases: list[Purchase], dice: random.Random) -> float:
 
     def bought(purchase: Purchase, wait: float) -> float:
         time.sleep(wait)
-        return purchase.finish(60, web_dies=True)
+        return purchase.finish(web_dies=True)
 
     with ThreadPoolExecutor(len(purchases)) as pool:
         slowest = max(pool.map(bought, purchases, waits))

@@ -50,7 +50,7 @@ def test_a_dropped_transaction_is_sent_again(timed_stage: Stage):
         purchase.was_bought_once()
 
 
-def test_the_first_of_two_transactions_dropped_does_not_hold_up_the_second_for_long(timed_stage: Stage):
+def test_the_first_of_two_transactions_dropped_does_not_hold_up_the_second(timed_stage: Stage):
     first, second = timed_stage.purchases(2)
     with timed_stage.no_blocks():
         assert first.send().status_code == 503
