@@ -41,7 +41,8 @@ def sample() -> Any:
 
 def earned(article: str) -> str:
     """What the publisher of an article has earned so far, in dollars, from the books."""
-    from payments import ledger, money
+    from payments import money
+    from payments.books import ledger
     from publishers.models import Article
 
     return money.format_usd(ledger.balance(f"publisher:{Article.objects.get(pk=article).publication_id}:earned"))
@@ -51,7 +52,7 @@ def audit() -> list[str]:
     """What `manage.py audit` finds, as it would say it."""
     from django.db import connection
 
-    from marketplace import outage
+    from marketplace.ops import outage
     from payments import audit
 
     # The database may have been restarted since the last question.

@@ -7,7 +7,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
-TRANSPORT_ALIASES["filesystem"] = "marketplace.broker:Transport"
+TRANSPORT_ALIASES["filesystem"] = "marketplace.ops.broker:Transport"
 app = Celery("pennypress")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

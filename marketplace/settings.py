@@ -51,7 +51,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "marketplace.outage.Outage",
+    "marketplace.ops.outage.Outage",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -71,7 +71,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "marketplace.context.cards",
+                "marketplace.ops.context.cards",
             ],
         },
     },
@@ -96,7 +96,7 @@ def database(name: str, default: str) -> dict:
     else:
         # A pool per process, so that a request that waits for a settlement holds no connection. No health checks:
         # after a restart the pool would wait between dead connections, twenty seconds for a dozen of them; the
-        # first request that meets one has all of them looked at instead (marketplace.outage).
+        # first request that meets one has all of them looked at instead (marketplace.ops.outage).
         settings["OPTIONS"] = {"pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10}}
     return settings
 
@@ -245,7 +245,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "marketplace.storage.ModuleStorage"
+        else "marketplace.ops.storage.ModuleStorage"
     },
 }
 

@@ -4,17 +4,11 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from . import (
-    buying_views,
-    catalogue_views,
-    finance_views,
-    health,
-    processor_views,
-    program_api,
-    program_views,
-    purse_views,
-    views,
-)
+from marketplace.api import program_api
+from marketplace.ops import health
+from marketplace.reader import processor_views, program_views, purse_views
+from marketplace.shop import buying_views, catalogue_views, views
+from marketplace.staff import finance_views
 
 # The back office has no door of its own: the site's counts attempts and asks for the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]

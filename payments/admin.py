@@ -10,7 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from . import disputes
+from payments.cards import disputes
+
 from .models import (
     Account,
     Approval,

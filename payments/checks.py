@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from . import chain
+from payments.onchain import chain
 
 _LARGEST_RECURSION_LIMIT = 10_000
 _BASE_SEPOLIA = 84532

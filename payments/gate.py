@@ -14,10 +14,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import doorbell, receipts, waiting, wallets
+from payments.proofs import receipts, wallets
+from payments.rails import exact, purse
+
+from . import doorbell, waiting
 from .models import LIVE, OPEN, OWNED, Grant, Payment, State
 from .offers import Offer, Presented
-from .rails import Rail, RailRefused, Unknowable, Verified, exact, purse
+from .rails import Rail, RailRefused, Unknowable, Verified
 
 # Every way to be paid, in the order in which a request is read. To add one, add it here.
 RAILS: tuple[Rail, ...] = (exact, purse)

@@ -14,9 +14,11 @@ import orjson
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from . import gate, wallets
+from payments.proofs import wallets
+from payments.rails import exact, purse
+
+from . import gate
 from .offers import Offer, Presented
-from .rails import exact, purse
 
 RETRY_AFTER_SECONDS = 2
 _PAYMENT_HEADERS = {"PAYMENT-SIGNATURE": "HTTP_PAYMENT_SIGNATURE", "X-PAYMENT": "HTTP_X_PAYMENT"}

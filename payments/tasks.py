@@ -4,9 +4,12 @@ import logging
 
 from celery import shared_task
 
-from . import audit, chain, clearing, reconciliation, sweeper, watcher
-from .card_facts import NoAnswer
-from .rails import exact, purse
+from payments.cards import clearing, reconciliation, sweeper
+from payments.cards.card_facts import NoAnswer
+from payments.onchain import chain, watcher
+from payments.rails import exact, purse
+
+from . import audit
 
 log = logging.getLogger(__name__)
 

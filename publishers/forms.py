@@ -8,8 +8,9 @@ from typing import Any
 from django import forms
 
 from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS, format_usd
+from publishers.articles import manuscript, writing
 
-from . import manuscript, pricing, writing
+from . import pricing
 from .models import PEOPLE, PROGRAMS, SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Publication
 
 _ZONES = sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone and not zone.startswith("Etc/"))

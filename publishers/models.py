@@ -201,7 +201,7 @@ class Article(models.Model):
 
     def offer(self, audience: str, *, mime_type: str, with_quotable: bool = False) -> Offer:
         """What payments needs to sell this article now to "people" or to "programs"."""
-        from . import catalogue
+        from publishers.articles import catalogue
 
         return catalogue.listing(self.pk).offer(audience, mime_type=mime_type, with_quotable=with_quotable)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from payments import doorbell
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
-from payments.settlement import shares
+from payments.onchain.settlement import shares
 
 from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion, User
 

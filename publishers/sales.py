@@ -10,10 +10,10 @@ from typing import Any
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
-from payments import reports
+from payments.books import reports
+from payments.books.reports import Holdings
 from payments.models import Payment, Posting, State
 from payments.money import format_usd
-from payments.reports import Holdings
 
 from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, Publication
 

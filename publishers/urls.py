@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import articles, home, sales
+from publishers.views import articles, home, sales
 
 urlpatterns = [
     path("", home.studio, name="studio"),

@@ -10,8 +10,9 @@ from django.db.models.signals import post_migrate
 
 from dev import chain as dev_chain
 from dev.children import Children
-from marketplace import shelf
-from payments import audit, signatures, waiting, watcher
+from marketplace.shop import shelf
+from payments import audit, waiting
+from payments.onchain import signatures, watcher
 from payments.rails import exact
 from tests.shop import ANVIL, Shop, open_shop
 

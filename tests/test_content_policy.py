@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, get_resolver, reverse
 from marketplace.models import LibraryEntry
 from payments import gate
 from payments.models import Approval, ProgramKey
-from publishers import catalogue
+from publishers.articles import catalogue
 from publishers.models import User
 from tests.cards import till
 from tests.marketplace.passkey import Passkey

@@ -148,7 +148,12 @@ def test_the_builds_context_has_the_product_and_nothing_else(tmp_path: Path) -> 
     (tmp_path / "app").mkdir()
     context(tmp_path / "app")
     copied = {str(path.relative_to(tmp_path / "app")) for path in (tmp_path / "app").rglob("*")}
-    assert {"manage.py", "uv.lock", "marketplace/settings.py", "payments/contracts/BatchSettlement.json"} <= copied
+    assert {
+        "manage.py",
+        "uv.lock",
+        "marketplace/settings.py",
+        "payments/onchain/contracts/BatchSettlement.json",
+    } <= copied
     assert not [
         name for name in copied if fnmatch.fnmatch(name, "*.pyc") or name.startswith((".env", "tests", "dev/", "var"))
     ]

@@ -1,4 +1,4 @@
-"""The books: double entry, append-only, balanced by construction. Only payments.ledger writes here.
+"""The books: double entry, append-only, balanced by construction. Only payments.books.ledger writes here.
 
 A posting has a source, a target and a positive amount, so no unbalanced line can be written. A transaction names
 its last posting through a deferred foreign key: the database refuses an empty one at commit, and a trigger refuses

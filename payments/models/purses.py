@@ -89,7 +89,7 @@ class Card(models.Model):
 
 
 class Charge(models.Model):
-    """One attempt to get money from a card into a purse. One state machine for all purposes (payments.charges)."""
+    """One attempt to get money from a card into a purse. One state machine for all purposes (cards/charges.py)."""
 
     class Purpose(models.TextChoices):
         """Why."""

@@ -1,6 +1,6 @@
 """The exact rail: x402's `exact` scheme on an EVM chain, by EIP-3009 authorizations, in protocol versions 1 and 2.
 
-Reading and checking only; the money is moved by payments.settlement, which works from the rows claimed here.
+Reading and checking only; the money is moved by payments.onchain.settlement, which works from the rows claimed here.
 Nothing in an EIP-3009 signature names an article: the claim of (chain, token, payer, nonce) is what binds it.
 """
 
@@ -22,9 +22,10 @@ from x402.mechanisms.evm.types import ExactEIP3009Authorization, ExactEIP3009Pay
 from x402.schemas import PaymentPayload, PaymentRequirements
 from x402.schemas.v1 import PaymentPayloadV1
 
-from payments import chain, quotes, signatures
+from payments import quotes
 from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
+from payments.onchain import chain, signatures
 
 from . import RailRefused, Unknowable, Verified
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from payments import programs, purses, quotes
+from payments import purses, quotes
 from payments.models import OWNED, Debit, Payment, ProgramKey, Purse
 from payments.offers import Offer, Presented, Price
+from payments.purses import programs
 
 from . import RailRefused, Verified
 

@@ -11,9 +11,8 @@ from allauth.account.models import EmailAddress
 from django.utils.text import slugify
 
 from payments.money import parse_usd
-
-from .. import writing
-from ..models import Article, Membership, Publication, User
+from publishers.articles import writing
+from publishers.models import Article, Membership, Publication, User
 
 FOLDER = Path(__file__).parent
 LOGINS = ("publisher", "reader", "admin")

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import cache_control
 
-from ..models import Article, Membership, Publication
+from publishers.models import Article, Membership, Publication
 
 private = cache_control(private=True, no_store=True)
 

@@ -14,10 +14,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from payments import http
 from payments.money import format_usd
+from publishers import pricing, sales
+from publishers.articles import catalogue, manuscript, writing
+from publishers.forms import ArticleForm, TextForm
+from publishers.models import PEOPLE, PROGRAMS, Article, Publication, Version
 
-from .. import catalogue, manuscript, pricing, sales, writing
-from ..forms import ArticleForm, TextForm
-from ..models import PEOPLE, PROGRAMS, Article, Publication, Version
 from .access import article_of, member
 
 PAGE = 50

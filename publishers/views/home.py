@@ -6,11 +6,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from payments import doorbell, reports
+from payments import doorbell
+from payments.books import reports
+from publishers import sales
+from publishers.articles import writing
+from publishers.forms import PublicationForm
+from publishers.models import Article, Publication
 
-from .. import sales, writing
-from ..forms import PublicationForm
-from ..models import Article, Publication
 from .access import member, owners_only, private
 
 

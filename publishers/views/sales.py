@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from payments.models import Posting
+from publishers import sales
+from publishers.forms import SalesFilter
+from publishers.models import Article, Publication
 
-from .. import sales
-from ..forms import SalesFilter
-from ..models import Article, Publication
 from .access import member
 
 PAGE = 50

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from payments import processor
+from payments.cards import processor
 
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 

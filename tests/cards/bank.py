@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 
 from dev.standin import WEBHOOK_SECRET, Standin
-from payments import checkout, ledger, reconciliation, sweeper, webhooks
+from payments.books import ledger
+from payments.cards import checkout, reconciliation, sweeper, webhooks
 from payments.models import Charge, ProcessorEvent, Purse, Setup
 from payments.offers import Offer
 

@@ -14,16 +14,10 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from payments import (
-    clearing,
-    gate,
-    ledger,
-    purses,
-    reconciliation,
-    sweeper,
-    webhooks,
-)
-from payments.card_facts import NoAnswer
+from payments import gate, purses
+from payments.books import ledger
+from payments.cards import clearing, reconciliation, sweeper, webhooks
+from payments.cards.card_facts import NoAnswer
 from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, ProcessorEvent, Setup, State
 
 from .accidents import Accidents, Crash

@@ -7,7 +7,8 @@ import random
 import uuid
 from typing import Any
 
-from payments import charges, checkout, purses, refunds, sweeper, tabs
+from payments import purses
+from payments.cards import charges, checkout, refunds, sweeper, tabs
 from payments.models import Card, Charge, Payment, Purse, Setup, State
 from payments.offers import Offer
 

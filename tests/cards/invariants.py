@@ -9,7 +9,9 @@ from typing import Any
 
 from django.db.models import Q, Sum
 
-from payments import audit, ledger, reconciliation
+from payments import audit
+from payments.books import ledger
+from payments.cards import reconciliation
 from payments.models import (
     OWNED,
     CardRefund,

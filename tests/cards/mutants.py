@@ -19,8 +19,10 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from payments import charges, clearing, disputes, ledger, processor, purses, refunds, sweeper, tabs, webhooks
-from payments.card_facts import NoAnswer, ServerTrouble
+from payments import purses
+from payments.books import ledger
+from payments.cards import charges, clearing, disputes, processor, refunds, sweeper, tabs, webhooks
+from payments.cards.card_facts import NoAnswer, ServerTrouble
 from payments.models import Charge, Purse
 
 Patch = pytest.MonkeyPatch

@@ -7,9 +7,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from payments import ledger, purses
+from payments import purses
+from payments.books import ledger
+from payments.books.ledger import Move
 from payments.ids import uuid7
-from payments.ledger import Move
 from payments.models import Account, Card, CardRefund, Charge, Dispute, Payment, ProgramKey, Purse
 from tests.payments.planting import found, past_the_guards, with_digest
 

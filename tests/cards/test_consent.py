@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from payments import clearing, gate, quotes, tabs
+from payments import gate, quotes
+from payments.cards import clearing, tabs
 from payments.models import Purse
 from payments.offers import Presented, Price
 

@@ -7,21 +7,10 @@ import pytest
 from django.core import mail as outbox
 from django.utils import timezone
 
-from payments import (
-    audit,
-    charges,
-    checkout,
-    gate,
-    ledger,
-    processor,
-    purses,
-    reconciliation,
-    refunds,
-    sweeper,
-    tabs,
-    webhooks,
-)
-from payments.card_facts import NoAnswer
+from payments import audit, gate, purses
+from payments.books import ledger
+from payments.cards import charges, checkout, processor, reconciliation, refunds, sweeper, tabs, webhooks
+from payments.cards.card_facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 from payments.offers import Offer, Presented
 
@@ -92,7 +81,7 @@ def test_an_event_that_cannot_be_applied_keeps_no_other_waiting(bank: Bank, monk
     bank.bring()
     bank.do("disputes", charge=charge.reference, kind="fraudulent")
     bank.pay(checkout.top_up(till.purse(), 500, "/"))
-    monkeypatch.setattr("payments.disputes.apply", lambda facts: 1 // 0)
+    monkeypatch.setattr("payments.cards.disputes.apply", lambda facts: 1 // 0)
     for event in bank.post():
         webhooks.receive(event["payload"].encode(), event["signature"])
     webhooks.apply_waiting()
@@ -286,7 +275,7 @@ def test_the_sweeper_goes_on_after_what_it_cannot_understand(bank: Bank, monkeyp
     CardRefund.objects.update(made_at=timezone.now() - timedelta(hours=1))
     bank.pay(checkout.top_up(till.purse(), 500, "/"))
     Charge.objects.update(look_at=timezone.now())
-    monkeypatch.setattr("payments.charges.look", lambda charge: 1 // 0)
+    monkeypatch.setattr("payments.cards.charges.look", lambda charge: 1 // 0)
     sweeper.sweep()
     assert CardRefund.objects.get().state == "done"
     monkeypatch.undo()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from payments import audit, reconciliation, refunds
-from payments.findings import Finding
+from payments import audit
+from payments.audit.findings import Finding
+from payments.cards import reconciliation, refunds
 from payments.models import Charge, Dispute, Payment, Purse, Setup
 
 from . import chaos, invariants, mutants, test_scenarios, till

@@ -7,10 +7,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace import card_sales, shelf
-from payments import processor, purses, quotes, waiting
+from marketplace.shop import card_sales, shelf
+from payments import purses, quotes, waiting
+from payments.cards import processor
 from payments.models import Payment, Purse
-from publishers import catalogue, pricing, writing
+from publishers import pricing
+from publishers.articles import catalogue, writing
 from tests.publishers import cast
 
 from . import bank as banks

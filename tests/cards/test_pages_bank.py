@@ -7,7 +7,7 @@ import pytest
 from django.core import mail, signing
 from django.test import Client
 
-from payments import charges, tabs
+from payments.cards import charges, tabs
 from payments.models import Charge, ProcessorEvent, Purse, Setup
 from tests.test_content_policy import Inline, check_policy
 
@@ -64,7 +64,7 @@ def test_without_the_link_there_is_nothing(bank: Bank, token, settings, monkeypa
     if token == "other":
         token = "?token=" + signing.dumps(str(charge.pk), salt="something else")
     if token == "old":
-        monkeypatch.setattr("payments.mail._LINK_SECONDS", -1)
+        monkeypatch.setattr("payments.cards.mail._LINK_SECONDS", -1)
         token = "?" + link.partition("?")[2]
     for visitor in (Client(), reader(1_000_000)[0].client):
         assert visitor.get(address + token).status_code == 404
@@ -87,7 +87,7 @@ def test_only_this_page_may_load_the_processors_script(bank: Bank):
 
 
 def test_with_the_real_processor_its_three_hosts_are_allowed(settings):
-    from marketplace import processor_views
+    from marketplace.reader import processor_views
 
     settings.STRIPE_API_BASE, settings.STRIPE_JS_URL = "https://api.stripe.com", "https://js.stripe.com/v3/"
     assert processor_views.policy() == {

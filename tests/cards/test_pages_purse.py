@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from payments import ledger, purses, tabs
+from payments import purses
+from payments.books import ledger
+from payments.cards import tabs
 from payments.models import Card, CardRefund, Charge, Payment, Purse, Setup
 from tests.publishers import cast
 

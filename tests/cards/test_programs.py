@@ -11,9 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from x402.http.utils import decode_payment_required_header
 
-from payments import gate, ledger, programs, purses
+from payments import gate, purses
+from payments.books import ledger
 from payments.models import Approval, Payment, ProgramKey, Purse
 from payments.offers import Presented
+from payments.purses import programs
 from tests.journeys.errors import promised
 from tests.publishers import cast
 
@@ -130,7 +132,7 @@ def test_another_scheme_is_no_key_and_hides_nobody(address):
 
 
 def _offer_of(address: str) -> Any:
-    from publishers import catalogue
+    from publishers.articles import catalogue
 
     return catalogue.find(address.rsplit("/", 1)[1]).offer("people", mime_type="text/html")
 

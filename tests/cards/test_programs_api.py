@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from payments import programs
+from payments.purses import programs
 from tests.publishers import cast
 
 from . import till

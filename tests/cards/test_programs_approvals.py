@@ -7,9 +7,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from payments import approvals, gate, programs, purses
+from payments import gate, purses
 from payments.models import Approval, Debit, Payment
 from payments.offers import Offer, Presented
+from payments.purses import approvals, programs
 
 from . import till
 

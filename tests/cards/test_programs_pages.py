@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from payments import approvals, gate, programs
+from payments import gate
 from payments.models import Approval, ProgramKey, Purse
+from payments.purses import approvals, programs
 from publishers.models import User
 from tests.publishers import cast
 
@@ -347,7 +348,7 @@ def test_another_persons_question_is_not_there(asked):
 
 
 def test_what_is_no_longer_sold_or_asked_by_a_dead_key_is_not_offered(browser, asked):
-    from publishers import writing
+    from publishers.articles import writing
     from publishers.models import Article
 
     writing.withdraw(Article.objects.get())

@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from payments import clearing, purses
+from payments import purses
+from payments.cards import clearing
 from payments.models import Charge
-from publishers import catalogue
+from publishers.articles import catalogue
 from publishers.models import Publication, User
 from tests.publishers import cast
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from payments import gate, ledger, purses
+from payments import gate, purses
+from payments.books import ledger
 from payments.models import Payment, Purse
 from payments.offers import Presented
 

@@ -1,7 +1,7 @@
 """What only a real account can show. Opt in: `STRIPE_TEST_KEY=sk_test_… python3 dev.py test -m stripe`.
 
-Each test says what this shop relies on; where it does not hold at Stripe, payments/processor.py has to change. With
-STRIPE_TEST_BASE the same list runs against another server that speaks Stripe's API. Nothing here needs a browser.
+Each test says what this shop relies on; where it does not hold at Stripe, payments/cards/processor.py has to change.
+With STRIPE_TEST_BASE the same list runs against another server that speaks Stripe's API. Nothing here needs a browser.
 """
 
 import os
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import stripe
 
-from payments import processor
-from payments.card_facts import Declined, Intent, Refused
+from payments.cards import processor
+from payments.cards.card_facts import Declined, Intent, Refused
 
 pytestmark = pytest.mark.stripe
 

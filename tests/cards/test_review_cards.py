@@ -5,21 +5,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from marketplace import card_sales
-from payments import (
-    charges,
-    checkout,
-    clearing,
-    disputes,
-    ledger,
-    processor,
-    purses,
-    reconciliation,
-    refunds,
-    sweeper,
-    tabs,
-)
-from payments.card_facts import DisputeFacts, Money
+from marketplace.shop import card_sales
+from payments import purses
+from payments.books import ledger
+from payments.cards import charges, checkout, clearing, disputes, processor, reconciliation, refunds, sweeper, tabs
+from payments.cards.card_facts import DisputeFacts, Money
 from payments.models import Card, CardRefund, Charge, Dispute, Payment, Purse
 
 from . import till

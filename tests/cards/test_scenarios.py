@@ -12,21 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from dev.standin import WEBHOOK_SECRET
-from payments import (
-    charges,
-    checkout,
-    clearing,
-    disputes,
-    gate,
-    ledger,
-    processor,
-    purses,
-    reconciliation,
-    refunds,
-    tabs,
-    webhooks,
-)
-from payments.card_facts import NoAnswer
+from payments import gate, purses
+from payments.books import ledger
+from payments.cards import charges, checkout, clearing, disputes, processor, reconciliation, refunds, tabs, webhooks
+from payments.cards.card_facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, Payment, ProcessorEvent, Purse, State, Transaction
 from publishers.models import User
 from tests.publishers import cast

@@ -6,10 +6,12 @@ import uuid
 from django.db import transaction
 from django.utils import timezone
 
-from payments import gate, ledger, programs, purses
-from payments.ledger import Move
+from payments import gate, purses
+from payments.books import ledger
+from payments.books.ledger import Move
 from payments.models import Charge, Purse
 from payments.offers import Offer, Presented, Price
+from payments.purses import programs
 
 _count = itertools.count(1)
 

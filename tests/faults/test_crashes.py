@@ -9,31 +9,31 @@ from tests.shop import PATIENCE
 
 from .stage import Stage
 
-_SIGN, _RECORD = "payments.settler:Settler._signed", "payments.settlement:record"
+_SIGN, _RECORD = "payments.onchain.settler:Settler._signed", "payments.onchain.settlement:record"
 
 SETTLER = [
-    ("payments.chain:simulate", "before", "claimed, nothing done"),
-    ("payments.chain:simulate", "after", "claimed and found good"),
-    ("payments.lease:Holder.take_nonce", "after", "nonce taken, not committed"),
-    ("payments.settler:Settler._attempt", "after", "signed, not committed"),
+    ("payments.onchain.chain:simulate", "before", "claimed, nothing done"),
+    ("payments.onchain.chain:simulate", "after", "claimed and found good"),
+    ("payments.onchain.lease:Holder.take_nonce", "after", "nonce taken, not committed"),
+    ("payments.onchain.settler:Settler._attempt", "after", "signed, not committed"),
     (_SIGN, "after", "signed and stored, not sent"),
-    ("payments.chain:send", "before", "about to send"),
-    ("payments.chain:send", "after", "sent"),
-    ("payments.chain:receipt", "after", "a receipt was read"),
-    ("payments.chain:transfers_in_block", "after", "the logs were read"),
+    ("payments.onchain.chain:send", "before", "about to send"),
+    ("payments.onchain.chain:send", "after", "sent"),
+    ("payments.onchain.chain:receipt", "after", "a receipt was read"),
+    ("payments.onchain.chain:transfers_in_block", "after", "the logs were read"),
     (_RECORD, "before", "about to record"),
-    ("payments.ledger:post_all", "after", "posted, not committed"),
+    ("payments.books.ledger:post_all", "after", "posted, not committed"),
     (_RECORD, "after", "recorded"),
-    ("payments.settlement:reopen", "before", "recorded and marked as mined"),
-    ("payments.settlement:reopen", "after", "done"),
+    ("payments.onchain.settlement:reopen", "before", "recorded and marked as mined"),
+    ("payments.onchain.settlement:reopen", "after", "done"),
 ]
 
 OUTRUN = [
-    ("payments.settlement:reopen", "before", "mined without paying, not opened again"),
-    ("payments.settlement:reopen", "after", "opened again"),
-    ("payments.chain:fate_of", "before", "about to look for who paid"),
-    ("payments.chain:fate_of", "after", "found who paid"),
-    ("payments.settlement:claim_received", "after", "looked into suspense"),
+    ("payments.onchain.settlement:reopen", "before", "mined without paying, not opened again"),
+    ("payments.onchain.settlement:reopen", "after", "opened again"),
+    ("payments.onchain.chain:fate_of", "before", "about to look for who paid"),
+    ("payments.onchain.chain:fate_of", "after", "found who paid"),
+    ("payments.onchain.settlement:claim_received", "after", "looked into suspense"),
 ]
 
 WEB = [
@@ -48,14 +48,14 @@ WEB = [
 ]
 
 WORKER = [
-    ("payments.watcher:watch", "before", "woken"),
-    ("payments.chain:transfers_between", "after", "the logs were read"),
-    ("payments.settlement:take_back", "before", "a reorganisation found"),
-    ("payments.ledger:post_all", "before", "half of it taken back"),
-    ("payments.settlement:take_back", "after", "one transfer taken back"),
+    ("payments.onchain.watcher:watch", "before", "woken"),
+    ("payments.onchain.chain:transfers_between", "after", "the logs were read"),
+    ("payments.onchain.settlement:take_back", "before", "a reorganisation found"),
+    ("payments.books.ledger:post_all", "before", "half of it taken back"),
+    ("payments.onchain.settlement:take_back", "after", "one transfer taken back"),
     (_RECORD, "before", "about to record"),
-    ("payments.watcher:_finalise", "before", "recorded, place not remembered"),
-    ("payments.watcher:_finalise", "after", "place remembered"),
+    ("payments.onchain.watcher:_finalise", "before", "recorded, place not remembered"),
+    ("payments.onchain.watcher:_finalise", "after", "place remembered"),
 ]
 
 RPC = [

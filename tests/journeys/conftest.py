@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from payments import chain as product_chain
 from payments import waiting
 from payments.models import Authorization, Payment
+from payments.onchain import chain as product_chain
 from publishers.models import Article
 from tests.conftest import LocalChain
 from tests.publishers import cast

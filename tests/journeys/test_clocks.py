@@ -9,8 +9,9 @@ import pytest
 
 from dev import chain as dev_chain
 from dev.children import Children
-from payments import audit, waiting, watcher
+from payments import audit, waiting
 from payments.models import Payment, State
+from payments.onchain import watcher
 from tests.conftest import LocalChain
 from tests.shop import ANVIL
 

@@ -8,10 +8,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace import shelf
+from marketplace.shop import shelf
 from payments import waiting
 from payments.models import Payment
-from publishers import pricing, writing
+from publishers import pricing
+from publishers.articles import writing
 from tests.publishers import cast
 from tests.wallet import decoded
 

@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from payments import ledger
+from payments.books import ledger
 from payments.models import Grant, Payment, Posting, State
-from publishers import pricing, writing
+from publishers import pricing
+from publishers.articles import writing
 from publishers.models import PriceVersion
 from tests.publishers import cast
 from tests.wallet import decoded

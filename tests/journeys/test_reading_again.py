@@ -14,8 +14,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from payments import receipts, wallets
 from payments.models import Grant, Payment
+from payments.proofs import receipts, wallets
 from tests.publishers import cast
 from tests.wallet import Wallet, decoded
 

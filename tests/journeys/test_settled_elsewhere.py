@@ -5,8 +5,9 @@ The rule (docs/errors.md): what arrived for nobody in particular counts once, fo
 
 import pytest
 
-from payments import ledger, settlement, watcher
+from payments.books import ledger
 from payments.models import Grant, Payment, State, Transfer
+from payments.onchain import settlement, watcher
 from tests.publishers import cast
 from tests.wallet import decoded
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from eth_abi import encode
 
-from payments import chain as product_chain
 from payments.models import Authorization, Grant, Payment
+from payments.onchain import chain as product_chain
 from tests.shop import Shop
 from tests.wallet import Wallet, decoded
 

@@ -17,7 +17,7 @@ from eth_abi import encode
 from eth_utils import keccak
 
 from payments.models import OPEN, Authorization, Payment
-from payments.settler import Settler
+from payments.onchain.settler import Settler
 from publishers.models import Article
 from tests.conftest import LocalChain
 from tests.shop import Shop

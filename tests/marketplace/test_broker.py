@@ -6,7 +6,7 @@ from queue import Empty
 import pytest
 from kombu import Connection
 
-from marketplace import broker
+from marketplace.ops import broker
 
 
 def connected(folder: Path) -> Connection:

@@ -9,9 +9,10 @@ from django.conf import settings as configured
 from django.template.loader import render_to_string
 from django.test import Client
 
-from payments import gate, settlement
+from payments import gate
 from payments.models import Payment
-from publishers import catalogue, writing
+from payments.onchain import settlement
+from publishers.articles import catalogue, writing
 from publishers.models import Article, User
 from tests.publishers import cast
 from tests.wallet import decoded

@@ -7,11 +7,12 @@ from typing import Any
 from eth_abi import encode
 from eth_utils import keccak
 
-from payments import gate, watcher
+from payments import gate
 from payments.models import OPEN, Payment
 from payments.offers import Offer, Presented, Price
+from payments.onchain import watcher
+from payments.onchain.settler import Settler
 from payments.rails import exact
-from payments.settler import Settler
 from tests.conftest import LocalChain
 from tests.wallet import Wallet, decoded
 

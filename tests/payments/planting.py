@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management import call_command
 from django.db import connection
 
-from payments import ledger
+from payments.books import ledger
+from payments.books.ledger import Move
 from payments.ids import uuid7
-from payments.ledger import Move
 from payments.models import Account, Payment, Transaction, Transfer
 
 from .counter import Counter

@@ -9,8 +9,10 @@ import pytest
 from django.conf import settings as configured
 from django.db import connection
 
-from payments import audit, audit_cards, ledger
-from payments.ledger import Move
+from payments import audit
+from payments.audit import cards
+from payments.books import ledger
+from payments.books.ledger import Move
 from payments.models import Authorization, Payment
 
 from .planting import Books, again, found, past_the_guards, with_digest
@@ -267,7 +269,7 @@ def test_an_authorization_that_was_claimed_twice_is_found(books: Books):
 
 
 def test_every_word_of_the_audit_is_documented_and_tested():
-    rooms = [Path(module.__file__).read_text() for module in (audit, audit_cards)]
+    rooms = [Path(module.__file__).read_text() for module in (audit, cards)]
     words = set(re.findall(r"[fF]inding\(\s*\"([a-z_]+)\"", "".join(rooms)))
     page = (configured.BASE_DIR / "docs" / "audit.md").read_text().split("## What `manage.py audit` checks")[1]
     assert words == set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from django.conf import settings as configured
 
-from payments import ledger, watcher
+from payments.books import ledger
 from payments.models import Transfer
+from payments.onchain import watcher
 
 from .counter import Counter, offer
 from .planting import Books, again, found, past_the_guards

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as some
 
-from payments import ledger, money, settlement
-from payments.ledger import Entry, Move
+from payments import money
+from payments.books import ledger
+from payments.books.ledger import Entry, Move
 from payments.models import Account, Posting, Transaction
+from payments.onchain import settlement
 
 on_database = pytest.mark.django_db(transaction=True)
 

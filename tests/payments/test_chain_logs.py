@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from payments import chain
-from payments.chain import AUTHORIZATION_USED, TRANSFER, pair
+from payments.onchain import chain
+from payments.onchain.chain import AUTHORIZATION_USED, TRANSFER, pair
 from tests.wallet import decoded
 
 from .counter import Counter, offer

@@ -8,8 +8,8 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from payments.lease import Holder, LeaseLost
 from payments.models import Lease, Submission
+from payments.onchain.lease import Holder, LeaseLost
 
 from .counter import Counter, offer
 from .test_settlement import state

@@ -8,8 +8,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from payments import receipts
-from payments.receipts import Receipt
+from payments.proofs import receipts
+from payments.proofs.receipts import Receipt
 
 PAID = Receipt("https://shop.example/articles/owls", "0x" + "aa" * 20, "eip155:84532", "0x" + "bb" * 32)
 

@@ -7,12 +7,14 @@ import os
 import pytest
 from django.test import Client
 
-from payments import chain as blockchain
-from payments import gate, ledger, settlement, watcher
-from payments.chain import SeenTransfer
+from payments import gate
+from payments.books import ledger
 from payments.models import Grant, Payment, State, Transfer
+from payments.onchain import chain as blockchain
+from payments.onchain import settlement, watcher
+from payments.onchain.chain import SeenTransfer
+from payments.onchain.settler import Settler
 from payments.rails import exact
-from payments.settler import Settler
 from tests.payments.counter import Counter, offer
 from tests.publishers import cast
 from tests.wallet import decoded, encoded

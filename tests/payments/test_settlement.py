@@ -2,10 +2,12 @@
 
 import pytest
 
-from payments import audit, gate, ledger, settlement, watcher
-from payments import chain as node
+from payments import audit, gate
+from payments.books import ledger
 from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
 from payments.offers import Offer
+from payments.onchain import chain as node
+from payments.onchain import settlement, watcher
 from tests.wallet import decoded
 
 from .counter import Counter, offer

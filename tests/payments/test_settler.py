@@ -4,9 +4,10 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from payments import chain as node
-from payments import gate, watcher
+from payments import gate
 from payments.models import Attempt, Authorization, Payment, State, Submission
+from payments.onchain import chain as node
+from payments.onchain import watcher
 
 from .counter import Counter, offer
 from .test_settlement import state

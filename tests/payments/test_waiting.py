@@ -217,7 +217,7 @@ def test_the_watch_survives_a_database_that_hangs_up():
 
 
 def _decide_on_a_live_connection(payment: Payment) -> None:
-    """The pool may still hold what was hung up; marketplace.outage has it looked at in the same way."""
+    """The pool may still hold what was hung up; marketplace.ops.outage has it looked at in the same way."""
     connection.pool.check()
     decide(payment)
 

@@ -5,9 +5,10 @@ import os
 from django.conf import settings
 from django.db import connection, transaction
 
-from payments import ledger, settlement
+from payments.books import ledger
 from payments.ids import uuid7
 from payments.models import Account
+from payments.onchain import settlement
 
 AMOUNT = 50_000
 _CHUNK = 20_000

@@ -6,11 +6,11 @@ import os
 from django.conf import settings
 from django.test import Client
 
-from payments import settlement
-from payments.chain import SeenTransfer
 from payments.models import Authorization, Payment
 from payments.models import State as PaymentState
-from publishers import catalogue, writing
+from payments.onchain import settlement
+from payments.onchain.chain import SeenTransfer
+from publishers.articles import catalogue, writing
 from publishers.models import Article, Membership, Publication, User
 
 TEXT = "The free part.\n\n<!-- paywall -->\n\nThe paid part with a canary7731 in it.\n"

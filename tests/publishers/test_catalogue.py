@@ -5,7 +5,7 @@ import uuid
 import pytest
 from django.db import connection
 
-from publishers import catalogue, writing
+from publishers.articles import catalogue, writing
 from publishers.models import Article
 
 from . import cast

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from publishers import manuscript
-from publishers.manuscript import NotPrintable, one_line, prepare
+from publishers.articles import manuscript
+from publishers.articles.manuscript import NotPrintable, one_line, prepare
 
 LONG = " ".join(f"word{n}" for n in range(100))
 

@@ -8,7 +8,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.utils import DatabaseError
 from django.utils import timezone
 
-from publishers import catalogue, pricing
+from publishers import pricing
+from publishers.articles import catalogue
 from publishers.models import PriceVersion
 
 from . import cast

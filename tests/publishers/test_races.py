@@ -5,7 +5,8 @@ import threading
 import pytest
 from django.db import IntegrityError, connection
 
-from publishers import catalogue, pricing, writing
+from publishers import pricing
+from publishers.articles import catalogue, writing
 from publishers.models import Article, PriceVersion, Version
 
 from . import cast

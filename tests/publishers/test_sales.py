@@ -7,7 +7,7 @@ import io
 import pytest
 from django.utils import timezone
 
-from payments import ledger
+from payments.books import ledger
 from payments.models import Payment
 
 from . import cast

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from publishers import catalogue, writing
+from publishers.articles import catalogue, writing
 from publishers.models import Article, Membership, Publication
 
 from . import cast

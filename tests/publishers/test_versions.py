@@ -3,7 +3,8 @@
 import pytest
 from django.db import IntegrityError, transaction
 
-from publishers import catalogue, pricing, writing
+from publishers import pricing
+from publishers.articles import catalogue, writing
 from publishers.models import Article, Version
 
 from . import cast

@@ -12,7 +12,9 @@ from django.db import connection
 from django.utils import timezone
 
 from dev.standin import Standin
-from payments import checkout, gate, ledger, purses, refunds, sweeper, tabs, webhooks
+from payments import gate, purses
+from payments.books import ledger
+from payments.cards import checkout, refunds, sweeper, tabs, webhooks
 from payments.models import CardRefund, Charge, Debit, Grant, Payment, Purse, State
 from tests.cards import till
 from tests.cards.bank import CENT, Bank, make_due

@@ -13,8 +13,8 @@ from django.test import Client
 
 from payments import gate
 from payments.models import LIVE, Authorization, Payment, State
+from payments.onchain.settler import Settler
 from payments.rails import exact
-from payments.settler import Settler
 from tests.conftest import LocalChain
 from tests.publishers import cast
 from tests.wallet import Wallet, decoded

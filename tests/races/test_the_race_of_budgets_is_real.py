@@ -11,9 +11,10 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from payments import approvals, gate, programs, purses
+from payments import gate, purses
 from payments.models import Approval, Debit, Payment, ProgramKey, Purse
 from payments.offers import Offer
+from payments.purses import approvals, programs
 from tests.cards import till
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,14 +7,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from eth_account import Account
 
-from payments import chain, watcher
+from payments.onchain import chain, watcher
 
 _WAIT_SECONDS = 120
 _GAS = 1_000_000
 
 
 class Command(BaseCommand):
-    """Deploys payments/contracts/BatchSettlement.sol at its deterministic address; does nothing when it is there."""
+    """Deploys BatchSettlement.sol at its deterministic address; does nothing when it is there."""
 
     help = "Deploy the batch settlement contract with SETTLER_KEY (about 350,000 gas)."
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from payments import chain, watcher
-from payments.settler import Settler
+from payments.onchain import chain, watcher
+from payments.onchain.settler import Settler
 
 
 class Command(BaseCommand):

@@ -6,9 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from payments.money import format_usd
-
-from ... import sample
-from ...models import Article
+from publishers import sample
+from publishers.models import Article
 
 
 class Command(BaseCommand):

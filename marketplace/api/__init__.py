@@ -1,0 +1,1 @@
+"""Addresses for programs alone: JSON in, JSON out, and no page."""

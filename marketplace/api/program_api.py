@@ -1,0 +1,109 @@
+"""The API of a purse: what a program's own key may still spend, and what it has bought. Reads; buys nothing.
+
+Buying is asking for an article with the key: at its own address, or as JSON at /api/articles/<slug>.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from payments.models import Debit, ProgramKey
+from payments.purses import programs
+from payments.rails import purse as rail
+
+_SHOWN = 20
+
+
+class KeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <key>`: the key is who asks, and no person is signed in by it."""
+
+    def authenticate(self, request: Request) -> tuple[None, ProgramKey]:
+        """401 for everything that is no live key."""
+        key = rail.key_of(request.META.get("HTTP_AUTHORIZATION", ""))
+        if key is None:
+            no = programs.invalid()
+            raise AuthenticationFailed({"error": no.word, "message": no.sentence})
+        return None, key
+
+    def authenticate_header(self, request: Request) -> str:
+        """Makes it a 401 and not a 403."""
+        return 'Bearer realm="pennypress", error="invalid_token"'
+
+
+class WithKey(BasePermission):
+    """Whoever came with a live key."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """The authentication has refused all others."""
+        return isinstance(request.auth, ProgramKey)
+
+
+class PurseView(APIView):
+    """GET /api/purse: amounts are whole micros of a US dollar; null: no such limit."""
+
+    authentication_classes = (KeyAuthentication,)
+    permission_classes = (WithKey,)
+    http_method_names = ("get", "head", "options")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Not there when cards are off."""
+        if not settings.STRIPE_SECRET_KEY:
+            raise Http404
+        super().initial(request, *args, **kwargs)
+
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Whatever is answered is for this program alone."""
+        response = super().finalize_response(*args, **kwargs)
+        response["Cache-Control"] = "private, no-store"
+        return response
+
+    def get(self, request: Request) -> Response:
+        """The purse's balance, this key's limits and what is left of them, and the last that it bought."""
+        key: ProgramKey = request.auth
+        purse = key.purse
+        today, in_all = programs.left(key)
+        return Response(
+            {
+                "currency": "USD",
+                "decimals": 6,
+                "balance": purse.balance_micros,
+                "available": max(purse.balance_micros + purse.tab_limit_micros, 0) if not purse.flag else 0,
+                "key": {
+                    "name": key.name,
+                    "id": f"pp_{key.public}",
+                    "publications": key.payees or None,
+                    "price_ceiling": key.ceiling_micros,
+                    "approve_above": key.approve_above_micros,
+                    "budget": key.budget_micros,
+                    "budget_left": in_all,
+                    "day_budget": key.day_budget_micros,
+                    "day_budget_left": today,
+                    "day": timezone.now().date().isoformat(),
+                    "spent": key.spent_micros,
+                    "expires_at": key.expires_at,
+                },
+                "purchases": _purchases(key),
+            }
+        )
+
+
+def _purchases(key: ProgramKey) -> list[dict[str, Any]]:
+    rows = Debit.objects.filter(key=key).select_related("payment").order_by("-payment__decided_at")[:_SHOWN]
+    return [
+        {
+            "resource": row.payment.resource,
+            "title": row.title,
+            "amount": row.payment.amount_micros,
+            "at": row.payment.decided_at,
+            "refunded": row.payment.state == "refunded",
+        }
+        for row in rows
+    ]

@@ -1,0 +1,61 @@
+"""Two addresses for machines: is this process alive, and can it serve?"""
+
+import time
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from payments.models import OPEN, Lease, Payment
+from payments.onchain import chain
+from payments.rails import exact
+
+from .outage import replace_dead_connections
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 as long as the process answers."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when database and chain answer and a settler holds the key; 503 with what does not, otherwise."""
+    state = {"database": _database(), "chain": _chain(), "settler": _settler()}
+    ready = all(word == "ok" for word in state.values())
+    return JsonResponse({"ready": ready, **state}, status=200 if ready else 503)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        replace_dead_connections()
+        return "unreachable"
+    return "ok"
+
+
+_asked: tuple[float, str] = (0.0, "")
+
+
+def _chain() -> str:
+    """At most one question a second, whoever asks."""
+    global _asked
+    if not exact.enabled():
+        return "not configured"
+    if time.monotonic() - _asked[0] > 1:
+        try:
+            chain.rpc("eth_blockNumber")
+            _asked = (time.monotonic(), "ok")
+        except (chain.ChainUnreachable, chain.RpcRefused):
+            _asked = (time.monotonic(), "unreachable")
+    return _asked[1]
+
+
+def _settler() -> str:
+    try:
+        held = Lease.objects.filter(chain_id=settings.CHAIN_ID, expires_at__gt=Now()).exclude(holder="").exists()
+        return "ok" if held else f"nobody settles; {Payment.objects.filter(state__in=OPEN).count()} payments wait"
+    except DatabaseError:
+        return "unknown"

@@ -1,0 +1,93 @@
+"""The two doors of the card processor: its webhooks, and the page on which a bank asks the card holder.
+
+A webhook is stored and answered, and believed in nothing. The page is the only one that loads a script of another
+host; its link opens one charge and shows its amount and the card's last digits, nothing else.
+"""
+
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
+
+from csp.decorators import csp_update
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST
+
+from marketplace.shop.buying_views import SeeOther, with_cards
+from payments.cards import charges, mail, webhooks
+from payments.cards.card_facts import NoAnswer, Refused
+from payments.models import Charge
+
+from . import library
+
+BODY_MAX = 256 * 1024
+_STRIPE = ("https://api.stripe.com", "https://hooks.stripe.com", "https://js.stripe.com")
+
+
+def policy() -> dict[str, list[str]]:
+    """What the page of the bank's question may load besides our own files: the processor's script, and its frames."""
+    origins = {_origin(settings.STRIPE_JS_URL), _origin(settings.STRIPE_API_BASE)}
+    if _origin(settings.STRIPE_API_BASE) in _STRIPE:
+        origins |= set(_STRIPE)
+    there = sorted(origins)
+    return {"script-src": [_origin(settings.STRIPE_JS_URL)], "connect-src": there, "frame-src": there}
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@with_cards
+def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
+    """The bank's question about one charge of a tab: with the link of our letter, or in the purse's own session."""
+    token = request.GET.get("token", "")
+    charge = get_object_or_404(Charge.objects.select_related("card", "purse"), pk=charge_id)
+    purse = library.purse(request)
+    own = purse is not None and purse.pk == charge.purse_id
+    if not own and mail.opens(token) != str(charge.pk):
+        raise Http404
+    here = f"{reverse('purse_authenticate', args=[charge.pk])}?token={token}"
+    if request.method == "POST":
+        try:
+            charges.look(charge)
+        except (NoAnswer, Refused):
+            messages.warning(request, "The card processor does not answer just now. Look again in a moment.")
+        return SeeOther(here)
+    return _page(request, charge, own, here)
+
+
+def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpResponse:
+    context: dict[str, Any] = {"charge": charge, "own": own, "here": here}
+    if charge.state != Charge.State.ACTION:
+        return render(request, "purse/authenticated.html", context)
+    try:
+        asked = charges.authentication(charge)
+    except (NoAnswer, Refused):
+        return render(request, "purse/authenticated.html", context | {"no_answer": True}, status=503)
+    context["asked"] = {
+        "publicKey": settings.STRIPE_PUBLISHABLE_KEY,
+        "clientSecret": asked["client_secret"],
+        "paymentMethod": asked["payment_method"],
+    }
+    context["js_url"] = settings.STRIPE_JS_URL
+    return csp_update(policy())(render)(request, "purse/authenticate.html", context)
+
+
+@csrf_exempt
+@require_POST
+@with_cards
+def webhook(request: HttpRequest) -> HttpResponse:
+    """Store what the processor tells, and answer at once; work on it comes later."""
+    if int(request.META.get("CONTENT_LENGTH") or 0) > BODY_MAX or len(body := request.body) > BODY_MAX:
+        return HttpResponse(status=413)
+    try:
+        webhooks.receive(body, request.headers.get("Stripe-Signature", ""))
+    except webhooks.Forged:
+        return HttpResponse(status=400)
+    return HttpResponse(status=200)

@@ -1,0 +1,142 @@
+"""What a person types about a program's key, checked: amounts in dollars, whole micros once they are clean."""
+
+import datetime
+import uuid
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from payments.models import ProgramKey
+from payments.money import MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
+from payments.purses.programs import Limits
+from publishers.articles.manuscript import one_line
+from publishers.models import Article, Publication
+
+_MOST = 100_000 * MICROS
+_NUMBER = "Write a plain number of dollars, such as 0.05."
+
+
+class DollarsField(forms.CharField):
+    """An amount as a decimal string, or nothing: no such limit."""
+
+    def __init__(self, least_micros: int = MIN_PRICE_MICROS, **options: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        super().__init__(max_length=40, required=False, widget=widget, **options)
+        self.least_micros = least_micros
+
+    def clean(self, value: Any) -> int | None:
+        """The micros; a sentence for the person when it is no amount of money."""
+        text = super().clean(value).removeprefix("$").strip()
+        if not text:
+            return None
+        try:
+            micros = parse_usd(text)
+        except ValueError as wrong:
+            raise forms.ValidationError(_NUMBER) from wrong
+        if micros < self.least_micros:
+            raise forms.ValidationError(f"The least is {format_usd(self.least_micros)}. Leave it empty for no limit.")
+        if micros > _MOST:
+            raise forms.ValidationError(f"The most is {format_usd(_MOST)}. Leave it empty for no limit.")
+        return micros
+
+
+class ProgramForm(forms.Form):
+    """A key's name and limits. Empty means that there is no such limit, and the page says so."""
+
+    name = forms.CharField(
+        max_length=60, help_text="For you: what the program is, or where it runs.", label="Name of the program"
+    )
+    day_budget = DollarsField(label="Budget for a day, in dollars", help_text="A day begins at midnight UTC.")
+    budget = DollarsField(label="Budget in all, in dollars", help_text="When it is spent, the key buys nothing more.")
+    ceiling = DollarsField(label="Most for one article, in dollars")
+    approve_above = DollarsField(
+        least_micros=0,
+        label="Ask me above, in dollars",
+        help_text="Dearer articles wait until you say yes. 0 asks you about every one.",
+    )
+    publications = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="Only from these publications",
+        help_text="Choose none to allow all of them.",
+    )
+    last_day = forms.DateField(
+        required=False,
+        label="Last day",
+        help_text="The key ends at the end of this day, UTC.",
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    def __init__(self, data: Any = None, *, chosen: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__(data, **{"label_suffix": "", **options})
+        self.fields["publications"].choices = _publications(chosen)  # type: ignore[attr-defined]
+
+    @classmethod
+    def of(cls, key: ProgramKey, data: Any = None) -> "ProgramForm":
+        """The form of a key that is there."""
+        initial = {
+            "name": key.name,
+            "day_budget": _written(key.day_budget_micros),
+            "budget": _written(key.budget_micros),
+            "ceiling": _written(key.ceiling_micros),
+            "approve_above": _written(key.approve_above_micros),
+            "publications": key.payees,
+            "last_day": key.expires_at and (key.expires_at - datetime.timedelta(microseconds=1)).date(),
+        }
+        return cls(data, chosen=tuple(key.payees), initial=initial)
+
+    def clean_name(self) -> str:
+        """One line without invisible characters."""
+        name = one_line(self.cleaned_data["name"])
+        if not name:
+            raise forms.ValidationError("Write a name that you can see.")
+        return name
+
+    def clean_last_day(self) -> datetime.date | None:
+        """Today at the earliest."""
+        last = self.cleaned_data["last_day"]
+        if last and last < timezone.now().date():
+            raise forms.ValidationError("This day is over. Choose a later one, or leave it empty.")
+        if last and last.year > 9000:
+            raise forms.ValidationError("Choose an earlier day, or leave it empty.")
+        return last
+
+    def limits(self) -> Limits:
+        """What was typed, once it is clean."""
+        clean, last = self.cleaned_data, self.cleaned_data["last_day"]
+        midnight = last and datetime.datetime.combine(
+            last + datetime.timedelta(days=1), datetime.time.min, datetime.UTC
+        )
+        return Limits(
+            day_budget_micros=clean["day_budget"],
+            budget_micros=clean["budget"],
+            ceiling_micros=clean["ceiling"],
+            approve_above_micros=clean["approve_above"],
+            payees=tuple(clean["publications"]),
+            expires_at=midnight or None,
+        )
+
+
+class NewProgramForm(ProgramForm):
+    """A key that is yet to be made. Its name in the form is the key's own: sent twice, it makes one."""
+
+    field_order = ["form", "name"]
+    form = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        careful = {"form": uuid.uuid4(), "day_budget": "1.00", "budget": "10.00", "ceiling": "0.50"}
+        super().__init__(data, initial=careful, **options)
+
+
+def _written(micros: int | None) -> str:
+    return "" if micros is None else format_usd(micros)
+
+
+def _publications(chosen: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Every publication that sells something, and those that were chosen before."""
+    selling = Article.objects.on_sale().order_by().values("publication_id")
+    rows = Publication.objects.filter(pk__in=selling) | Publication.objects.filter(
+        pk__in=[payee.removeprefix("publisher:") for payee in chosen]
+    )
+    return [(f"publisher:{row.pk}", row.name) for row in rows.order_by("name", "pk")]

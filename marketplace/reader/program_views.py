@@ -1,0 +1,188 @@
+"""A person's programs: their keys, what each may spend, and what waits for the person's word.
+
+Only ever the programs of whoever is signed in. A key's text is in one answer, the one that made it, and nowhere else.
+"""
+
+import uuid
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from marketplace.shop.buying_views import SeeOther, with_cards
+from payments.models import Approval, Debit, ProgramKey
+from payments.money import MICROS
+from payments.purses import Refused, approvals, programs
+from publishers.models import Article, Publication
+
+from . import library
+from .program_forms import NewProgramForm, ProgramForm
+
+_SHOWN = 50
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@with_cards
+@login_required
+def overview(request: HttpRequest) -> HttpResponse:
+    """Every key with what it has spent, and the form for another; posted, the page that shows the new key once."""
+    form = NewProgramForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and (answer := _made(request, form)):
+        return answer
+    purse = library.purse(request)
+    keys = list(ProgramKey.objects.filter(purse=purse).order_by("-made_at", "-id")) if purse else []
+    context = {
+        "form": form,
+        "live": [_spending(key) for key in keys if programs.is_live(key)],
+        "dead": [key for key in keys if not programs.is_live(key)][:_SHOWN],
+        "waiting": approvals.waiting(purse).count() if purse else 0,
+        "purse": purse,
+    }
+    return render(request, "purse/programs.html", context)
+
+
+def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
+    """The one page on which the key stands; None when it was refused, and the form says why."""
+    purse = library.open_purse(request)
+    limits = form.limits()
+    try:
+        key, text = programs.make(purse, form.cleaned_data["name"], limits, form.cleaned_data["form"])
+    except Refused as no:
+        if no.word == "key_made_already":
+            messages.error(request, no.sentence)
+            return SeeOther(request.path)
+        form.add_error(None, no.sentence)
+        return None
+    context = {"key": key, "text": text, "url": f"{_example(limits.payees)}.md", "purse": purse}
+    context["api_url"] = f"{settings.BASE_URL}/api/purse"
+    return render(request, "purse/programs_made.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@with_cards
+@login_required
+def program(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """One key: its limits to change, and what it has bought."""
+    key = _own(request, key_id)
+    form = ProgramForm.of(key, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            programs.change(key, form.cleaned_data["name"], form.limits())
+        except Refused as no:
+            form.add_error("budget" if no.word == "budget_below_spent" else None, no.sentence)
+        else:
+            messages.success(request, "Saved. The new limits hold from now on.")
+            return SeeOther(request.path)
+    bought = Debit.objects.filter(key=key).select_related("payment").order_by("-payment__decided_at")[:_SHOWN]
+    context = {"form": form, "spending": _spending(key), "key": key, "bought": bought}
+    context["is_live"] = programs.is_live(key)
+    context["publications"] = _names(key.payees)
+    return render(request, "purse/programs_one.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@with_cards
+@login_required
+def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """Ask once more, then end a key for ever."""
+    key = _own(request, key_id)
+    if request.method == "POST":
+        programs.revoke(key)
+        messages.success(request, f"The key of “{key.name}” is revoked. It opens nothing any more.")
+        return SeeOther(redirect("programs").url)
+    return render(request, "purse/programs_revoke.html", {"key": key})
+
+
+@require_safe
+@with_cards
+@login_required
+def waiting(request: HttpRequest) -> HttpResponse:
+    """What waits for an answer, and what was answered."""
+    purse = library.purse(request)
+    asked = list(approvals.waiting(purse)) if purse else []
+    done = (
+        list(approvals.of(purse).exclude(pk__in=[a.pk for a in asked]).order_by("-asked_at")[:_SHOWN]) if purse else []
+    )
+    context = {"asked": _on_sale(asked), "done": _on_sale(done)}
+    return render(request, "purse/approvals.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@with_cards
+@login_required
+def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
+    """One question of a program: the address that its 402 names. One click answers it."""
+    purse = library.purse(request)
+    found = get_object_or_404(approvals.of(purse), pk=approval_id) if purse else None
+    if found is None:
+        raise Http404
+    if request.method == "POST":
+        _answer(request, found)
+        return SeeOther(request.path if request.POST.get("back") == "one" else redirect("approvals").url)
+    ((one, sold),) = _on_sale([found])
+    return render(request, "purse/approvals_one.html", {"one": one, "sold": sold, "is_live": programs.is_live(one.key)})
+
+
+def _answer(request: HttpRequest, found: Approval) -> None:
+    seen = request.POST.get("micros", "")
+    if request.POST.get("answer") == "no":
+        said = approvals.decline(found) and "Declined. The program is told so when it asks again."
+    elif request.POST.get("answer") == "yes" and seen.isascii() and seen.isdigit() and len(seen) < 19:
+        said = approvals.approve(found, int(seen)) and "Approved. The program buys it when it asks again."
+    else:
+        said = False
+    if said:
+        messages.success(request, said)
+    else:
+        messages.error(
+            request, "This question has changed meanwhile. Look at it again, then answer. Nothing was bought."
+        )
+
+
+# --- What the pages show ----------------------------------------------------------------------------------
+
+
+def _own(request: HttpRequest, key_id: uuid.UUID) -> ProgramKey:
+    """This person's key, or 404: other people's are not there."""
+    purse = library.purse(request)
+    if purse is None:
+        raise Http404
+    return get_object_or_404(ProgramKey, pk=key_id, purse=purse)
+
+
+def _spending(key: ProgramKey) -> dict[str, object]:
+    today, in_all = programs.left(key)
+    return {"key": key, "today_micros": programs.spent_today(key), "today_left": today, "all_left": in_all}
+
+
+def _on_sale(asked: list[Approval]) -> list[tuple[Approval, bool]]:
+    """Each with whether it can still be bought."""
+    ids = [one.resource.removeprefix("article:") for one in asked]
+    selling = Article.objects.on_sale().filter(pk__in=[pk for pk in ids if _is_uuid(pk)])
+    known = {article.resource for article in selling}
+    return [(one, one.resource in known) for one in asked]
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False
+
+
+def _names(payees: Iterable[str]) -> QuerySet[Publication]:
+    return Publication.objects.filter(pk__in=[payee.removeprefix("publisher:") for payee in payees])
+
+
+def _example(payees: tuple[str, ...]) -> str:
+    """The address of an article that the key may buy: cheap, and of a publication that is allowed."""
+    cheap = Article.objects.on_sale().filter(program_price_micros__lte=MICROS)
+    if payees:
+        cheap = cheap.filter(publication__in=_names(payees))
+    article = cheap.order_by("program_price_micros").first()
+    return article.url if article else f"{settings.BASE_URL}/articles/an-article"

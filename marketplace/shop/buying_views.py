@@ -1,0 +1,203 @@
+"""The buttons of the paywall: buy from the balance, or go to the hosted card page and come back to the open article.
+
+Everything that changes is a POST of this site's own form; nothing is bought at another price than the page showed.
+Cards are never typed in here.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from marketplace.reader import library
+from payments import gate, http, purses, quotes
+from payments.cards import charges, checkout
+from payments.cards.card_facts import NoAnswer, Refused
+from payments.models import Charge, Purse
+from payments.money import format_usd
+from payments.offers import Offer
+from publishers.articles import catalogue
+from publishers.articles.catalogue import Listing
+from publishers.models import PEOPLE
+
+REFUSED = (gate.PaymentRequired, gate.PaymentMalformed, gate.PaymentInFlight, gate.AlreadyPaid)
+_UNSURE = "The card processor does not answer just now. You were not charged. Please try again in a moment."
+_RELOADS = 40
+
+
+class SeeOther(HttpResponseRedirect):
+    """303: whatever was posted, the next request is a GET."""
+
+    status_code = 303
+
+
+def with_cards(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page about card money: not there when cards are off, private, and kept by no cache."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not settings.STRIPE_SECRET_KEY:
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return never_cache(checked)
+
+
+def own_purse(request: HttpRequest) -> Purse:
+    """The purse of this session, or 404: other people's purses are not there."""
+    found = library.purse(request)
+    if found is None:
+        raise Http404
+    return found
+
+
+def address(request: HttpRequest) -> str:
+    """Where the request comes from, as the proxy saw it when there is one."""
+    return get_adapter().get_client_ip(request)
+
+
+def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, str], str]) -> HttpResponse:
+    """303 to a hosted page for this session's purse, opened from this address; nobody is charged by that.
+
+    Back with a sentence when it may not or could not be opened; a newcomer whom that happens to leaves no purse.
+    """
+    here = address(request)
+    try:
+        checkout.may_open(library.purse(request), here)
+        return SeeOther(open_page(library.open_purse(request), here))
+    except purses.Refused as refusal:
+        messages.error(request, f"{refusal.sentence} You were not charged.")
+    except NoAnswer:
+        messages.error(request, _UNSURE)
+    return SeeOther(back)
+
+
+# --- From the paywall ----------------------------------------------------------------------------------------
+
+
+@require_POST
+@with_cards
+def buy(request: HttpRequest, slug: str) -> HttpResponse:
+    """Buy an article from the balance, at the price that was on the page."""
+    listing = _on_sale(slug)
+    purse = library.purse(request)
+    offer = listing.offer(PEOPLE, mime_type="text/html")
+    shown = request.POST.get("quote", "")
+    if purse is None or not shown:
+        messages.error(request, "Look at the price and press the button once more. You were not charged.")
+        return SeeOther(listing.path)
+    try:
+        admitted = gate.verify(http.pressed(request, str(purse.pk), shown), offer).settle()
+    except REFUSED as error:
+        told = http.problem(error)
+        messages.error(request, told.sentence + (" You were not charged." if told.charged is False else ""))
+        return SeeOther(listing.path)
+    library.remember(request, admitted.grant)
+    return SeeOther(listing.path)
+
+
+@require_POST
+@with_cards
+def pay(request: HttpRequest, slug: str) -> HttpResponse:
+    """To the hosted card page: fill the balance and buy this article with it, or pay this article alone."""
+    listing = _on_sale(slug)
+    offer = _as_shown(listing.offer(PEOPLE, mime_type="text/html"), request.POST.get("quote", ""))
+    if offer is None:
+        messages.error(request, "The price shown has expired. Look at it and choose again. You were not charged.")
+        return SeeOther(listing.path)
+    asked = request.POST.get("amount", "")
+    if asked == "direct" and checkout.direct_cents(library.purse(request), offer):
+        return to_card_page(
+            request, listing.path, lambda purse, here: checkout.direct(purse, offer, listing.path, address=here)
+        )
+    if cents := offered_amount(asked):
+        return to_card_page(
+            request, listing.path, lambda purse, here: checkout.top_up(purse, cents, listing.path, offer, address=here)
+        )
+    messages.error(request, "Choose one of the amounts on offer. You were not charged.")
+    return SeeOther(listing.path)
+
+
+def offered_amount(text: str) -> int | None:
+    """The top-up that a form names, in cents, if it is one of those on offer."""
+    return int(text) if text in {str(cents) for cents in settings.TOPUP_CENTS} else None
+
+
+def _on_sale(slug: str) -> Listing:
+    listing = catalogue.find(slug)
+    if listing is None:
+        raise Http404
+    return listing
+
+
+def _as_shown(offer: Offer, quote: str) -> Offer | None:
+    """The offer at the price that was on the page; None when that promise is over, or was none."""
+    try:
+        promised = quotes.read(quote, offer)
+    except quotes.QuoteRefused:
+        return None
+    fits = promised.price.audience == offer.price.audience and not promised.expired
+    return replace(offer, price=promised.price) if fits else None
+
+
+# --- Back from the card page -----------------------------------------------------------------------------------
+
+
+@require_safe
+@with_cards
+def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
+    """Back from the hosted page: on to the article, or a page that waits for the processor without any script."""
+    charge = get_object_or_404(Charge, pk=charge_id, purse=own_purse(request))
+    offer = charges.offer_of(charge)
+    target = offer.url.removeprefix(settings.BASE_URL) if offer else reverse("purse")
+    if not charge.fulfilled_at:  # Otherwise a webhook was faster, and nobody need be asked.
+        try:
+            charge = checkout.returned(charge.pk)
+        except (NoAnswer, Refused):
+            return _waiting(request, charge, target)
+    if charge.state == Charge.State.SUCCEEDED:
+        if offer and not charge.fulfilled_at:
+            return _waiting(request, charge, target)
+        return _paid(request, charge, offer, target)
+    if charge.state in (Charge.State.FAILED, Charge.State.CANCELED, Charge.State.DECLINED):
+        messages.error(request, "The card payment was not made. You were not charged.")
+        return SeeOther(target)
+    return _waiting(request, charge, target)
+
+
+def _paid(request: HttpRequest, charge: Charge, offer: Offer | None, target: str) -> HttpResponse:
+    paid = f"${format_usd(charge.amount_micros)}"
+    if offer is None:
+        messages.success(request, f"{paid} was added to your balance.")
+    elif charge.bought_id:
+        for grant in charge.bought.grants.filter(revoked_at=None):
+            library.remember(request, grant)
+        messages.success(request, f"Your card was charged {paid}, and the article is yours.")
+    else:
+        messages.warning(
+            request, f"{paid} is on your balance, but the article could not be bought with it. Look at the price again."
+        )
+    return SeeOther(target)
+
+
+def _waiting(request: HttpRequest, charge: Charge, target: str) -> HttpResponse:
+    """Progress in words, and a look every few seconds. The address counts, so that this ends."""
+    counted = request.GET.get("look", "")
+    turn = int(counted) if counted.isascii() and counted.isdigit() and len(counted) < 4 else 0
+    again = f"{reverse('purse_return', args=[charge.pk])}?look={turn + 1}"
+    waits = turn < _RELOADS
+    context = {"charge": charge, "target": target, "again": again, "waits": waits, "turn": turn}
+    response = render(request, "purse/returning.html", context)
+    if waits:
+        response["Refresh"] = f"{2 if turn < 10 else 10}; url={again}"
+    return response

@@ -1,0 +1,69 @@
+"""What the paywall offers to people who pay by card: from their balance, by filling it, or this one article."""
+
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from marketplace.reader import library
+from payments import quotes
+from payments.cards import checkout
+from payments.cards.charges import CENT
+from payments.models import Purse
+from payments.money import format_usd
+from payments.offers import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The card half of a paywall. `amounts`: top-ups in cents that cover the price, as (cents, dollars)."""
+
+    quote: str
+    price: str
+    balance_micros: int = 0
+    enough: bool = False
+    on_tab: bool = False
+    flag: str = ""
+    amounts: list[tuple[int, str]] = field(default_factory=list)
+    direct: str = ""
+
+
+def choices(request: HttpRequest, offer: Offer, terms: dict) -> Choices | None:
+    """What this visitor may choose; None when cards are off. Without a session cookie the database is not asked."""
+    if not settings.STRIPE_SECRET_KEY:
+        return None
+    price = offer.price.amount_micros
+    token, usd = _quote(offer, terms), format_usd(price)
+    purse = library.purse(request)
+    if purse is None or purse.joined_to_id:
+        return Choices(token, usd, amounts=amounts(price), direct=direct(price))
+    balance = purse.balance_micros
+    room = balance + purse.tab_limit_micros
+    if purse.flag != Purse.Flag.NONE:
+        return Choices(token, usd, balance, flag=purse.flag)
+    if room >= price:
+        return Choices(token, usd, balance, enough=True, on_tab=balance < price)
+    return Choices(token, usd, balance, amounts=amounts(price - balance), direct=direct(price - min(balance, 0)))
+
+
+def amounts(missing_micros: int) -> list[tuple[int, str]]:
+    """The top-ups that cover what is missing."""
+    covering = [cents for cents in sorted(settings.TOPUP_CENTS) if cents * CENT >= missing_micros]
+    return [(cents, dollars(cents)) for cents in covering]
+
+
+def direct(price_micros: int) -> str:
+    """The price in whole cents, if it can be paid by card alone; otherwise empty."""
+    cents = checkout.by_card_cents(price_micros)
+    return format_usd(cents * CENT) if cents else ""
+
+
+def dollars(cents: int) -> str:
+    """500 → "5", 550 → "5.50"."""
+    return format_usd(cents * CENT).removesuffix(".00")
+
+
+def _quote(offer: Offer, terms: dict) -> str:
+    """The quote of the terms on the same page, so that both halves promise one price; or one of its own."""
+    shown = (asked["extra"]["quote"] for asked in terms["accepts"] if "quote" in asked.get("extra", {}))
+    return next(shown, "") or quotes.issue(offer).token

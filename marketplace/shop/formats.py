@@ -1,0 +1,64 @@
+"""The three forms of an article: HTML, Markdown and JSON. The form asked for decides which price applies."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from payments.models import Grant
+from publishers.articles.catalogue import Body, Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A representation: whom it is for and what it is called on the wire."""
+
+    name: str
+    audience: str
+    mime_type: str
+
+
+HTML = Form("html", "people", "text/html")
+MARKDOWN = Form("md", "programs", "text/markdown")
+JSON = Form("json", "programs", "application/json")
+_ACCEPT_MAX = 512
+_BY_SUFFIX = {".md": MARKDOWN, ".json": JSON}
+
+
+def wanted(request: HttpRequest, suffix: str) -> Form:
+    """The form that an address or, without a suffix, the Accept header asks for. Never decided by User-Agent.
+
+    HTML goes to those who name it; a client that takes anything is a program and gets Markdown.
+    """
+    if suffix:
+        return _BY_SUFFIX[suffix]
+    accept = request.META.get("HTTP_ACCEPT", "*/*")
+    if len(accept) > _ACCEPT_MAX:
+        return MARKDOWN  # Nobody's browser: parsing it would cost more than the answer.
+    if "html" not in accept and "json" not in accept:
+        return MARKDOWN
+    offered = ("text/html", "application/json", "text/markdown", "text/plain")
+    preferred = request.get_preferred_type([kind for kind in offered if kind in accept] or ["text/markdown"])
+    return {"text/html": HTML, "application/json": JSON}.get(preferred or "", MARKDOWN)
+
+
+def written(request: HttpRequest, form: Form, listing: Listing, body: Body, grant: Grant | None) -> HttpResponse:
+    """The paid article in one form. `grant` is the reader's, when they own it already."""
+    if form is HTML:
+        context = {"listing": listing, "body": body, "grant": grant}
+        return render(request, "marketplace/article.html", context)
+    if form is MARKDOWN:
+        return HttpResponse(f"# {body.title}\n\n{body.markdown}\n", content_type="text/markdown; charset=utf-8")
+    return JsonResponse(
+        {
+            "id": str(listing.article_id),
+            "url": listing.url,
+            "title": body.title,
+            "publication": listing.publication_name,
+            "version": body.version,
+            "made_at": body.made_at.isoformat(),
+            "words": body.words,
+            "markdown": body.markdown,
+            "html": body.html,
+        }
+    )

@@ -1,0 +1,153 @@
+"""The audit of purses and cards: every balance is what its entries say, and every entry has its fact.
+
+Read from the database alone, in the caller's snapshot; what the processor holds is compared by reconciliation.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Value
+from django.db.models.functions import Cast, Coalesce, Concat, Least, Replace, Substr
+
+from payments.books import ledger
+from payments.models import OWNED, CardRefund, Charge, Debit, Dispute, Payment, ProgramKey, Purse, State, Transaction
+
+from .findings import Finding, finding
+
+
+def balances_are_entries() -> Iterator[Finding]:
+    """INV2: each purse's balance is the sum of its entries, and below zero only by a tab or by what was taken back."""
+    found = {code: amount for (code, asset), amount in ledger.balances(Q(code__startswith="buyer:")).items()}
+    purses = list(Purse.objects.values_list("id", "balance_micros", "tab_limit_micros", "flag", "owing_since"))
+    known = {f"buyer:{pk}:balance" for pk, *_ in purses}
+    wrong = (pk for pk, balance, *_ in purses if found.get(f"buyer:{pk}:balance", 0) != balance)
+    yield from finding("balance_differs", "A purse's balance is not the sum of its entries.", wrong)
+    owning = (pk for pk, balance, _, _, since in purses if (balance < 0) != (since is not None))
+    yield from finding("owing_since_differs", "A purse says wrongly since when it owes.", owning)
+    nobody = (code for code, amount in found.items() if amount and code.endswith(":balance") and code not in known)
+    yield from finding("balance_of_nobody", "The books hold money of a purse that does not exist.", nobody)
+
+
+def purchases_have_debits() -> Iterator[Finding]:
+    """INV5: what was bought from a purse says from which and on whose word, and is final once its money is cleared."""
+    bought = Payment.objects.filter(rail="purse")
+    bare = bought.filter(debit=None).values_list("id", flat=True)
+    yield from finding("payment_without_debit", "A payment from a purse has no debit.", bare)
+    paid = bought.filter(state__in=OWNED)
+    owner = Concat(Value("buyer:"), Substr("buyer", len("purse:") + 1), Value(":balance"))
+    taken = Q(sale__postings__source__code=owner)
+    lines = paid.annotate(lines=Count("sale__postings"), own=Count("sale__postings", filter=taken))
+    foreign = lines.exclude(lines=F("own")).values_list("id", flat=True)
+    yield from finding("sale_from_another", "A purchase was paid from another purse than its buyer's.", foreign)
+    odd = bought.exclude(state__in=(State.CONFIRMED, State.FINAL, State.REFUNDED)).values_list("id", flat=True)
+    yield from finding("purse_payment_open", "A payment from a purse was neither made nor given back.", odd)
+    cleared = Transaction.objects.filter(kind="cleared", key=Concat(Value("cleared:"), _text(OuterRef("id"))))
+    final = bought.filter(state=State.FINAL).filter(~Exists(cleared)).values_list("id", flat=True)
+    yield from finding("final_not_cleared", "A payment is final, and its money was never cleared.", final)
+    early = bought.exclude(state=State.FINAL).filter(Exists(cleared)).values_list("id", flat=True)
+    yield from finding("cleared_not_final", "Money was cleared of a payment that is not final.", early)
+
+
+def _text(number: OuterRef) -> Replace:
+    """A UUID as 32 hex digits, on every database."""
+    return Replace(Cast(number, CharField()), Value("-"), Value(""))
+
+
+def debits_name_who_paid() -> Iterator[Finding]:
+    """A debit names the purse that paid, or the one that this was joined to, and a key of that purse."""
+    stray = Debit.objects.exclude(payment__rail="purse").values_list("payment_id", flat=True)
+    yield from finding("debit_without_purse", "A payment took nothing from a purse, and has a debit.", stray)
+    debits = Debit.objects.filter(payment__rail="purse")
+    joined = dict(Purse.objects.exclude(joined_to=None).values_list("id", "joined_to_id"))
+    rows = debits.values_list("payment_id", "purse_id", "payment__buyer").iterator()
+    payers = ((pk, purse, _purse_id(buyer)) for pk, purse, buyer in rows)
+    wrong = (pk for pk, purse, payer in payers if purse != joined.get(payer, payer))
+    yield from finding("debit_of_another", "A debit names another purse than the payment's buyer.", wrong)
+    keys = debits.exclude(key=None).exclude(key__purse=F("purse")).values_list("payment_id", flat=True)
+    yield from finding("key_of_another", "A key has spent from another purse than its own.", keys)
+
+
+def _purse_id(buyer: str) -> uuid.UUID:
+    """The purse that a buyer's name says, or one that there is not."""
+    try:
+        return uuid.UUID(buyer.removeprefix("purse:"))
+    except ValueError:
+        return uuid.UUID(int=0)
+
+
+def keys_are_in_budget() -> Iterator[Finding]:
+    """What a key has spent is the sum of the payments made with it."""
+    kept = Q(debits__payment__state__in=OWNED)
+    spent = ProgramKey.objects.annotate(sum=Coalesce(Sum("debits__payment__amount_micros", filter=kept), 0))
+    wrong = spent.exclude(spent_micros=F("sum")).values_list("id", flat=True)
+    yield from finding("key_differs", "A key has not spent what it says.", wrong)
+
+
+def charges_are_booked() -> Iterator[Finding]:
+    """INV12, from our side: a charge that succeeded is one entry of its amount, and no other charge is any."""
+    entries = Transaction.objects.filter(kind="card_paid").values_list("key").annotate(Sum("postings__amount_micros"))
+    booked = {key.removeprefix("card_paid:"): amount for key, amount in entries}
+    succeeded = Charge.objects.filter(state=Charge.State.SUCCEEDED)
+    paid = dict(succeeded.values_list("reference", "amount_micros"))
+    unbooked, invented = paid.keys() - booked.keys(), booked.keys() - paid.keys()
+    yield from finding("charge_unbooked", "A card was charged, and the books do not know.", unbooked)
+    yield from finding("entry_without_charge", "Card money is booked that no charge brought.", invented)
+    differing = (key for key in booked.keys() & paid.keys() if booked[key] != paid[key])
+    yield from finding("charge_differs", "A charge's entry has another amount.", differing)
+    early = Charge.objects.exclude(state=Charge.State.SUCCEEDED).exclude(reference="").values_list("id", flat=True)
+    yield from finding("charge_not_paid", "A charge has a payment and is not paid.", early)
+
+
+def refunds_are_booked() -> Iterator[Finding]:
+    """A refund to a card is one entry; what is on its way is put aside and nothing else is."""
+    done = CardRefund.objects.filter(state=CardRefund.State.DONE)
+    entry = Transaction.objects.filter(kind="card_refund", key=Concat(Value("card_refund:"), OuterRef("reference")))
+    missing = done.filter(~Exists(entry)).values_list("id", flat=True)
+    yield from finding("refund_unbooked", "Money went back to a card, and the books do not know.", missing)
+    asked = CardRefund.objects.filter(state=CardRefund.State.ASKED, ours=True)
+    aside = dict(asked.values_list("charge__purse_id").annotate(Sum("amount_micros")))
+    held = ledger.balances(Q(code__startswith="buyer:", code__endswith=":refunding"))
+    # What a guest put aside stays there when its purse is joined to an account's.
+    joined = {str(pk): str(owner) for pk, owner in Purse.objects.exclude(joined_to=None).values_list("id", "joined_to")}
+    by_purse: dict[str, int] = {}
+    for (code, _), amount in held.items():
+        pk = code.split(":")[1]
+        by_purse[joined.get(pk, pk)] = by_purse.get(joined.get(pk, pk), 0) + amount
+    expected = {joined.get(str(pk), str(pk)): amount for pk, amount in aside.items()}
+    wrong = sorted(pk for pk in by_purse.keys() | expected.keys() if by_purse.get(pk, 0) != expected.get(pk, 0))
+    yield from finding("refunding_differs", "What is put aside for refunds is not what was asked for.", wrong)
+    sums = Charge.objects.annotate(back=Coalesce(Sum("refunds__amount_micros", filter=_DONE), 0))
+    differ = sums.exclude(refunded_micros=F("back")).values_list("id", flat=True)
+    yield from finding("charge_refunds_differ", "A charge has not been refunded what it says.", differ)
+
+
+_DONE = Q(refunds__state=CardRefund.State.DONE)
+
+
+def disputes_are_booked() -> Iterator[Finding]:
+    """What stands withdrawn by disputes is what the charges say is disputed, which is never more than all of it."""
+    sums = Charge.objects.annotate(taken=Coalesce(Sum("disputes__withdrawn_micros"), 0))
+    differ = sums.exclude(disputed_micros=Least(F("amount_micros"), F("taken"))).values_list("id", flat=True)
+    yield from finding("charge_disputes_differ", "A charge is not disputed for what its disputes say.", differ)
+    lost = Dispute.objects.exclude(lost_at=None).filter(withdrawn_micros=0).values_list("id", flat=True)
+    yield from finding("dispute_lost_for_nothing", "A lost dispute has taken nothing.", lost)
+
+
+def cards_have_owners() -> Iterator[Finding]:
+    """The card that a tab is charged to is the purse's own, and was not removed."""
+    foreign = Purse.objects.exclude(card=None).exclude(card__purse=F("id"), card__removed_at=None)
+    yield from finding(
+        "card_of_another", "A tab would be charged to a card that is not there.", foreign.values_list("id", flat=True)
+    )
+
+
+CHECKS = (
+    balances_are_entries,
+    purchases_have_debits,
+    debits_name_who_paid,
+    keys_are_in_budget,
+    charges_are_booked,
+    refunds_are_booked,
+    disputes_are_booked,
+    cards_have_owners,
+)

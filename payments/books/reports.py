@@ -1,0 +1,105 @@
+"""What was sold and earned, read-only: for publishers' pages and the owner's."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
+
+from payments.models import OWNED, Payment, Posting, Purse
+
+from . import ledger
+
+
+def sales(payee: str) -> QuerySet[Payment]:
+    """The paid payments of one publication ("publisher:7"), the newest first."""
+    return Payment.objects.filter(payee=payee, state__in=OWNED).order_by("-decided_at", "-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the books hold for one publication, in micros, by where it comes from and whether it is certain."""
+
+    on_chain_micros: int
+    from_cards_micros: int
+    pending_micros: int
+
+    @property
+    def all_micros(self) -> int:
+        """Everything together."""
+        return self.on_chain_micros + self.from_cards_micros + self.pending_micros
+
+
+def holdings(payees: Sequence[str]) -> dict[str, Holdings]:
+    """What the books hold for each of these publications, in two statements."""
+    codes = [f"{payee}:{pot}" for payee in payees for pot in ("earned", "pending")]
+    held = ledger.balances(Q(code__in=codes))
+    return {
+        payee: Holdings(
+            held.get((f"{payee}:earned", "USDC"), 0),
+            held.get((f"{payee}:earned", "USD"), 0),
+            held.get((f"{payee}:pending", "USD"), 0),
+        )
+        for payee in payees
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """What the books say of cards, in micros: with the processor, prepaid, owed on tabs, and what it all cost."""
+
+    at_processor_micros: int
+    prepaid_micros: int
+    owed_micros: int
+    costs_micros: int
+    losses_micros: int
+    unknown_micros: int
+
+
+def cards() -> Cards:
+    """The present state of cards and purses, in four statements."""
+    held = {code: amount for (code, _), amount in ledger.balances(_OF_CARDS).items()}
+    purses = Purse.objects.aggregate(
+        prepaid=Sum("balance_micros", filter=Q(balance_micros__gt=0)),
+        owed=Sum("balance_micros", filter=Q(balance_micros__lt=0)),
+    )
+    return Cards(
+        at_processor_micros=-held.get("world:stripe", 0),
+        prepaid_micros=purses["prepaid"] or 0,
+        owed_micros=-(purses["owed"] or 0),
+        costs_micros=-held.get("expense:processor", 0),
+        losses_micros=-held.get("loss:chargeback", 0) - held.get("loss:dispute_fee", 0),
+        unknown_micros=held.get("suspense:stripe", 0),
+    )
+
+
+_OF_CARDS = Q(code__in=("world:stripe", "suspense:stripe", "expense:processor", "loss:chargeback", "loss:dispute_fee"))
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One publication's day: how many sales, what buyers paid, and whose share was how much, in micros."""
+
+    day: datetime.date
+    payee: str
+    sales: int
+    gross_micros: int
+    earned_micros: int
+    fees_micros: int
+
+
+def earnings_by_day(since: datetime.datetime, until: datetime.datetime) -> list[Day]:
+    """Earnings by publication and UTC day, the newest first, from the books' own postings; two statements."""
+    lines = Posting.objects.filter(transaction__payment__decided_at__range=(since, until))
+    by_day = lines.annotate(day=TruncDate("transaction__payment__decided_at", tzinfo=datetime.UTC))
+    keys = ("day", "transaction__payment__payee")
+    totals = by_day.values(*keys).annotate(sales=Count("transaction", distinct=True), gross=Sum("amount_micros"))
+    fees = by_day.filter(target__code="platform:fees").values(*keys).annotate(fees=Sum("amount_micros"))
+    fee_of = {tuple(row[key] for key in keys): row["fees"] for row in fees}
+    days = []
+    for row in totals.order_by("-day", "transaction__payment__payee"):
+        key = tuple(row[name] for name in keys)
+        fee = fee_of.get(key, 0)
+        days.append(Day(key[0], key[1], row["sales"], row["gross"], row["gross"] - fee, fee))
+    return days

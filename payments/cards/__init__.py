@@ -1,0 +1,1 @@
+"""Card money: charges, hosted pages, tabs, refunds, disputes, and reconciliation with the processor's books."""

@@ -1,0 +1,403 @@
+"""The state machine of a card charge: a top-up, a tab's settlement, or one article, all the same.
+
+new → created → confirming → succeeded | action | declined | failed | processing | canceled. Success is absorbing. Each
+step is a conditional update; the processor is called between two commits and never inside one. Without an answer the
+state stays, and the processor is asked what became of it before anything is sent again (`look`).
+"""
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from payments import doorbell, gate, purses
+from payments.books import ledger
+from payments.books.ledger import Move
+from payments.models import Card, Charge, Payment, Purse, Setup
+from payments.models import State as Sold
+from payments.offers import Offer, Presented, Price
+
+from . import mail, processor
+from .card_facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
+
+log = logging.getLogger(__name__)
+State, Purpose = Charge.State, Charge.Purpose
+CENT = 10_000
+ATTEMPTS = 4
+_RETRY_DAYS = (1, 3, 5)
+FIRST_LOOK = timedelta(minutes=2)
+_LATEST_LOOK = timedelta(hours=1)
+_UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
+# A card that its holder reported, or that the bank asks not to try again.
+_HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
+
+
+def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None, address: str = "") -> Charge:
+    """Write down a charge that is to be made, before anything is sent."""
+    return Charge.objects.create(
+        purse=purse,
+        purpose=purpose,
+        amount_micros=micros,
+        wants=_by_value(wants),
+        card=purse.card if purpose == Purpose.TAB else None,
+        address=address or None,
+        look_at=timezone.now() + FIRST_LOOK,
+    )
+
+
+def customer(purse: Purse) -> str:
+    """The processor's name for the buyer, asked for once. Raises NoAnswer."""
+    if not purse.customer:
+        name = processor.create_customer(str(purse.id), purse.email)
+        Purse.objects.filter(id=purse.id, customer="").update(customer=name)
+        purse.refresh_from_db(fields=["customer"])
+    return purse.customer
+
+
+# --- A charge that we make ourselves: create, then confirm --------------------------------------------------
+
+
+def drive(charge: Charge) -> Charge:
+    """Take a tab's charge as far as it goes now. Safe to call by several at once, and after any crash."""
+    charge.refresh_from_db()
+    if charge.state == State.NEW:
+        _create(charge)
+        charge.refresh_from_db()
+    if charge.state == State.CREATED and not charge.session:
+        _confirm(charge)
+        charge.refresh_from_db()
+    return charge
+
+
+def _create(charge: Charge) -> None:
+    cents = charge.amount_micros // CENT
+    try:
+        # A guest's card that came along to an account stays with the customer under whom it was saved.
+        name = processor.card(charge.card.reference).customer if charge.card else customer(charge.purse)
+        if not name:
+            return _fail(charge, "card_removed", State.NEW)
+        made = processor.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
+    except ServerTrouble:
+        _renew(charge)
+    except NoAnswer as error:
+        log.warning("no answer to the creation of %s: %s", charge, error)
+    except Refused as error:
+        _fail(charge, error.code, State.NEW)
+    else:
+        step(charge, (State.NEW,), state=State.CREATED, intent=made.id)
+    return None
+
+
+def _confirm(charge: Charge) -> None:
+    if not step(charge, (State.CREATED,), state=State.CONFIRMING, look_at=timezone.now() + FIRST_LOOK):
+        return  # Somebody else is at it.
+    send(charge)
+
+
+def send(charge: Charge) -> None:
+    """Confirm the stored intent: the one call that moves money, and it can succeed once, under whatever key."""
+    if charge.card is None:
+        return _fail(charge, "no_card", State.CONFIRMING)
+    key = f"cc-{charge.id}-confirm-{charge.attempt}-{charge.renewal}"
+    try:
+        apply(processor.confirm_intent(charge.intent, charge.card.reference, key))
+    except Declined as error:
+        _declined(charge, error.code, error.advice, error.reference)
+    except ServerTrouble:
+        _renew(charge)
+    except NoAnswer as error:
+        log.warning("no answer to the confirmation of %s: %s", charge, error)
+    except Refused as error:
+        log.warning("the confirmation of %s was refused: %s", charge, error)
+        _refused(charge, error.code)
+    return None
+
+
+def _renew(charge: Charge) -> None:
+    """A 5xx is stored under its key and would be repeated for a day: the next call goes under another."""
+    Charge.objects.filter(id=charge.id, renewal=charge.renewal).update(renewal=F("renewal") + 1)
+
+
+# --- What became of it ---------------------------------------------------------------------------------------
+
+
+def look(charge: Charge) -> Charge:
+    """Ask the processor what became of a charge, and write that down. Raises NoAnswer."""
+    charge.refresh_from_db()
+    if charge.session:
+        _look_at_session(charge)
+    elif charge.intent:
+        found = processor.intent(charge.intent)
+        apply(found)
+        _never_confirmed(charge, found)
+    charge.refresh_from_db()
+    return charge
+
+
+def _look_at_session(charge: Charge) -> None:
+    found = processor.session(charge.session)
+    if found.email:
+        Purse.objects.filter(id=charge.purse_id, email="").update(email=found.email)
+    if found.intent:
+        apply(processor.intent(found.intent))
+    elif found.status == "expired":
+        step(charge, Charge.LIVE, state=State.CANCELED, reason="session_expired", decided_at=timezone.now())
+
+
+def _never_confirmed(charge: Charge, found: Intent) -> None:
+    """The confirmation never arrived: the same intent is confirmed again, and can still succeed only once."""
+    if _untouched(charge, found) and charge.state == State.CONFIRMING:
+        charge.refresh_from_db()
+        if charge.state == State.CONFIRMING:
+            send(charge)
+
+
+def _untouched(charge: Charge, found: Intent) -> bool:
+    return found.status in _UNCONFIRMED and not _error(charge, found)
+
+
+def _error(charge: Charge, found: Intent) -> str:
+    """What came of this attempt; what came of another card, or of an attempt before it, says nothing about this one."""
+    other = charge.card and found.tried and found.tried != charge.card.reference
+    known = found.failed and found.failed == charge.declined_reference
+    return "" if other or known else found.error
+
+
+def _refused(charge: Charge, code: str) -> None:
+    """This call has certainly charged nothing, and would be refused again; one whose answer was lost may have."""
+    try:
+        found = processor.intent(charge.intent)
+    except NoAnswer as error:
+        log.warning("no answer about %s: %s", charge, error)
+        return
+    if found.status in _UNCONFIRMED:
+        _fail(charge, code, State.CONFIRMING)
+    else:
+        apply(found)
+
+
+def apply(found: Intent) -> Charge | None:
+    """Write down an intent as it is now. None: it is of no charge of ours."""
+    charge = _charge_of(found)
+    if charge is None:
+        return None
+    if found.status == "succeeded":
+        _succeeded(charge, found)
+    elif found.status == "processing":
+        step(charge, (State.CREATED, State.CONFIRMING, State.ACTION), state=State.PROCESSING)
+    elif found.status == "canceled":
+        step(charge, Charge.LIVE, state=State.CANCELED, reason="canceled", decided_at=timezone.now())
+    elif found.status == "requires_action" and not charge.session:
+        _action(charge)
+    elif found.status == "requires_payment_method" and _error(charge, found) and not charge.session:
+        _declined(charge, found.error, found.advice, found.failed)
+    charge.refresh_from_db()
+    return charge
+
+
+def _charge_of(found: Intent) -> Charge | None:
+    """By the intent's name; by our own name in its metadata where we never stored it (a worker died in between)."""
+    known = Charge.objects.filter(intent=found.id).first()
+    if known or not found.charge:
+        return known
+    try:
+        ours = uuid.UUID(found.charge)
+    except ValueError:
+        return None
+    adopted = Charge.objects.filter(id=ours, intent="")
+    moved = adopted.filter(state=State.NEW, session="").update(intent=found.id, state=State.CREATED)
+    moved = moved or adopted.update(intent=found.id)
+    return Charge.objects.filter(id=ours, intent=found.id).first() if moved else None
+
+
+def _succeeded(charge: Charge, found: Intent) -> None:
+    """The money is there: entry, balance and state in one commit, once."""
+    if found.amount_cents * CENT != charge.amount_micros or not found.reference:
+        log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
+        return
+    now = timezone.now()
+    paid = {"state": State.SUCCEEDED, "reason": "", "intent": found.id, "reference": found.reference}
+    with transaction.atomic(durable=True):
+        purse = owner(charge.id)
+        unpaid = Charge.objects.filter(id=charge.id).exclude(state=State.SUCCEEDED)
+        if unpaid.update(**paid, purse=purse, decided_at=now, retry_at=None):
+            move = Move("world:stripe", purse.account, charge.amount_micros)
+            ledger.post("card_paid", f"card_paid:{found.reference}", [move], asset=purses.ASSET)
+            purses.move(purse.id, charge.amount_micros)
+            purses.paid_up(purse.id)
+            doorbell.ring()
+        _cleared_terms(charge.id, found)
+    fulfil(charge.id)
+    keep_card(charge.id, found.card)
+
+
+def owner(charge_id: uuid.UUID) -> Purse:
+    """The purse that a charge fills now, locked: a guest's may have been joined to an account's meanwhile.
+
+    Everybody locks the purse before any row that belongs to it, so nobody waits for somebody who waits for them.
+    """
+    purse = Purse.objects.select_for_update(of=("self",)).get(charges=charge_id)
+    if purse.joined_to_id is None:
+        return purse
+    # Not while it is live: there may be one of the owner's, and of these a purse has one.
+    Charge.objects.filter(id=charge_id).exclude(state__in=Charge.LIVE).update(purse=purse.joined_to_id)
+    return Purse.objects.select_for_update().get(id=purse.joined_to_id)
+
+
+def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:
+    """The fee, and when the money is let go of: known only when the processor has made its balance transaction."""
+    if not found.transaction:
+        return
+    Charge.objects.filter(id=charge_id).update(available_at=Coalesce(F("available_at"), found.available_at))
+    post_fee(found.transaction, found.fee_cents)
+
+
+def post_fee(transaction_id: str, cents: int) -> bool:
+    """Book what the processor took for one balance transaction, once; negative: it gave a fee back."""
+    if not cents:
+        return False
+    key, pair = f"card_fee:{transaction_id}", ("expense:processor", "world:stripe")
+    source, target = pair if cents > 0 else pair[::-1]
+    return not ledger.posted(key) and bool(
+        ledger.post("card_fee", key, [Move(source, target, abs(cents) * CENT)], asset=purses.ASSET)
+    )
+
+
+def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
+    """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
+    if code == "authentication_required":
+        return _action(charge)
+    if code == "payment_intent_authentication_failure" and charge.state == State.ACTION:
+        return None  # The holder said no to the bank, or gave up: the same link lets them try again.
+    hard = code in _HARD or advice == "do_not_try_again" or charge.attempt + 1 >= ATTEMPTS
+    live = (State.CONFIRMING, State.ACTION, State.PROCESSING)
+    if charge.purpose != Purpose.TAB or hard:
+        for state in live:
+            _fail(charge, code, state)
+        return None
+    retry_at = timezone.now() + timedelta(days=_RETRY_DAYS[charge.attempt])
+    noted = {"reason": code[:64], "declined_reference": reference[:64]}
+    if step(charge, live, state=State.DECLINED, retry_at=retry_at, **noted):
+        _past_due(charge)
+        mail.declined(charge, retry_at)
+    return None
+
+
+def _action(charge: Charge) -> None:
+    """The bank wants to ask the card holder, who is not here: a link by mail."""
+    waiting = (State.CREATED, State.CONFIRMING, State.PROCESSING)
+    now = timezone.now()
+    if step(charge, waiting, state=State.ACTION, reason="authentication_required", decided_at=now, reminders=0):
+        _past_due(charge)
+        mail.authenticate(charge)
+
+
+def _fail(charge: Charge, code: str, state: str) -> None:
+    if step(charge, (state,), state=State.FAILED, reason=code[:64], decided_at=timezone.now(), retry_at=None):
+        _past_due(charge)
+        if charge.purpose == Purpose.TAB:
+            mail.failed(charge)
+
+
+def _past_due(charge: Charge) -> None:
+    if charge.purpose == Purpose.TAB:
+        purse_id = charge.purse.joined_to_id or charge.purse_id
+        Purse.objects.filter(id=purse_id, flag=Purse.Flag.NONE).update(flag=Purse.Flag.PAST_DUE)
+
+
+def step(charge: Charge, states: Any, **change: Any) -> bool:
+    """One conditional step; False when the charge is elsewhere by now. Success is never left."""
+    return Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
+
+
+# --- After the money came -------------------------------------------------------------------------------------
+
+
+def keep_card(charge_id: uuid.UUID, reference: str) -> None:
+    """Remember the card that paid, for the next time. Of no consequence when it cannot be had now."""
+    charge = Charge.objects.select_related("purse").get(id=charge_id)
+    if not reference or Card.objects.filter(reference=reference).exists():
+        return
+    try:
+        facts = processor.card(reference)
+    except (NoAnswer, Refused) as error:
+        log.warning("the card of %s could not be kept: %s", charge, error)
+        return
+    except Exception:  # Such as one that is no card at all.
+        log.exception("the card of %s could not be kept", charge)
+        return
+    purse = charge.purse.joined_to or charge.purse
+    kept, _ = Card.objects.get_or_create(
+        reference=facts.reference,
+        defaults={"purse": purse, "brand": facts.brand, "last4": facts.last4, "expires": facts.expires},
+    )
+    Purse.objects.filter(id=purse.id, card=None).update(card=kept)
+
+
+def fulfil(charge_id: uuid.UUID) -> None:
+    """Buy what the money was meant for, through the gate like everybody. If that is refused, the money stays."""
+    charge = Charge.objects.select_related("purse").get(id=charge_id)
+    if charge.state != State.SUCCEEDED or charge.fulfilled_at:
+        return
+    bought = None
+    purse = charge.purse.joined_to or charge.purse
+    if (wanted := offer_of(charge)) and not _given_back(charge, purse, wanted):
+        try:
+            admission = gate.verify(Presented(purse=str(purse.id), spend=True), wanted)
+            bought = admission.settle().payment
+        except gate.PaymentInFlight:
+            return  # The sweeper comes again.
+        except gate.PaymentRequired as refusal:
+            if Purse.objects.filter(id=purse.id).exclude(joined_to=None).exists():
+                return  # Joined to an account at this moment, which has the money now: the sweeper comes again.
+            log.warning("%s stays in the purse: %s", charge, refusal.word)
+    Charge.objects.filter(id=charge_id, fulfilled_at=None).update(fulfilled_at=timezone.now(), bought=bought)
+
+
+def _given_back(charge: Charge, purse: Purse, wanted: Offer) -> bool:
+    """Whether it was bought with this money before we died, and its reader did not want it."""
+    bought = Payment.objects.filter(debit__purse=purse, resource=wanted.resource, decided_at__gte=charge.decided_at)
+    return bought.filter(state=Sold.REFUNDED).exists() if charge.decided_at else False
+
+
+def _by_value(wanted: Offer | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    price = wanted.price
+    return {
+        "resource": wanted.resource,
+        "version": wanted.version,
+        "payee": wanted.payee,
+        "price": [price.id, price.audience, price.amount_micros],
+        "url": wanted.url,
+        "title": wanted.title,
+        "mime_type": wanted.mime_type,
+    }
+
+
+def offer_of(charge: Charge) -> Offer | None:
+    """The offer that a charge was made for, with the price that was quoted then."""
+    if not charge.wants:
+        return None
+    return Offer(**{**charge.wants, "price": Price(*charge.wants["price"])})
+
+
+def authentication(charge: Charge) -> dict[str, str]:
+    """What the page needs that lets the bank ask the card holder. Raises NoAnswer."""
+    found = processor.intent(charge.intent)
+    return {
+        "client_secret": found.client_secret,
+        "payment_method": charge.card.reference if charge.card else "",
+        "status": found.status,
+    }
+
+
+def next_look(unfinished: Charge | Setup, now: datetime) -> None:
+    """Look less and less often at what does not move."""
+    age = min(max(now - unfinished.made_at, FIRST_LOOK), _LATEST_LOOK)
+    type(unfinished).objects.filter(id=unfinished.id).update(look_at=now + age)

@@ -1,0 +1,150 @@
+"""Hosted pages: top-up, one article, saving a card. The card's number never comes near us.
+
+A page that could not be opened is given up at once: nobody has its address, so nobody can pay on it. Should money come
+all the same, it is found by the charge's name in its metadata.
+"""
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from payments.models import Card, Charge, Purse, Setup
+from payments.money import format_usd
+from payments.offers import Offer
+from payments.purses import Refused
+
+from . import charges, processor, tabs
+from .card_facts import NoAnswer, Session
+from .card_facts import Refused as ProcessorRefused
+
+FLOOR_CENTS = 50
+# Of all buyers together: what a run of stolen cards would need, and no shop of this size does.
+_IN_ALL_PER_HOUR = 1000
+
+
+def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, *, address: str = "") -> str:
+    """The address of a page that fills the purse, and then buys `wants`. Raises Refused or NoAnswer: not charged."""
+    if cents not in settings.TOPUP_CENTS:
+        raise Refused("invalid_amount", "This amount is not on offer.")
+    title = f"Balance of {format_usd(cents * charges.CENT)} US dollars"
+    return _open(purse, Charge.Purpose.TOPUP, cents, title, (back_url, wants, address))
+
+
+def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> str:
+    """The address of a page that pays for one article, and what is owed. Raises Refused or NoAnswer: not charged."""
+    cents = direct_cents(purse, wants)
+    if cents is None:
+        raise Refused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
+    return _open(purse, Charge.Purpose.DIRECT, cents, wants.title, (back_url, wants, address))
+
+
+def direct_cents(purse: Purse | None, wants: Offer) -> int | None:
+    """What a card alone pays for one article: its price, and what is owed. None: too little for a card."""
+    balance = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id) if purse else 0
+    return by_card_cents(wants.price.amount_micros - min(balance, 0))
+
+
+def by_card_cents(micros: int) -> int | None:
+    """So much in whole cents, as a card pays it alone; what is over stays in the purse. None: too little for a card."""
+    cents = -(-micros // charges.CENT)
+    return cents if cents >= max(settings.DIRECT_FROM_CENTS, FLOOR_CENTS) else None
+
+
+def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
+    """The address of a page that saves a card for the tab. Raises Refused or NoAnswer."""
+    may_open(purse, address)
+    first_look = timezone.now() + charges.FIRST_LOOK
+    setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
+    done = f"{settings.BASE_URL}/purse/cards/return/{setup.id}"
+    try:
+        page = processor.open_setup(
+            str(setup.id), charges.customer(purse), (done, _absolute(back_url)), f"cs-{setup.id}"
+        )
+    except ProcessorRefused as error:
+        raise Refused("card_page_refused", "The card page could not be opened.") from error
+    Setup.objects.filter(id=setup.id).update(session=page.id, state="open")
+    return page.url
+
+
+def returned(charge_id: uuid.UUID) -> Charge:
+    """The buyer is back from the page: what became of it. Raises NoAnswer."""
+    return charges.look(Charge.objects.select_related("purse").get(id=charge_id))
+
+
+def setup_returned(setup_id: uuid.UUID) -> Setup:
+    """The buyer is back from saving a card: keep it, and open the tab. Raises NoAnswer."""
+    setup = Setup.objects.select_related("purse").get(id=setup_id)
+    if setup.state == "open" and setup.session:
+        apply_setup(setup, processor.session(setup.session))
+        setup.refresh_from_db()
+    return setup
+
+
+def apply_setup(setup: Setup, found: Session) -> None:
+    """Write down what became of the page that saves a card; once, whoever brings it."""
+    if found.status == "expired":
+        Setup.objects.filter(id=setup.id, state="open").update(state="expired")
+    facts = processor.saved_card(found.setup_intent) if found.status == "complete" and found.setup_intent else None
+    if facts is None:
+        return
+    with transaction.atomic(durable=True):
+        if not Setup.objects.filter(id=setup.id, state="open").update(state="done"):
+            return
+        setup.refresh_from_db()
+        purse = setup.purse.joined_to or setup.purse
+        card, _ = Card.objects.get_or_create(
+            reference=facts.reference,
+            defaults={"purse": purse, "brand": facts.brand, "last4": facts.last4, "expires": facts.expires},
+        )
+        Purse.objects.filter(id=purse.id).update(card=card)
+        if found.email:
+            Purse.objects.filter(id=purse.id, email="").update(email=found.email)
+    if setup.opens_tab:
+        tabs.open_tab(purse)
+    tabs.use_card(card)
+
+
+def _open(purse: Purse, purpose: str, cents: int, title: str, rest: tuple[str, Offer | None, str]) -> str:
+    back_url, wants, address = rest
+    may_open(purse, address)
+    charge = charges.begin(purse, purpose, cents * charges.CENT, wants=wants, address=address)
+    back = (f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(back_url))
+    try:
+        page = processor.open_checkout(
+            str(charge.id), charges.customer(purse), cents, title=title, back=back, key=f"cc-{charge.id}-session"
+        )
+    except NoAnswer:
+        _give_up(charge, "no_answer")
+        raise
+    except ProcessorRefused as error:
+        _give_up(charge, error.code)
+        raise Refused("card_page_refused", "The card page could not be opened.") from error
+    if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=page.id):
+        raise Refused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
+    return page.url
+
+
+def _give_up(charge: Charge, reason: str) -> None:
+    charges.step(
+        charge, (Charge.State.NEW,), state=Charge.State.CANCELED, reason=reason[:64], decided_at=timezone.now()
+    )
+
+
+def may_open(purse: Purse | None, address: str) -> None:
+    """Opening pages is how stolen cards are tried: so many per buyer and per address, and in all. Or Refused."""
+    if purse and purse.flag not in (Purse.Flag.NONE, Purse.Flag.PAST_DUE):
+        raise Refused("purse_frozen", "This balance is frozen because a card payment is disputed.")
+    since = timezone.now() - timedelta(hours=1)
+    of_this = (Q(purse=purse) if purse else Q(pk=None)) | (Q(address=address) if address else Q(pk=None))
+    for who, limit in ((of_this, settings.CHECKOUTS_PER_HOUR), (Q(), _IN_ALL_PER_HOUR)):
+        opened = sum(model.objects.filter(who, made_at__gt=since).count() for model in (Charge, Setup))
+        if opened >= limit:
+            raise Refused("too_many_checkouts", "Too many payment pages were opened. Try again in an hour.")
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith(settings.BASE_URL) else f"{settings.BASE_URL}{path}"

@@ -1,0 +1,90 @@
+"""Clearing: when a publisher's pending share of a sale from a purse becomes earned.
+
+Three things must hold: the hold has passed, the purse is in order, and card money that the processor has let go of
+covers the sale, first in, first out: a purse's sales are covered in the order in which they were made.
+"""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, QuerySet, Sum
+from django.utils import timezone
+
+from payments import doorbell
+from payments.books import ledger
+from payments.books.ledger import Entry, Move
+from payments.models import CardRefund, Charge, Payment, Posting, Purse, State
+from payments.purses import ASSET
+
+_AT_ONCE = 500
+# A tab that could not be charged says nothing against what earlier card money covers; and once a dispute is lost, what
+# it took and what the platform has paid of it are known. While one is open, or fraud is suspected, nothing is.
+_IN_ORDER = (Purse.Flag.NONE, Purse.Flag.PAST_DUE, Purse.Flag.CHARGEBACK)
+
+
+def clear(now: datetime | None = None) -> int:
+    """Clear everything that is due; returns how many sales."""
+    now = now or timezone.now()
+    ready = now - timedelta(seconds=settings.CLEARING_HOLD_SECONDS)
+    pending = Payment.objects.filter(rail="purse", state=State.CONFIRMED, decided_at__lte=ready)
+    # Not so many at once: who never pays would stand in the way of who does.
+    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED).values("purse")
+    due = pending.filter(debit__purse__flag__in=_IN_ORDER, debit__purse__in=paid)
+    purses = due.values_list("debit__purse_id", flat=True).distinct()
+    return sum(_clear_purse(purse_id, ready, now) for purse_id in list(purses))
+
+
+def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
+    with transaction.atomic(durable=True):
+        # Locked against a dispute, which would take back what is cleared here.
+        purse = Purse.objects.select_for_update().get(id=purse_id)
+        if purse.flag not in _IN_ORDER:
+            return 0
+        mine = Payment.objects.filter(debit__purse=purse, rail="purse")
+        covered = _covered_micros(purse, now) - _sum(mine.filter(state=State.FINAL))
+        cleared: list[Payment] = []
+        for payment in mine.filter(state=State.CONFIRMED).order_by("decided_at", "id")[:_AT_ONCE]:
+            covered -= payment.amount_micros
+            if covered < 0 or payment.decided_at is None or payment.decided_at > ready:
+                break
+            cleared.append(payment)
+        _post(cleared)
+        if cleared:
+            doorbell.ring()
+        return len(cleared)
+
+
+def _covered_micros(purse: Purse, now: datetime) -> int:
+    """Card money of this purse that is available, less what went back or stands disputed, and what we lost for it."""
+    ours = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, available_at__lte=now)
+    left = F("amount_micros") - F("refunded_micros") - F("disputed_micros")
+    on_its_way = CardRefund.objects.filter(charge__purse=purse, state=CardRefund.State.ASKED)
+    leaving = on_its_way.aggregate(sum=Sum("amount_micros"))["sum"] or 0
+    return int(ours.aggregate(sum=Sum(left))["sum"] or 0) - int(leaving) + _lost_micros(purse)
+
+
+def _lost_micros(purse: Purse) -> int:
+    """What the platform has paid into this purse where a dispute was lost: its sales are paid with that."""
+    accounts = [f"buyer:{pk}:balance" for pk in (purse.pk, *purse.joined.values_list("id", flat=True))]
+    paid = Posting.objects.filter(source__code="loss:chargeback", target__code__in=accounts)
+    back = Posting.objects.filter(target__code="loss:chargeback", source__code__in=accounts)
+    paid_micros, back_micros = (rows.aggregate(sum=Sum("amount_micros"))["sum"] or 0 for rows in (paid, back))
+    return int(paid_micros - back_micros)
+
+
+def _sum(payments: QuerySet[Payment]) -> int:
+    return int(payments.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
+
+
+def _post(payments: list[Payment]) -> None:
+    """Pending becomes earned, by what the sale's own entry gave the publisher."""
+    lines = Posting.objects.filter(transaction__in=[p.sale_id for p in payments], target__code__endswith=":pending")
+    shares: dict[uuid.UUID | None, int] = dict(lines.values_list("transaction_id", "amount_micros"))
+    entries = []
+    for payment in payments:
+        move = Move(f"{payment.payee}:pending", f"{payment.payee}:earned", shares[payment.sale_id])
+        entries.append(Entry("cleared", f"cleared:{payment.id.hex}", (move,), asset=ASSET))
+    ledger.post_all(entries)
+    Payment.objects.filter(id__in=[p.id for p in payments], state=State.CONFIRMED).update(state=State.FINAL)

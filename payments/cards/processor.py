@@ -1,0 +1,330 @@
+"""The card processor: the only importer of `stripe`. What it answers comes back as our own small facts.
+
+No retries inside the SDK: whether a call may be made again, and under which idempotency key, is decided by whoever
+keeps the state (payments.cards.charges). Amounts here are whole US cents, the processor's own unit.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from django.conf import settings
+
+from .card_facts import (
+    CardFacts,
+    Declined,
+    DisputeFacts,
+    Forged,
+    Intent,
+    Money,
+    NoAnswer,
+    RefundFacts,
+    Refused,
+    ServerTrouble,
+    Session,
+)
+
+CURRENCY = "usd"
+_CHARGE_DETAILS = ["latest_charge.balance_transaction"]
+
+
+@functools.lru_cache(maxsize=4)
+def _client(key: str, base: str, timeout: int) -> stripe.StripeClient:
+    http = stripe.RequestsClient(timeout=timeout)
+    return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=0, http_client=http)
+
+
+def _call(call: Callable[[Any], Any]) -> Any:
+    """One call to the API, its errors turned into what they mean for the money."""
+    client = _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
+    try:
+        return call(client.v1)
+    except stripe.CardError as error:
+        said: Any = error.json_body or {}
+        body = said.get("error", {})
+        code = body.get("decline_code") or error.code or "card_declined"
+        raise Declined(code, body.get("advice_code") or "", body.get("charge") or "") from error
+    except stripe.RateLimitError as error:
+        raise NoAnswer(str(error)) from error
+    except stripe.InvalidRequestError as error:
+        raise Refused(error.code or "invalid_request", error.user_message or str(error)) from error
+    except stripe.IdempotencyError as error:
+        raise Refused("idempotency_error", str(error)) from error
+    except stripe.APIConnectionError as error:
+        raise NoAnswer(str(error)) from error
+    except stripe.StripeError as error:
+        if error.http_status and error.http_status >= 500:
+            raise ServerTrouble(str(error)) from error
+        # 401, 403 and 409: a wrong key or somebody else's call under the same one; nothing is known of this one.
+        raise NoAnswer(str(error)) from error
+
+
+# --- Customers and hosted pages --------------------------------------------------------------------------
+
+
+def create_customer(purse_id: str, email: str) -> str:
+    """The processor's name for a buyer.
+
+    Under no key of ours: an orphan of these costs nothing, and what went wrong under a key is repeated for a day.
+    """
+    params = {"metadata": {"purse": purse_id}, **({"email": email} if email else {})}
+    return _call(lambda v1: v1.customers.create(params)).id
+
+
+def open_checkout(
+    charge_id: str, customer: str, amount_cents: int, *, title: str, back: tuple[str, str], key: str
+) -> Session:
+    """A hosted page that takes `amount_cents` and keeps the card; `back` are the addresses after success and cancel."""
+    product = {"currency": CURRENCY, "unit_amount": amount_cents, "product_data": {"name": title[:200]}}
+    params = {
+        "mode": "payment",
+        "customer": customer,
+        "client_reference_id": charge_id,
+        "line_items": [{"price_data": product, "quantity": 1}],
+        "metadata": {"charge": charge_id},
+        "payment_intent_data": {"metadata": {"charge": charge_id}, "setup_future_usage": "off_session"},
+        "success_url": back[0],
+        "cancel_url": back[1],
+    }
+    return _session(_call(lambda v1: v1.checkout.sessions.create(params, {"idempotency_key": key})))
+
+
+def open_setup(setup_id: str, customer: str, back: tuple[str, str], key: str) -> Session:
+    """A hosted page that saves a card and charges nothing."""
+    params = {
+        "mode": "setup",
+        "currency": CURRENCY,
+        "customer": customer,
+        "client_reference_id": setup_id,
+        "metadata": {"setup": setup_id},
+        "success_url": back[0],
+        "cancel_url": back[1],
+    }
+    return _session(_call(lambda v1: v1.checkout.sessions.create(params, {"idempotency_key": key})))
+
+
+def session(session_id: str) -> Session:
+    """A hosted page as it is now."""
+    return _session(_call(lambda v1: v1.checkout.sessions.retrieve(session_id)))
+
+
+def expire_session(session_id: str) -> Session:
+    """Close a hosted page that nobody needs any more. Refused when it was completed meanwhile."""
+    return _session(_call(lambda v1: v1.checkout.sessions.expire(session_id)))
+
+
+def saved_card(setup_intent: str) -> CardFacts | None:
+    """The card that a hosted page has saved, or None when it has not."""
+    found = _call(lambda v1: v1.setup_intents.retrieve(setup_intent, {"expand": ["payment_method"]}))
+    return _card(found.payment_method) if found.status == "succeeded" and found.payment_method else None
+
+
+def card(reference: str) -> CardFacts:
+    """A saved card."""
+    return _card(_call(lambda v1: v1.payment_methods.retrieve(reference)))
+
+
+def forget_card(reference: str) -> None:
+    """Detach a card from its buyer: nobody can charge it any more."""
+    _call(lambda v1: v1.payment_methods.detach(reference))
+
+
+# --- Taking money ----------------------------------------------------------------------------------------
+
+
+def create_intent(charge_id: str, customer: str, amount_cents: int, key: str) -> Intent:
+    """A PaymentIntent that is not confirmed: an orphan of these costs nothing."""
+    params = {
+        "amount": amount_cents,
+        "currency": CURRENCY,
+        "customer": customer,
+        "metadata": {"charge": charge_id},
+    }
+    return _intent(_call(lambda v1: v1.payment_intents.create(params, {"idempotency_key": key})))
+
+
+def confirm_intent(intent_id: str, card_reference: str, key: str) -> Intent:
+    """Charge a saved card while its holder is away. Names one stored intent, which can succeed once."""
+    params = {"payment_method": card_reference, "off_session": True, "expand": _CHARGE_DETAILS}
+    return _intent(_call(lambda v1: v1.payment_intents.confirm(intent_id, params, {"idempotency_key": key})))
+
+
+def intent(intent_id: str) -> Intent:
+    """A PaymentIntent as it is now."""
+    return _intent(_call(lambda v1: v1.payment_intents.retrieve(intent_id, {"expand": _CHARGE_DETAILS})))
+
+
+def cancel_intent(intent_id: str) -> Intent:
+    """Give up on an intent. Refused when it has succeeded meanwhile: look then."""
+    return _intent(_call(lambda v1: v1.payment_intents.cancel(intent_id)))
+
+
+# --- Giving money back -----------------------------------------------------------------------------------
+
+
+def refund(intent_id: str, amount_cents: int, refund_id: str, key: str) -> RefundFacts:
+    """Send money back to the card."""
+    params = {"payment_intent": intent_id, "amount": amount_cents, "metadata": {"refund": refund_id}}
+    return _refund(_call(lambda v1: v1.refunds.create(params, {"idempotency_key": key})))
+
+
+def refunds_of(intent_id: str) -> list[RefundFacts]:
+    """Every refund of an intent, whoever made it."""
+    found = _call(lambda v1: v1.refunds.list({"payment_intent": intent_id, "limit": 100}))
+    return [_refund(one) for one in found.auto_paging_iter()]
+
+
+def dispute(dispute_id: str) -> DisputeFacts:
+    """A dispute as it is now."""
+    found = _call(lambda v1: v1.disputes.retrieve(dispute_id))
+    moved = tuple(_money(one) for one in found.balance_transactions or ())
+    wanted = _id(found.payment_intent)
+    return DisputeFacts(found.id, found.status, found.reason or "", found.amount, wanted, moved)
+
+
+def refund_facts(refund_id: str) -> RefundFacts:
+    """A refund as it is now."""
+    return _refund(_call(lambda v1: v1.refunds.retrieve(refund_id)))
+
+
+def intent_of_charge(reference: str) -> str:
+    """The PaymentIntent that a charge belongs to; empty for none."""
+    return _id(_call(lambda v1: v1.charges.retrieve(reference)).payment_intent)
+
+
+# --- The processor's own books ---------------------------------------------------------------------------
+
+
+def money_since(moment: datetime) -> Iterator[Money]:
+    """Every balance transaction made since then, with the object that caused it."""
+    params = {"created": {"gte": int(moment.timestamp())}, "limit": 100, "expand": ["data.source"]}
+    found = _call(lambda v1: v1.balance_transactions.list(params))
+    yield from (_money(one) for one in _pages(found))
+
+
+def holds_cents() -> int:
+    """What the processor holds for us now, available or not."""
+    found = _call(lambda v1: v1.balance.retrieve())
+    parts = [*found.available, *found.pending]
+    return sum(part.amount for part in parts if part.currency == CURRENCY)
+
+
+def undelivered_since(moment: datetime) -> list[tuple[str, str, str, str]]:
+    """(id, type, about, body) of events that no webhook brought."""
+    params = {"created": {"gte": int(moment.timestamp())}, "delivery_success": False, "limit": 100}
+    found = _call(lambda v1: v1.events.list(params))
+    return [(one.id, one.type, _about(one), str(one)) for one in _pages(found)]
+
+
+def read_event(body: bytes, signature: str) -> tuple[str, str, str]:
+    """(id, type, about) of a webhook that the processor signed. Raises Forged."""
+    if not settings.STRIPE_WEBHOOK_SECRET:
+        raise Forged("no webhook secret is set")
+    try:
+        event = stripe.Webhook.construct_event(body, signature, settings.STRIPE_WEBHOOK_SECRET)
+        return event.id, event.type, _about(event)
+    except (ValueError, AttributeError, KeyError, stripe.SignatureVerificationError) as error:
+        raise Forged(str(error)) from error
+
+
+def _pages(found: Any) -> Iterator[Any]:
+    """Every page of a list; an error on a later page is as unknown as one on the first."""
+    try:
+        yield from found.auto_paging_iter()
+    except stripe.StripeError as error:
+        raise NoAnswer(str(error)) from error
+
+
+# --- From the processor's objects to our facts -------------------------------------------------------------
+
+
+def _id(thing: Any) -> str:
+    """An id, whether the object was expanded or not."""
+    return "" if thing is None else thing if isinstance(thing, str) else thing.id
+
+
+def _about(event: Any) -> str:
+    """What an event is about: for a refund or a dispute the object itself, for a charge its intent if it has one."""
+    return getattr(event.data.object, "id", "") or ""
+
+
+def _get(thing: Any, name: str) -> Any:
+    """A field that not every object has; an SDK object is no mapping."""
+    return getattr(thing, name, None) if thing is not None else None
+
+
+def _intent(found: Any) -> Intent:
+    error = _get(found, "last_payment_error")
+    code = (_get(error, "decline_code") or _get(error, "code") or "") if error else ""
+    latest = _get(found, "latest_charge")
+    paid = found.status == "succeeded"
+    money = None if latest is None or isinstance(latest, str) else _get(latest, "balance_transaction")
+    details = money is not None and not isinstance(money, str)
+    return Intent(
+        id=found.id,
+        status=found.status,
+        amount_cents=found.amount,
+        charge=_metadata(found, "charge"),
+        reference=_id(latest) if paid else "",
+        error=code,
+        tried=_id(_get(error, "payment_method")),
+        failed=_get(error, "charge") or "",
+        advice=(_get(error, "advice_code") or "") if error else "",
+        card=_id(_get(found, "payment_method")),
+        client_secret=_get(found, "client_secret") or "",
+        transaction=_id(money),
+        fee_cents=money.fee if details and money is not None else 0,
+        available_at=_moment(money.available_on) if details and money is not None else None,
+    )
+
+
+def _metadata(found: Any, name: str) -> str:
+    metadata = _get(found, "metadata")
+    return str(metadata[name]) if metadata and name in metadata else ""
+
+
+def _session(found: Any) -> Session:
+    details = _get(found, "customer_details")
+    return Session(
+        id=found.id,
+        status=found.status or "",
+        url=_get(found, "url") or "",
+        reference=_get(found, "client_reference_id") or "",
+        intent=_id(_get(found, "payment_intent")),
+        setup_intent=_id(_get(found, "setup_intent")),
+        email=(_get(details, "email") or "").lower() if details else "",
+        customer=_id(_get(found, "customer")),
+    )
+
+
+def _card(found: Any) -> CardFacts:
+    facts = _get(found, "card")
+    if facts is None:
+        raise Refused("not_a_card", "This payment method is no card, and cannot be charged later.")
+    expires = f"{facts.exp_month:02}/{facts.exp_year}"
+    return CardFacts(found.id, facts.brand, facts.last4, expires, _id(_get(found, "customer")))
+
+
+def _refund(found: Any) -> RefundFacts:
+    wanted = _id(_get(found, "payment_intent"))
+    return RefundFacts(found.id, found.status or "", found.amount, wanted, _metadata(found, "refund"))
+
+
+def _money(found: Any) -> Money:
+    source = _get(found, "source")
+    return Money(
+        id=found.id,
+        type=found.type,
+        source=_id(source),
+        amount_cents=found.amount,
+        fee_cents=found.fee,
+        available_at=_moment(found.available_on),
+        intent="" if isinstance(source, str) else _id(_get(source, "payment_intent")),
+        charge="" if isinstance(source, str) else _id(_get(source, "charge")),
+    )
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

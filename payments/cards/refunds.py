@@ -1,0 +1,199 @@
+"""Money back to a card: what is unspent, and what somebody refunded by hand at the processor.
+
+The money is put aside first, so it cannot be spent meanwhile. A refund has no two steps at the processor: after an
+answer of 5xx its list is searched for ours before another key is used.
+"""
+
+import logging
+import uuid
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, QuerySet, Sum
+from django.utils import timezone
+
+from payments import doorbell, purses
+from payments.books import ledger
+from payments.books.ledger import Move
+from payments.models import CardRefund, Charge, Purse
+from payments.purses import ASSET, Refused
+
+from . import charges, processor
+from .card_facts import Declined, NoAnswer, RefundFacts, ServerTrouble
+from .card_facts import Refused as ProcessorRefused
+
+log = logging.getLogger(__name__)
+State = CardRefund.State
+_DEAD = ("failed", "canceled")
+_OPEN_FOR = timedelta(minutes=2)
+
+
+def refundable(purse: Purse) -> list[tuple[Charge, int]]:
+    """Which charges can still go back to their cards, and how many micros of each, as far as the balance reaches."""
+    purse = Purse.objects.get(id=purse.id)
+    left = 0 if purse.flag else purse.balance_micros
+    found = []
+    paid = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, disputed_micros=0)
+    for charge in paid.order_by("-decided_at"):
+        micros = _whole_cents(min(left, _unrefunded(charge)))
+        if micros > 0:
+            found.append((charge, micros))
+            left -= micros
+    return found
+
+
+def _unrefunded(charge: Charge) -> int:
+    asked = charge.refunds.filter(state=State.ASKED).aggregate(sum=Sum("amount_micros"))["sum"]
+    return charge.amount_micros - charge.refunded_micros - int(asked or 0)
+
+
+def _whole_cents(micros: int) -> int:
+    return micros - micros % charges.CENT
+
+
+def of_warned(charge: Charge) -> CardRefund | None:
+    """Send back all of a charge that is unspent, also from a frozen purse: its bank says it was fraud."""
+    balance = Purse.objects.values_list("balance_micros", flat=True).get(id=charge.purse_id)
+    unspent = _whole_cents(min(balance, _unrefunded(charge)))
+    return to_card(charge.purse, charge, unspent, frozen=True) if unspent > 0 else None
+
+
+def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) -> CardRefund:
+    """Send unspent money back to the card it came from. Raises Refused; without an answer it is finished later."""
+    if micros <= 0 or micros % charges.CENT:
+        raise Refused("invalid_amount", "Only whole cents can go back to a card.")
+    with transaction.atomic(durable=True):
+        owner = Purse.objects.select_for_update().get(id=purse.id)
+        charge = Charge.objects.get(id=charge.id, purse=owner)
+        if charge.disputed_micros or (owner.flag and not frozen):
+            raise Refused("charge_disputed", "A disputed payment cannot be refunded.")
+        if micros > _unrefunded(charge):
+            raise Refused("refund_too_large", "This is more than was paid with that card and not yet refunded.")
+        if owner.balance_micros < micros:
+            raise Refused("insufficient_balance", "Only what is unspent can go back to a card.")
+        refund = CardRefund.objects.create(charge=charge, amount_micros=micros)
+        move = Move(owner.account, owner.refunding, micros)
+        ledger.post("refund_reserved", f"refund_reserved:{refund.id}", [move], asset=ASSET)
+        purses.move(owner.id, -micros)
+        doorbell.ring()
+    return drive(refund)
+
+
+def drive(refund: CardRefund) -> CardRefund:
+    """Ask the processor for a refund that was written down; safe to call again after any crash."""
+    refund.refresh_from_db()
+    if refund.state != State.ASKED:
+        return refund
+    intent = refund.charge.intent
+    if not refund.ours:
+        # Made by hand there, and written down here when we died: it has been made, and is only to be looked at.
+        look(intent)
+        refund.refresh_from_db()
+        return refund
+    try:
+        made = [one for one in processor.refunds_of(intent) if one.ours == str(refund.id)]
+        key = f"cr-{refund.id}-{refund.renewal}"
+        cents = refund.amount_micros // charges.CENT
+        apply(made[0] if made else processor.refund(intent, cents, str(refund.id), key))
+    except ServerTrouble:
+        CardRefund.objects.filter(id=refund.id, renewal=refund.renewal).update(renewal=F("renewal") + 1)
+    except NoAnswer as error:
+        log.warning("no answer to %s: %s", refund, error)
+    except (ProcessorRefused, Declined) as error:
+        log.warning("%s was refused: %s", refund, error)
+        _release(refund, str(error)[:64])
+    refund.refresh_from_db()
+    return refund
+
+
+def look(intent: str) -> None:
+    """Write down every refund of an intent, whoever made it. Raises NoAnswer."""
+    for facts in processor.refunds_of(intent):
+        apply(facts)
+
+
+def apply(facts: RefundFacts) -> None:
+    """Write down one refund as it is now; idempotent. One made by hand at the processor is taken from the balance."""
+    refund = _row(facts)
+    if refund is None:
+        return
+    if facts.status in _DEAD:
+        _failed(refund, facts)
+    else:
+        _done(refund, facts)
+
+
+def _row(facts: RefundFacts) -> CardRefund | None:
+    """Ours by its id in the metadata, or the one made by hand, which gets a row when it is first seen."""
+    if facts.ours:
+        try:
+            return CardRefund.objects.select_related("charge").get(id=uuid.UUID(facts.ours))
+        except (ValueError, CardRefund.DoesNotExist):
+            pass
+    charge = Charge.objects.filter(intent=facts.intent, state=Charge.State.SUCCEEDED).first()
+    if charge is None:
+        return None
+    known = CardRefund.objects.filter(reference=facts.id).first()
+    if known:
+        return known
+    try:
+        with transaction.atomic():
+            return CardRefund.objects.create(
+                charge=charge, amount_micros=facts.amount_cents * charges.CENT, reference=facts.id, ours=False
+            )
+    except IntegrityError:
+        return CardRefund.objects.get(reference=facts.id)
+
+
+def _done(refund: CardRefund, facts: RefundFacts) -> None:
+    with transaction.atomic(durable=True):
+        open_one = CardRefund.objects.filter(id=refund.id, state=State.ASKED)
+        if not open_one.update(state=State.DONE, reference=facts.id, decided_at=timezone.now()):
+            return
+        purse = charges.owner(refund.charge_id)
+        source = _aside(refund) if refund.ours else purse.account
+        move = Move(source, "world:stripe", refund.amount_micros)
+        ledger.post("card_refund", f"card_refund:{facts.id}", [move], asset=ASSET)
+        if not refund.ours:
+            purses.move(purse.id, -refund.amount_micros)
+        Charge.objects.filter(id=refund.charge_id).update(refunded_micros=F("refunded_micros") + refund.amount_micros)
+        doorbell.ring()
+
+
+def _aside(refund: CardRefund) -> str:
+    """Where this refund's money was put aside, whoever has the purse now."""
+    return ledger.target_of(f"refund_reserved:{refund.id}")
+
+
+def _failed(refund: CardRefund, facts: RefundFacts) -> None:
+    """The card's bank sent it back: it is in the purse again. Or it never went: then it was only put aside."""
+    if refund.state == State.ASKED:
+        return _release(refund, "failed", facts.id)
+    with transaction.atomic(durable=True):
+        if not CardRefund.objects.filter(id=refund.id, state=State.DONE).update(state=State.FAILED):
+            return None
+        purse = charges.owner(refund.charge_id)
+        move = Move("world:stripe", purse.account, refund.amount_micros)
+        ledger.post("card_refund_failed", f"card_refund_failed:{facts.id}", [move], asset=ASSET)
+        purses.move(purse.id, refund.amount_micros)
+        Charge.objects.filter(id=refund.charge_id).update(refunded_micros=F("refunded_micros") - refund.amount_micros)
+    return None
+
+
+def _release(refund: CardRefund, reason: str, reference: str = "") -> None:
+    """It certainly did not go: back from aside into the balance."""
+    with transaction.atomic(durable=True):
+        asked = CardRefund.objects.filter(id=refund.id, state=State.ASKED)
+        said = {"state": State.REFUSED, "reason": reason, "decided_at": timezone.now()}
+        if not asked.update(**said, **({"reference": reference} if reference else {})):
+            return
+        if refund.ours:
+            purse = charges.owner(refund.charge_id)
+            move = Move(_aside(refund), purse.account, refund.amount_micros)
+            ledger.post("refund_released", f"refund_released:{refund.id}", [move], asset=ASSET)
+            purses.move(purse.id, refund.amount_micros)
+
+
+def unanswered() -> QuerySet[CardRefund]:
+    """Refunds that were asked for, and nobody knows what became of them."""
+    return CardRefund.objects.filter(state=State.ASKED, made_at__lt=timezone.now() - _OPEN_FOR)

@@ -1,0 +1,73 @@
+"""The sweeper: everything unfinished about cards, looked up and finished without any webhook. Twice does no harm."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from django.utils import timezone
+
+from payments.models import Charge, Setup
+
+from . import charges, processor, refunds, tabs, webhooks
+from .card_facts import Declined, NoAnswer, Refused
+from .checkout import setup_returned
+
+log = logging.getLogger(__name__)
+_Row = TypeVar("_Row")
+_AT_ONCE = 200
+
+
+def sweep() -> None:
+    """One round: the inbox, charges without an end, money that has not bought what it was for, refunds, setups."""
+    webhooks.apply_waiting()
+    now = timezone.now()
+    live = Charge.objects.filter(state__in=Charge.LIVE, look_at__lte=now).select_related("purse", "card")
+    for charge in live.order_by("look_at")[:_AT_ONCE]:
+        charges.next_look(charge, now)
+        _quietly(_finish, charge)
+    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED)
+    for charge in paid.filter(fulfilled_at=None)[:_AT_ONCE]:
+        _quietly(lambda one: charges.fulfil(one.id), charge)
+    for charge in paid.filter(available_at=None, look_at__lte=now)[:_AT_ONCE]:
+        charges.next_look(charge, now)
+        _quietly(charges.look, charge)
+    for refund in refunds.unanswered()[:_AT_ONCE]:
+        _quietly(refunds.drive, refund)
+    for setup in Setup.objects.filter(state="open", look_at__lte=now).order_by("look_at")[:_AT_ONCE]:
+        charges.next_look(setup, now)
+        _quietly(lambda one: setup_returned(one.id), setup)
+
+
+def _finish(charge: Charge) -> None:
+    """Look first; then go on with what only we can move."""
+    if charge.state == Charge.State.NEW and charge.purpose != Charge.Purpose.TAB:
+        # Its page was never opened to anybody: nobody can pay on it.
+        gone = {"state": Charge.State.CANCELED, "reason": "no_page", "decided_at": timezone.now()}
+        charges.step(charge, (Charge.State.NEW,), **gone)
+        return
+    charges.look(charge)
+    if charge.purpose == Charge.Purpose.TAB:
+        charges.drive(charge)
+
+
+def settle_tabs() -> None:
+    """Charge what is due, and dun."""
+    tabs.settle_due()
+    tabs.dun()
+
+
+def fetch_undelivered() -> None:
+    """Events that the processor could not deliver in the last three days go into the inbox."""
+    for event in processor.undelivered_since(timezone.now() - timedelta(days=3)):
+        webhooks.store(*event)
+
+
+def _quietly(act: Callable[[_Row], object], what: _Row) -> None:
+    """One that cannot be looked up now must not keep the others waiting."""
+    try:
+        act(what)
+    except (NoAnswer, Refused, Declined) as error:
+        log.warning("%s: %s", what, error)
+    except Exception:
+        log.exception("%s could not be finished", what)

@@ -1,0 +1,227 @@
+"""The tab: a saved card, purchases below zero up to a limit, charged when enough is owed or a week has passed.
+
+A buyer with a tab that could not be charged buys nothing more until it is paid; only a person starts it again then.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from payments import purses
+from payments.models import Card, Charge, Purse
+from payments.purses import Refused
+
+from . import charges, mail, processor
+from .card_facts import NoAnswer
+from .card_facts import Refused as ProcessorRefused
+
+log = logging.getLogger(__name__)
+_TRUSTED_TABS = 2
+_TRUSTED_DAYS = 30
+_REMINDER_DAYS = (1, 3, 5)
+_GIVE_UP_DAYS = 7
+_AT_ONCE = 200
+_PAID_OTHERWISE = "paid_otherwise"
+
+
+def open_tab(purse: Purse) -> None:
+    """Let the purse go below zero, as far as the buyer is trusted. Only with a saved card."""
+    opened = Coalesce(F("tab_opened_at"), Now())
+    mine = Purse.objects.filter(id=purse.id).exclude(card=None)
+    mine.update(tab_limit_micros=limit_micros(purse), tab_opened_at=opened)
+
+
+def close_tab(purse: Purse) -> None:
+    """Nothing more below zero; what is owed is still charged."""
+    Purse.objects.filter(id=purse.id).update(tab_limit_micros=0)
+    purses.paid_up(purse.id)
+
+
+def limit_micros(purse: Purse) -> int:
+    """How much this buyer may owe: more after two paid tabs and thirty days."""
+    paid = Charge.objects.filter(purse=purse, purpose=Charge.Purpose.TAB, state=Charge.State.SUCCEEDED)
+    first = paid.order_by("decided_at").values_list("decided_at", flat=True).first()
+    old = first is not None and first < timezone.now() - timedelta(days=_TRUSTED_DAYS)
+    trusted = old and paid.count() >= _TRUSTED_TABS
+    cents = settings.TAB_LIMIT_TRUSTED_CENTS if trusted else settings.TAB_LIMIT_CENTS
+    return cents * charges.CENT
+
+
+def settle_from_micros(limit: int) -> int:
+    """From what debt on a tab is charged at once: the usual amount, or nearly the limit, whichever is less.
+
+    Nearly, because a debt reaches a limit to the micro only by chance; what is left would rarely buy anything.
+    """
+    usual = settings.TAB_SETTLE_CENTS * charges.CENT
+    return max(min(usual, limit - limit // 10), purses.CARD_FLOOR_MICROS) if limit else purses.CARD_FLOOR_MICROS
+
+
+def next_charge_at(purse: Purse) -> datetime | None:
+    """When what is owed will be charged; None when nothing will be before more is owed."""
+    owed = -purse.balance_micros
+    if owed <= 0 or purse.owing_since is None:
+        return None
+    live = live_charge(purse)
+    if live is not None:
+        return live.retry_at or timezone.now()
+    if owed >= settle_from_micros(purse.tab_limit_micros):
+        return timezone.now()
+    return purse.owing_since + timedelta(days=settings.TAB_DAYS) if owed >= purses.CARD_FLOOR_MICROS else None
+
+
+def live_charge(purse: Purse) -> Charge | None:
+    """The tab charge under way, if any: the purse's own first, then one of a guest's purse that was joined to it."""
+    live = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
+    return live.filter(purse=purse).first() or live.filter(purse__joined_to=purse).first()
+
+
+def settle_due(now: datetime | None = None) -> list[Charge]:
+    """Charge every tab that is due. A flagged buyer is left alone, or dunning would begin anew for ever."""
+    now = now or timezone.now()
+    open_ones = Purse.objects.filter(flag=Purse.Flag.NONE, tab_opened_at__isnull=False).exclude(card=None)
+    owing = open_ones.filter(balance_micros__lte=-purses.CARD_FLOOR_MICROS)
+    old = Q(owing_since__lte=now - timedelta(days=settings.TAB_DAYS))
+    enough = Q(balance_micros__lte=-settings.TAB_SETTLE_CENTS * charges.CENT) | Q(
+        balance_micros__lte=F("tab_limit_micros") / 10 - F("tab_limit_micros")
+    )
+    due = owing.filter(old | enough).order_by("owing_since").values_list("id", flat=True)
+    made = [settle(purse_id) for purse_id in due[:_AT_ONCE]]
+    return [charge for charge in made if charge]
+
+
+def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
+    """Charge one tab for what is owed, in whole cents. None: there is nothing to charge, or it is being charged.
+
+    The purse is locked, a live charge looked for, the debt read and the charge written in one transaction: workers
+    that had read the debt before the first one's payment was posted would charge it again.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            purse = Purse.objects.select_for_update().get(id=purse_id)
+            cents = -purse.balance_micros // charges.CENT
+            if live_charge(purse) or cents * charges.CENT < purses.CARD_FLOOR_MICROS or purse.card_id is None:
+                return None
+            if purse.flag and not (asked and purse.flag == Purse.Flag.PAST_DUE):
+                return None
+            if purse.tab_opened_at is None and not asked:
+                return None
+            charge = charges.begin(purse, Charge.Purpose.TAB, cents * charges.CENT)
+    except IntegrityError:
+        return None
+    return charges.drive(charge)
+
+
+def pay_now(purse: Purse) -> Charge | None:
+    """The person wants to pay what is owed: at once, with the card chosen now. Raises Refused or NoAnswer."""
+    charge = live_charge(purse)
+    if charge is None:
+        charge = settle(purse.id, asked=True)
+    elif charge.state == Charge.State.DECLINED:
+        charge = retry(charge)
+    elif charge.state == Charge.State.ACTION and _too_much(charge):
+        charge = _what_is_left(charge)
+    else:
+        return charges.look(charge)
+    if charge is None or charge.reason == _PAID_OTHERWISE:
+        raise Refused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
+    return charge
+
+
+def retry(charge: Charge) -> Charge:
+    """The next attempt of a declined charge, with the card chosen now and a key of its own. Raises NoAnswer."""
+    if _too_much(charge):
+        return _what_is_left(charge)
+    purse = _purse(charge)
+    again = {"state": Charge.State.CREATED, "attempt": F("attempt") + 1, "retry_at": None, "card": purse.card}
+    if charges.step(charge, (Charge.State.DECLINED,), **again):
+        return charges.drive(charge)
+    charge.refresh_from_db()
+    return charge
+
+
+def _purse(charge: Charge) -> Purse:
+    """Who owes it, as of now."""
+    return Purse.objects.get(id=charge.purse.joined_to_id or charge.purse_id)
+
+
+def _too_much(charge: Charge) -> bool:
+    """Whether less is owed by now: something was paid by a top-up, or given back."""
+    return -_purse(charge).balance_micros < charge.amount_micros
+
+
+def _what_is_left(charge: Charge) -> Charge:
+    """Give a charge up that is for more than is owed, and charge what is. Raises NoAnswer."""
+    try:
+        processor.cancel_intent(charge.intent)
+    except ProcessorRefused as error:
+        log.info("%s cannot be canceled any more: %s", charge, error)
+    charge = charges.look(charge)
+    if charge.state != Charge.State.CANCELED:
+        return charge
+    Charge.objects.filter(id=charge.id).update(reason=_PAID_OTHERWISE)
+    charge.refresh_from_db()
+    purse = _purse(charge)
+    purses.paid_up(purse.id)
+    return settle(purse.id, asked=True) or charge
+
+
+def use_card(card: Card) -> None:
+    """Charge the tab to this card from now on; a declined charge is tried with it at once. Raises NoAnswer."""
+    if card.removed_at is None:
+        Purse.objects.filter(id=card.purse_id).update(card=card)
+        charge = live_charge(card.purse)
+        if charge and charge.state == Charge.State.DECLINED:
+            retry(charge)
+
+
+def remove_card(card: Card) -> None:
+    """Forget a card here and at the processor. Raises Refused while a tab is owed that only it can pay, or NoAnswer."""
+    purse = Purse.objects.get(id=card.purse_id)
+    if purse.card_id == card.id and purse.balance_micros < 0:
+        raise Refused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
+    try:
+        processor.forget_card(card.reference)
+    except ProcessorRefused as error:
+        log.warning("%s was not there to forget: %s", card.reference, error)
+    with transaction.atomic(durable=True):
+        Purse.objects.filter(id=purse.id, card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
+        Card.objects.filter(id=card.id, removed_at=None).update(removed_at=timezone.now())
+
+
+def dun(now: datetime | None = None) -> None:
+    """Declined tabs whose day has come, and authentications that nobody finishes: remind, then give up."""
+    now = now or timezone.now()
+    tab = Charge.objects.filter(purpose=Charge.Purpose.TAB).select_related("purse")
+    for charge in tab.filter(state=Charge.State.DECLINED, retry_at__lte=now)[:_AT_ONCE]:
+        _later(retry, charge)
+    for charge in tab.filter(state=Charge.State.ACTION)[:_AT_ONCE]:
+        _later(lambda one: _what_is_left(one) if _too_much(one) else _remind(one, now), charge)
+
+
+def _later(act: Callable[[Charge], object], charge: Charge) -> None:
+    try:
+        act(charge)
+    except NoAnswer as error:
+        log.warning("%s waits for the next round: %s", charge, error)
+
+
+def _remind(charge: Charge, now: datetime) -> None:
+    since = now - (charge.decided_at or charge.made_at)
+    if since >= timedelta(days=_GIVE_UP_DAYS):
+        try:
+            processor.cancel_intent(charge.intent)
+        except ProcessorRefused:
+            log.info("%s cannot be canceled any more", charge)
+        charges.look(charge)
+        return
+    due = charge.reminders < len(_REMINDER_DAYS) and since >= timedelta(days=_REMINDER_DAYS[charge.reminders])
+    reminded = Charge.objects.filter(id=charge.id, reminders=charge.reminders, state=Charge.State.ACTION)
+    if due and reminded.update(reminders=F("reminders") + 1):
+        mail.authenticate(charge)

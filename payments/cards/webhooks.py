@@ -1,0 +1,132 @@
+"""The inbox of the card processor's webhooks. A webhook is a hint: stored once by its id and answered; then what it is
+about is fetched as it is now, and that is what counts. Order, repetition and loss therefore do not matter.
+"""
+
+import json
+import logging
+from datetime import timedelta
+
+from django.db.models import F
+from django.utils import timezone
+
+from payments.models import Card, Charge, ProcessorEvent, Purse, Setup
+
+from . import charges, checkout, disputes, processor, refunds
+from .card_facts import Declined, Forged, NoAnswer, Refused
+
+__all__ = ["Forged", "apply_waiting", "receive", "store"]
+log = logging.getLogger(__name__)
+MAX_BYTES = 256_000
+_AT_ONCE = 200
+_FAILURES_MAX = 20
+
+
+def receive(body: bytes, signature: str) -> bool:
+    """Store a webhook; False when it was known. Raises Forged: not signed by the processor, too old, or too long."""
+    if len(body) > MAX_BYTES:
+        raise Forged("too long")
+    event_id, kind, about = processor.read_event(body, signature)
+    return store(event_id, kind, about, body.decode())
+
+
+def store(event_id: str, kind: str, about: str, body: str) -> bool:
+    """Once per event id, whoever brings it."""
+    event = ProcessorEvent(id=event_id, type=kind[:80], about=about[:100], body=body)
+    before = ProcessorEvent.objects.filter(id=event_id).exists()
+    if not before:
+        ProcessorEvent.objects.bulk_create([event], ignore_conflicts=True)
+    return not before
+
+
+def apply_waiting() -> int:
+    """Apply what is in the inbox, the oldest first, and last what could not be applied. Returns how many were."""
+    waiting = ProcessorEvent.objects.filter(applied_at=None, failures__lt=_FAILURES_MAX)
+    waiting = waiting.order_by("failures", "received_at", "id")
+    done = 0
+    for event in waiting[:_AT_ONCE]:
+        backing_off = event.received_at + timedelta(seconds=2**event.failures) if event.failures else None
+        if backing_off and backing_off > timezone.now():
+            continue
+        done += _apply(event)
+    return done
+
+
+def _apply(event: ProcessorEvent) -> bool:
+    row = ProcessorEvent.objects.filter(id=event.id)
+    try:
+        _look(event)
+    except (NoAnswer, Declined) as error:
+        log.warning("%s is looked at later: %s", event, error)
+        row.update(failures=F("failures") + 1)
+        return False
+    except Refused as error:
+        # It is about something that the processor does not know (any more): nothing of ours.
+        log.warning("%s leads nowhere: %s", event, error)
+    except Exception:
+        # Whatever is wrong with it, the others must not wait behind it; and what comes after it may mend it.
+        log.exception("%s could not be applied", event)
+        row.update(failures=F("failures") + 1)
+        return False
+    return bool(row.filter(applied_at=None).update(applied_at=timezone.now()))
+
+
+def _look(event: ProcessorEvent) -> None:
+    """By what the event is about, which its id says; the event's own copy of it is never believed."""
+    about = event.about
+    kind = about.split("_", 1)[0]
+    if kind == "pi":
+        charges.apply(processor.intent(about))
+    elif kind == "cs":
+        _session(about)
+    elif kind in ("ch", "py"):
+        _intent_and_refunds(processor.intent_of_charge(about))
+    elif kind in ("re", "pyr"):
+        made = processor.refund_facts(about)
+        _paid_first(made.intent)
+        refunds.apply(made)
+    elif kind in ("dp", "du"):
+        opened = processor.dispute(about)
+        _paid_first(opened.intent)
+        disputes.apply(opened)
+    elif kind == "issfr":
+        intent = processor.intent_of_charge(_field(event, "charge"))
+        _paid_first(intent)
+        disputes.warned(intent)
+    elif kind == "pm" and event.type == "payment_method.detached":
+        _detached(about)
+    elif kind == "pm":
+        facts = processor.card(about)
+        Card.objects.filter(reference=about).update(brand=facts.brand, last4=facts.last4, expires=facts.expires)
+
+
+def _paid_first(intent: str) -> None:
+    """What is said of a payment that we have not heard of yet would otherwise be said to nobody."""
+    if intent and not Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).exists():
+        charges.apply(processor.intent(intent))
+
+
+def _session(about: str) -> None:
+    if charge := Charge.objects.filter(session=about).first():
+        charges.look(charge)
+    elif setup := Setup.objects.filter(session=about).select_related("purse").first():
+        checkout.apply_setup(setup, processor.session(about))
+
+
+def _intent_and_refunds(intent: str) -> None:
+    if intent:
+        charges.apply(processor.intent(intent))
+        refunds.look(intent)
+
+
+def _detached(reference: str) -> None:
+    """Removed at the processor, by us or by hand: it cannot be charged, so there is no tab with it."""
+    card = Card.objects.filter(reference=reference, removed_at=None).first()
+    if card:
+        Purse.objects.filter(id=card.purse_id, card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
+        Card.objects.filter(id=card.id).update(removed_at=timezone.now())
+
+
+def _field(event: ProcessorEvent, name: str) -> str:
+    """A name of another object in the event's body; looked up afterwards, so a wrong one leads nowhere."""
+    found = json.loads(event.body).get("data", {}).get("object", {}).get(name) or ""
+    return found if isinstance(found, str) else str(found.get("id", ""))

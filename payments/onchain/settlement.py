@@ -1,0 +1,282 @@
+"""What becomes of a claimed payment. Facts of the chain come in; states, entries and grants are written together.
+
+Decided by the token's logs, never by our own receipts; every function is idempotent, so the settler and the watcher may
+both bring the same fact. Nothing here calls the chain: facts are read before, outside of any transaction.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.utils import timezone
+
+from payments import doorbell
+from payments.books import ledger
+from payments.books.ledger import Entry, Move
+from payments.models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State, Submission, Transfer
+
+from .chain import SeenTransfer
+
+log = logging.getLogger(__name__)
+_LARGEST_BOOKED = 2**62
+_TRIES = 2
+# A transfer that fits makes any of these a sale: late money is still the buyer's purchase.
+_MAY_BE_PAID = (*OPEN, State.RELEASED, State.FAILED)
+
+
+def world(chain_id: int) -> str:
+    """The account of everybody on a chain: what came in from there makes it negative."""
+    return f"world:eip155:{chain_id}"
+
+
+def suspense(chain_id: int) -> str:
+    """The account of money that arrived and that nobody has claimed."""
+    return f"suspense:eip155:{chain_id}"
+
+
+def suspense_here() -> str:
+    """The suspense account of the chain we sell on."""
+    return suspense(settings.CHAIN_ID)
+
+
+def shares(amount_micros: int) -> tuple[int, int]:
+    """What the publisher and the platform get of a sale; the fraction of a micro goes to the publisher."""
+    fee = amount_micros * settings.PLATFORM_FEE_BASIS_POINTS // 10_000
+    return amount_micros - fee, fee
+
+
+def record(seen: Sequence[SeenTransfer]) -> None:
+    """Write down transfers to us. Those of a claimed authorization complete its payment; others go to suspense."""
+    if not seen:
+        return
+    for _ in range(_TRIES):
+        try:
+            return _record(seen)
+        except IntegrityError:
+            # The other recorder wrote the same facts between our reading and our writing: read again.
+            continue
+    if len(seen) == 1:
+        # Left out, so that nothing else waits for it; the audit misses it and says so.
+        log.critical("transfer 0x%s#%s cannot be recorded", seen[0].tx_hash.hex(), seen[0].log_index)
+        return None
+    for one in seen:
+        record([one])
+    return None
+
+
+def _record(seen: Sequence[SeenTransfer]) -> None:
+    with transaction.atomic(durable=True):
+        rows = _rows(seen)
+        unpaired = _complete([row for row in rows if row.payment_id is None])
+        _into_suspense([row for row in unpaired if row.received_id is None])
+        doorbell.ring()
+
+
+def claim_received(payer: bytes, nonce: bytes) -> bool:
+    """Complete the payment of an authorization whose transfer had arrived before it was claimed."""
+    with transaction.atomic(durable=True):
+        waiting = Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None)
+        rows = list(waiting.select_for_update().order_by("id"))
+        left = _complete(rows)
+        doorbell.ring()
+    return len(left) < len(rows)
+
+
+def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
+    """Nothing of ours is under way and the token would refuse now: certainly not charged so far. May be tried again."""
+    with transaction.atomic(durable=True):
+        claimed = Payment.objects.filter(id__in=list(payment_ids), state=State.CLAIMED)
+        claimed.update(state=State.RELEASED, reason=reason, decided_at=timezone.now())
+        doorbell.ring()
+
+
+def fail_expired(chain_id: int, final_time: int) -> int:
+    """Close what can never be paid: a final block is past the authorization's validBefore and no transfer came."""
+    undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
+    dead = undecided.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=final_time)
+    with transaction.atomic(durable=True):
+        doorbell.ring()
+        return undecided.filter(id__in=list(dead.values_list("id", flat=True))).update(
+            state=State.FAILED,
+            reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
+            decided_at=timezone.now(),
+        )
+
+
+def finalise(chain_id: int, final_block: int) -> None:
+    """Mark what is at or below a final block; such a payment is not watched for much longer."""
+    with transaction.atomic(durable=True):
+        due = Transfer.objects.filter(chain_id=chain_id, final=False, orphaned_at=None, block_number__lte=final_block)
+        due.update(final=True)
+        # Whatever is confirmed by a final transfer, also one that was final before it was claimed.
+        settled = Payment.objects.filter(state=State.CONFIRMED)
+        done = settled.filter(transfers__final=True, transfers__orphaned_at=None).values_list("id", flat=True)
+        settled.filter(id__in=list(done)).update(state=State.FINAL)
+
+
+def take_back(transfer: Transfer) -> None:
+    """A reorganisation took a transfer off the chain: reverse its entries, revoke its grant, open its payment again."""
+    with transaction.atomic(durable=True):
+        gone = Transfer.objects.filter(id=transfer.id, orphaned_at=None)
+        if not gone.update(orphaned_at=timezone.now(), orphanings=F("orphanings") + 1, final=False):
+            return
+        # Read again now that the row is ours: the settler may have sold it to somebody since the caller looked.
+        transfer = Transfer.objects.select_related("received", "payment__sale", "payment__authorization").get(
+            id=transfer.id
+        )
+        log.warning("reorganisation: transfer %s left the chain", transfer)
+        entries = [transfer.received] if transfer.received else []
+        if (payment := transfer.payment) and payment.sale:
+            entries += [payment.sale] if payment.sale_id != transfer.received_id else []
+            Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())
+            Payment.objects.filter(id=payment.id, state__in=OWNED).update(
+                state=State.SIGNED if payment.authorization.submission_id else State.CLAIMED,
+                sale=None,
+                decided_at=None,
+                reversals=F("reversals") + 1,
+            )
+            # Our own transaction may have been mined elsewhere, after somebody else's that paid: follow it again too.
+            ours = Q(block_hash=transfer.block_hash) | Q(id=payment.authorization.submission_id)
+            Submission.objects.filter(ours).update(
+                state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
+            )
+        ledger.post_all([ledger.reversal("reorganisation", f"reversed:{entry.key}", entry) for entry in entries])
+        gone = Transfer.objects.filter(id=transfer.id)
+        gone.update(received=None, payment=None)
+        doorbell.ring()
+
+
+# --- Writing ------------------------------------------------------------------------------------------
+
+
+def _rows(seen: Sequence[SeenTransfer]) -> list[Transfer]:
+    """The rows of these transfers: new ones are written, and those back on the chain after a reorganisation revived."""
+    chain_id = settings.CHAIN_ID
+    known = {
+        (row.block_hash, row.tx_hash, row.log_index): row
+        for row in Transfer.objects.filter(chain_id=chain_id, block_hash__in={s.block_hash for s in seen})
+        .select_for_update()
+        .order_by("id")
+    }
+    back = [row.id for row in known.values() if row.orphaned_at]
+    if back:
+        Transfer.objects.filter(id__in=back).update(orphaned_at=None)
+    fresh = [
+        Transfer(
+            chain_id=chain_id,
+            block_number=s.block_number,
+            block_hash=s.block_hash,
+            tx_hash=s.tx_hash,
+            log_index=s.log_index,
+            token=s.token,
+            sender=s.sender,
+            recipient=s.recipient,
+            value=s.value,
+            nonce=s.nonce,
+        )
+        for s in seen
+        if (s.block_hash, s.tx_hash, s.log_index) not in known
+    ]
+    Transfer.objects.bulk_create(fresh)
+    return [*fresh, *known.values()]
+
+
+def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
+    """Sell to those whose authorization made these transfers, all in the caller's transaction; returns the others."""
+    paid = _matched(rows)
+    sales = {row.id: _sale(row, payment) for row, payment in paid}
+    entries = dict(zip(sales, ledger.post_all(list(sales.values())), strict=True))
+    sold = {payment.id: entries[row.id].id for row, payment in paid}
+    if sold:
+        now = timezone.now()
+        changed = Payment.objects.filter(id__in=sold, state__in=_MAY_BE_PAID).update(
+            state=State.CONFIRMED,
+            reason="",
+            decided_at=now,
+            sale_id=Case(*(When(id=key, then=Value(value)) for key, value in sold.items())),
+        )
+        if changed != len(sold):
+            raise IntegrityError("a payment was decided meanwhile")
+        Grant.objects.bulk_create(
+            Grant(payment=p, buyer=p.buyer, resource=p.resource, version=p.version, made_at=now) for _, p in paid
+        )
+        for row, payment in paid:
+            row.payment = payment
+            row.received = row.received or entries[row.id]
+        Transfer.objects.bulk_update([row for row, _ in paid], ["payment", "received"])
+    return [row for row in rows if row.id not in sales]
+
+
+def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
+    """Which transfer pays which payment: same authorization, recipient and amount, and not yet decided otherwise."""
+    nonces = {row.nonce for row in rows if row.nonce is not None}
+    if not nonces:
+        return []
+    wanted = Authorization.objects.filter(nonce__in=nonces, payer__in={row.sender for row in rows})
+    claims = _locked(wanted.filter(chain_id=settings.CHAIN_ID, payment__state__in=_MAY_BE_PAID))
+    by_key = {(claim.token, claim.payer, claim.nonce): claim for claim in claims}
+    found = []
+    for row in rows:
+        claim = by_key.get((row.token, row.sender, row.nonce)) if row.nonce is not None else None
+        if claim and row.recipient == claim.recipient and row.value == claim.payment.amount_micros:
+            found.append((row, claim.payment))
+    taken: set[tuple[str, str]] = set()
+    sold = []
+    for row, payment in found:
+        bought = (payment.buyer, payment.resource)
+        # Two given-up payments of one buyer for one thing can both be paid in one block, and one payment can stand in
+        # two blocks while one of them is leaving the chain: the first is the purchase.
+        if bought not in taken and (payment.state in OPEN or not _bought_otherwise(payment)):
+            sold.append((row, payment))
+            taken.add(bought)
+    return sold
+
+
+def _locked(claims: QuerySet[Authorization]) -> list[Authorization]:
+    """In one order, so that two recorders queue instead of deadlocking; the constraints decide, not this lock."""
+    return list(claims.select_related("payment").select_for_update(of=("self", "payment")).order_by("payment_id"))
+
+
+def _bought_otherwise(payment: Payment) -> bool:
+    """Whether the buyer meanwhile has, or is getting, the same thing by another payment."""
+    others = Payment.objects.filter(buyer=payment.buyer, resource=payment.resource, state__in=LIVE)
+    return others.exclude(id=payment.id).exists()
+
+
+def _sale(row: Transfer, payment: Payment) -> Entry:
+    source = suspense(row.chain_id) if row.received_id else world(row.chain_id)
+    publisher, platform = shares(payment.amount_micros)
+    moves = [Move(source, f"{payment.payee}:earned", publisher), Move(source, "platform:fees", platform)]
+    again = f":{payment.reversals}" if payment.reversals else ""
+    return Entry("sale", f"sale:{payment.id}{again}", tuple(move for move in moves if move.amount_micros))
+
+
+def _into_suspense(rows: Sequence[Transfer]) -> None:
+    """Book what nobody has claimed; a value wider than the books is kept in the row and reported by the audit."""
+    booked = [row for row in rows if 0 < row.value <= _LARGEST_BOOKED]
+    entries = []
+    for row in booked:
+        move = Move(world(row.chain_id), suspense(row.chain_id), row.value)
+        again = f":{row.orphanings}" if row.orphanings else ""
+        entries.append(Entry("unclaimed", f"unclaimed:{row.chain_id}:{row.id}{again}", (move,)))
+    for row, entry in zip(booked, ledger.post_all(entries), strict=True):
+        row.received = entry
+    Transfer.objects.bulk_update(booked, ["received"])
+
+
+def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
+    """A transaction of ours was mined without paying some of its authorizations, or its nonce was lost: free them.
+
+    Returns the payments whose authorization has now cost us gas twice: no transaction is for them any more.
+    """
+    with transaction.atomic(durable=True):
+        left = Authorization.objects.filter(submission=submission, payment__state=State.SIGNED)
+        known = dict(left.values_list("payment_id", "wasted_at"))
+        Payment.objects.filter(id__in=known, state=State.SIGNED).update(state=State.CLAIMED)
+        freed = Authorization.objects.filter(payment_id__in=known)
+        freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
+        doorbell.ring()
+    return [payment_id for payment_id, before in known.items() if wasted and before]

@@ -1,0 +1,356 @@
+"""The settler: the one process that signs. Settles claims in batches, and follows every transaction home.
+
+One turn: follow what was sent (mined, lost, stuck), then put all waiting claims into one transaction: simulate, sign
+and store in one commit, send. Load makes the batch larger, not the queue longer. A crash anywhere leaves rows from
+which the next turn, of this process or another, goes on.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from payments import doorbell
+from payments.models import Attempt, Authorization, Payment, State, Submission
+
+from . import chain, settlement
+from .lease import Holder, LeaseLost
+
+log = logging.getLogger(__name__)
+
+GAS_EACH = 150_000
+_GAS_BASE = 60_000
+_GAS_PER_ITEM = GAS_EACH + GAS_EACH // 32 + 12_000
+_IN_FLIGHT_MAX = 4
+_POLL_SECONDS = 0.05
+_IDLE_SECONDS = 1.0
+_RESEND_SECONDS = 2.0
+_DECIDING_SECONDS = 1.0
+_REST_SECONDS = 0.5
+_GAP_MAX = 16
+_TRANSFER_GAS = 21_000
+_BUMP_PERCENT = 125
+_GWEI = 10**9
+
+
+class Settler:
+    """The settlement of one key on one chain."""
+
+    def __init__(self, private_key: str) -> None:
+        self.account: LocalAccount = Account.from_key(private_key)
+        self.key = bytes.fromhex(self.account.address[2:])
+        self.lease = Holder(settings.CHAIN_ID, self.key)
+        self._fees: tuple[float, chain.Block, int] | None = None
+        self._caught_up_at = 0.0
+        self._sent_at: dict[int, float] = {}
+        # The newest block when an attempt was first seen waiting: the chain's clock need not agree with ours.
+        self._waiting_at: dict[int, int] = {}
+        self._resting: dict[uuid.UUID, float] = {}
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Settle until `stopping()`. Trouble with the chain or the database is waited out, never given up on."""
+        bell = doorbell.Doorbell()
+        while not stopping():
+            pause = _IDLE_SECONDS
+            try:
+                close_old_connections()
+                if self.lease.hold():
+                    pause = self.turn()
+            except chain.ChainUnreachable as error:
+                log.warning("the chain cannot be reached: %s", error)
+            except chain.RpcRefused as error:
+                log.error("the node refuses: %s", error)
+            except LeaseLost:
+                log.warning("another settler holds the key now")
+            except DatabaseError:
+                log.exception("the database failed")
+                connection.close()
+            except Exception:
+                # Not known to happen; but a settler that ends takes every buyer's payment with it.
+                log.exception("a turn of settlement failed")
+            if pause:
+                bell.wait(pause)
+        self.lease.let_go()
+
+    def turn(self) -> float:
+        """One round of work; returns how long to wait for news."""
+        self._catch_up()
+        open_ones = self._follow_all()
+        if len(open_ones) >= _IN_FLIGHT_MAX:
+            return _POLL_SECONDS
+        claims = self._claims()
+        if claims and self._settle(claims):
+            return 0
+        return _POLL_SECONDS if open_ones else _IDLE_SECONDS
+
+    def _sent(self) -> QuerySet[Submission]:
+        return Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, state=Submission.State.SENT)
+
+    def _claims(self) -> list[Authorization]:
+        now = time.monotonic()
+        self._resting = {payment_id: until for payment_id, until in self._resting.items() if until > now}
+        waiting = Authorization.objects.filter(
+            chain_id=settings.CHAIN_ID, submission=None, payment__state=State.CLAIMED
+        ).exclude(payment_id__in=self._resting)
+        return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
+
+    # --- Following what was sent ----------------------------------------------------------------------
+
+    def _follow_all(self) -> list[Submission]:
+        """Look after everything that was sent; returns what is still on its way."""
+        sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
+        self._forget_all_but({attempt.id for submission in sent for attempt in submission.attempts.all()})
+        if not sent:
+            return []
+        count = chain.transaction_count(self.key)
+        return [submission for submission in sent if not self._follow(submission, count)]
+
+    def _forget_all_but(self, attempts: set[int]) -> None:
+        self._sent_at = {number: at for number, at in self._sent_at.items() if number in attempts}
+        self._waiting_at = {number: at for number, at in self._waiting_at.items() if number in attempts}
+
+    def _follow(self, submission: Submission, count: int) -> bool:
+        """Look after one transaction of ours; True once its nonce is decided. `count`: the key's nonces used so far."""
+        attempts = list(submission.attempts.all())
+        for attempt in reversed(attempts):
+            if found := chain.receipt(attempt.tx_hash):
+                return self._mined(submission, found)
+        if count > submission.key_nonce:
+            return self._lost(submission, attempts)
+        newest = max(attempts, key=lambda attempt: attempt.max_fee)
+        if newest.id not in self._waiting_at:
+            self._waiting_at[newest.id] = chain.block("latest").number
+        if timezone.now().timestamp() - newest.made_at.timestamp() > settings.FEE_BUMP_SECONDS:
+            newest = self._bump(submission, newest) or newest
+        if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
+            self._send(newest)
+        return False
+
+    def _mined(self, submission: Submission, found: chain.Receipt) -> bool:
+        if settings.CHAIN_CONFIRMATIONS > 1:
+            head = chain.block("latest").number
+            if head - found.block_number + 1 < settings.CHAIN_CONFIRMATIONS:
+                return False
+        settlement.record(chain.transfers_in_block(found.block_hash))
+        # Freed before it is marked: after a crash in between, the next turn does both again.
+        twice = settlement.reopen(submission, wasted=True)
+        self._sent().filter(id=submission.id).update(
+            state=Submission.State.MINED,
+            block_number=found.block_number,
+            block_hash=found.block_hash,
+            gas_used=found.gas_used,
+        )
+        for claim in Authorization.objects.filter(payment_id__in=twice).select_related("payment"):
+            self._give_up(claim)
+        return True
+
+    def _lost(self, submission: Submission, attempts: list[Attempt]) -> bool:
+        """Something else used the nonce. Asked twice, since a receipt may be younger than the count."""
+        if any(chain.receipt(attempt.tx_hash) for attempt in attempts):
+            return False
+        log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
+        settlement.reopen(submission, wasted=False)
+        self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
+        return True
+
+    def _catch_up(self) -> None:
+        """Once a second: go on after foreign transactions of our key, and send again what a reorganisation dropped."""
+        if time.monotonic() - self._caught_up_at < 1:
+            return
+        self._caught_up_at = time.monotonic()
+        count = chain.transaction_count(self.key)
+        self.lease.catch_up(count)
+        undone = Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, key_nonce__gte=count)
+        undone.exclude(state=Submission.State.SENT).update(
+            state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
+        )
+        self._fill_gap(count)
+
+    def _fill_gap(self, count: int) -> None:
+        """Spend nonces that nothing carries and that something sent waits behind: a transfer of nothing to ourselves.
+
+        They come from a count that was wrong once, or from somebody else's transaction of this key that was undone.
+        """
+        waiting = set(self._sent().filter(key_nonce__gte=count).values_list("key_nonce", flat=True))
+        missing = sorted(set(range(count, max(waiting, default=count))[:_GAP_MAX]) - waiting) if waiting else []
+        for nonce in missing:
+            log.warning("nonce %s of the settlement key is missing: spending it on nothing", nonce)
+            max_fee, tip = self._fair_fee()
+            with transaction.atomic(durable=True):
+                filler = Submission.objects.create(
+                    chain_id=settings.CHAIN_ID,
+                    key=self.key,
+                    key_nonce=nonce,
+                    to=self.key,
+                    data=b"",
+                    gas_limit=_TRANSFER_GAS,
+                )
+                attempt = self._attempt(filler, max_fee, tip)
+            self._send(attempt)
+
+    # --- Settling -------------------------------------------------------------------------------------
+
+    def _settle(self, claims: list[Authorization]) -> bool:
+        """One transaction for all claims that the token would accept now; True when one was sent."""
+        call = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
+        would = chain.simulate(call, self.key, _gas_limit(claims))
+        if len(would) != len(claims):
+            raise chain.ChainUnreachable("the simulation answers for other claims than were asked")
+        good = [claim for claim, settles in zip(claims, would, strict=True) if settles]
+        if good:
+            self._send(self._signed(good))
+        # Only now: what one payer cannot pay must not keep the others waiting.
+        paying = {claim.payer for claim in good}
+        bad = [claim for claim, settles in zip(claims, would, strict=True) if not settles]
+        # A payer with another payment in this batch may only be short because of it: ask again next time.
+        self._decide_all([claim for claim in bad if claim.payer not in paying])
+        if len(claims) >= settings.BATCH_MAX:
+            self._let_rest(bad)
+        return bool(good)
+
+    def _signed(self, claims: list[Authorization]) -> Attempt:
+        """Sign and store in one commit, before the first send: after a crash the same bytes are sent again."""
+        data = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
+        max_fee, tip = self._fair_fee()
+        with transaction.atomic(durable=True):
+            submission = Submission.objects.create(
+                chain_id=settings.CHAIN_ID,
+                key=self.key,
+                key_nonce=self.lease.take_nonce(),
+                to=chain.batch_contract(),
+                data=data,
+                gas_limit=_gas_limit(claims),
+            )
+            ids = [claim.payment_id for claim in claims]
+            moved = Payment.objects.filter(id__in=ids, state=State.CLAIMED).update(state=State.SIGNED)
+            if moved != len(ids):
+                raise DatabaseError("a claim was decided while it was being signed")
+            Authorization.objects.filter(payment_id__in=ids).update(submission=submission)
+            return self._attempt(submission, max_fee, tip)
+
+    def _attempt(self, submission: Submission, max_fee: int, tip: int) -> Attempt:
+        signed = self.account.sign_transaction(
+            {
+                "type": 2,
+                "chainId": submission.chain_id,
+                "nonce": submission.key_nonce,
+                "to": submission.to,
+                "value": 0,
+                "data": submission.data,
+                "gas": submission.gas_limit,
+                "maxFeePerGas": max_fee,
+                "maxPriorityFeePerGas": min(tip, max_fee),
+            }
+        )
+        return Attempt.objects.create(
+            submission=submission,
+            tx_hash=bytes(signed.hash),
+            raw=bytes(signed.raw_transaction),
+            max_fee=max_fee,
+            priority_fee=min(tip, max_fee),
+        )
+
+    def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
+        """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
+        head, tip = self._current_fees()
+        if head.number <= self._waiting_at[newest.id]:
+            return None  # No block has come since: the fee is not what is wrong.
+        highest = settings.MAX_FEE_GWEI * _GWEI
+        least = newest.max_fee * _BUMP_PERCENT // 100 + 1
+        if least > highest:
+            log.warning("nonce %s waits: its fee has reached MAX_FEE_GWEI", submission.key_nonce)
+            return None
+        max_fee = min(max(least, 2 * head.base_fee + tip), highest)
+        return self._attempt(submission, max_fee, max(newest.priority_fee * _BUMP_PERCENT // 100 + 1, tip))
+
+    def _send(self, attempt: Attempt) -> None:
+        """Hand the stored bytes to the node. Whatever it answers, the chain's facts decide later."""
+        self._sent_at[attempt.id] = time.monotonic()
+        try:
+            chain.send(attempt.raw)
+        except chain.RpcRefused as refusal:
+            log.info("the node did not take 0x%s: %s", attempt.tx_hash.hex(), refusal)
+        except chain.ChainUnreachable as error:
+            log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
+
+    def _current_fees(self) -> tuple[chain.Block, int]:
+        """The newest block, for its base fee, and the tip in wei; at most two seconds old."""
+        if self._fees is None or time.monotonic() - self._fees[0] > 2:
+            self._fees = (time.monotonic(), chain.block("latest"), chain.suggested_priority_fee())
+        return self._fees[1:]
+
+    def _fair_fee(self) -> tuple[int, int]:
+        """Highest fee and tip for a new transaction: room for the base fee to double, within MAX_FEE_GWEI."""
+        head, tip = self._current_fees()
+        return min(2 * head.base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip
+
+    # --- Claims that the token would refuse ---------------------------------------------------------
+
+    def _decide_all(self, claims: list[Authorization]) -> None:
+        """As many as a second allows; trouble with one is no trouble for the next."""
+        ends = time.monotonic() + _DECIDING_SECONDS
+        head = chain.block("latest") if claims else None
+        for claim in claims:
+            if head is None or time.monotonic() > ends:
+                return
+            try:
+                self._decide(claim, head)
+            except (chain.ChainUnreachable, chain.RpcRefused) as error:
+                log.warning("cannot tell yet why payment %s would fail: %s", claim.payment_id, error)
+
+    def _let_rest(self, claims: list[Authorization]) -> None:
+        """Claims that are neither settled nor released step back for a while, so that they fill no batch after this."""
+        until = time.monotonic() + _REST_SECONDS
+        self._resting.update((claim.payment_id, until) for claim in claims)
+
+    def _decide(self, claim: Authorization, head: chain.Block) -> None:
+        """Why a claim cannot be settled now. Released only for a reason that is certain; otherwise it waits."""
+        at = hex(head.number)
+        if chain.authorization_used(claim.payer, claim.nonce, at):
+            return self._spent(claim, head.number - settings.CHAIN_CONFIRMATIONS + 1)
+        if head.time >= claim.valid_before:
+            return settlement.release([claim.payment_id], "authorization_expired")
+        if chain.balance_of(claim.payer, at) < claim.payment.amount_micros:
+            return settlement.release([claim.payment_id], "insufficient_funds")
+        if head.time > claim.valid_after:
+            settlement.release([claim.payment_id], "transaction_simulation_failed")
+        return None
+
+    def _give_up(self, claim: Authorization) -> None:
+        """It has cost us gas twice and is not sent again. But if somebody else spent it, what came of that decides."""
+        head = chain.block("latest").number
+        if chain.authorization_used(claim.payer, claim.nonce, hex(head)):
+            return self._spent(claim, head - settings.CHAIN_CONFIRMATIONS + 1)
+        return settlement.release([claim.payment_id], "settlement_failed")
+
+    def _spent(self, claim: Authorization, confirmed: int) -> None:
+        """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter.
+
+        Looks no further than the block that is `confirmed`; until the log is there, the claim waits.
+        """
+        if settlement.claim_received(claim.payer, claim.nonce):
+            return
+        known, seen = chain.fate_of(claim.payer, claim.nonce, confirmed - settings.CHAIN_LOG_RANGE + 1, confirmed)
+        if seen:
+            settlement.record([seen])
+        if known:
+            # Paid by what was recorded, it is not released any more; another amount, or nobody's money, is no payment.
+            settlement.release([claim.payment_id], "authorization_used")
+
+
+def _gas_limit(claims: list[Authorization]) -> int:
+    """Room for every item to use all it may, and for its call data."""
+    return _GAS_BASE + sum(_GAS_PER_ITEM + 16 * len(claim.signature) for claim in claims)
+
+
+def _item(claim: Authorization) -> tuple:
+    amount = claim.payment.amount_micros
+    window = (claim.valid_after, claim.valid_before)
+    return (claim.payer, claim.recipient, amount, *window, claim.nonce, claim.signature)

@@ -1,0 +1,108 @@
+"""Wallet proofs: a buyer shows that a wallet is theirs without paying (x402's sign-in-with-x, CAIP-122, EIP-4361).
+
+Only the SDK's parsing and message form are used. The challenge is stateless: its nonce is a MAC over the article and
+the moment of issue, so a proof opens one article, for five minutes.
+"""
+
+import asyncio
+import functools
+import hmac
+import time
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from eth_account.messages import _hash_eip191_message, encode_defunct
+from x402.extensions.sign_in_with_x.evm import format_siwe_message
+from x402.extensions.sign_in_with_x.parse import parse_siwx_header
+from x402.extensions.sign_in_with_x.schema import build_siwx_schema
+from x402.extensions.sign_in_with_x.types import SIGN_IN_WITH_X, SIWxPayload, SIWxValidationOptions
+from x402.extensions.sign_in_with_x.validate import validate_siwx_message
+
+from payments.offers import Offer
+from payments.onchain import chain, signatures
+from payments.rails import Unknowable
+
+_SECONDS = 300
+_MAX_HEADER_CHARS = 4096
+_STATEMENT = "Read again what this wallet has bought."
+
+
+def challenge(offer: Offer) -> dict:
+    """The extension entry of a 402 that invites a wallet proof."""
+    return _challenge(offer.resource, offer.url, int(time.time()))
+
+
+@functools.lru_cache(maxsize=256)
+def _challenge(resource: str, url: str, now: int) -> dict:
+    return {
+        SIGN_IN_WITH_X: {
+            "info": {
+                "domain": urlsplit(settings.BASE_URL).netloc,
+                "uri": url,
+                "statement": _STATEMENT,
+                "version": "1",
+                "nonce": _nonce(resource, _iso(now)),
+                "issuedAt": _iso(now),
+                "expirationTime": _iso(now + _SECONDS),
+            },
+            "supportedChains": [{"chainId": f"eip155:{settings.CHAIN_ID}", "type": "eip191"}],
+            "schema": _schema(),
+        }
+    }
+
+
+def proven(header: str, offer: Offer) -> str | None:
+    """The buyer ("eip155:…:0x…") whose wallet signed this offer's challenge, or None. Raises Unknowable."""
+    if len(header) > _MAX_HEADER_CHARS:
+        return None
+    try:
+        proof = parse_siwx_header(header)
+        account, signature = bytes.fromhex(proof.address[2:]), bytes.fromhex(proof.signature[2:])
+    except (ValueError, RecursionError):
+        return None
+    if proof.uri != offer.url or proof.chain_id != f"eip155:{settings.CHAIN_ID}" or len(account) != 20:
+        return None
+    try:
+        if not _current(proof, offer):
+            return None
+        digest = bytes(_hash_eip191_message(encode_defunct(text=format_siwe_message(proof, proof.address))))
+    except ValueError:
+        return None
+    signature = signatures.canonical(signature)
+    if not _made_by(account, digest, signature):
+        return None
+    return f"{proof.chain_id}:0x{account.hex()}"
+
+
+def _made_by(account: bytes, digest: bytes, signature: bytes) -> bool:
+    try:
+        own = signatures.recovers_to(account, digest, signature)
+        return own or signatures.contract_accepts(account, digest, signature)
+    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+        raise Unknowable from error
+
+
+def _current(proof: SIWxPayload, offer: Offer) -> bool:
+    expected = _nonce(offer.resource, proof.issued_at)
+    options = SIWxValidationOptions(checkNonce=lambda nonce: hmac.compare_digest(nonce.encode(), expected.encode()))
+    # The SDK's validator is a coroutine that never waits for anything.
+    return asyncio.run(validate_siwx_message(proof, settings.BASE_URL, options)).is_valid
+
+
+def _nonce(resource: str, issued_at: str) -> str:
+    return hmac.digest(_key(settings.SECRET_KEY), f"{resource}|{issued_at}".encode(), "sha256")[:16].hex()
+
+
+def _iso(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@functools.cache
+def _schema() -> dict:
+    return build_siwx_schema()
+
+
+@functools.lru_cache(maxsize=4)
+def _key(secret: str) -> bytes:
+    return hmac.digest(secret.encode(), b"pennypress.wallet-proof.v1", "sha256")

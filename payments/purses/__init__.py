@@ -1,0 +1,264 @@
+"""The purse: one balance per buyer, filled by cards, emptied by purchases, for a person and that person's programs.
+
+Every change is an entry in the books and a conditional update of the balance, in one commit. A purchase from a purse
+moves no money outside: it is decided the moment it is claimed. What a publisher gets of it is pending until the card
+money behind it is cleared (payments.cards.clearing).
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from payments import doorbell
+from payments.books import ledger
+from payments.books.ledger import Entry, Move
+from payments.models import Card, Charge, Debit, Grant, Payment, Posting, ProgramKey, Purse, Setup, State
+from payments.onchain.settlement import shares
+
+ASSET = "USD"
+CARD_FLOOR_MICROS = 500_000
+
+
+class Refused(Exception):
+    """Nothing was taken from the purse: `word` for programs, `sentence` for people.
+
+    `approve_at` is where the purse's person can allow it.
+    """
+
+    def __init__(self, word: str, sentence: str, *, approve_at: str = "") -> None:
+        super().__init__(word)
+        self.word = word
+        self.sentence = sentence
+        self.approve_at = approve_at
+
+
+def of(holder: str, email: str = "") -> Purse:
+    """The holder's purse ("user:12"), made when there is none."""
+    purse, made = Purse.objects.get_or_create(holder=holder, defaults={"email": email})
+    if email and purse.email != email and not made:
+        Purse.objects.filter(id=purse.id).update(email=email)
+        purse.email = email
+    return purse
+
+
+def find(holder: str) -> Purse | None:
+    """The holder's purse, or None; makes nothing."""
+    return Purse.objects.filter(holder=holder).first()
+
+
+def buyers(purse: Purse) -> list[str]:
+    """Every name under which this purse has bought: its own and those of guests' purses that were joined to it."""
+    return [purse.buyer, *(f"purse:{pk}" for pk in purse.joined.values_list("id", flat=True))]
+
+
+# --- Filling and emptying: inside the caller's transaction ------------------------------------------------
+
+
+def move(purse_id: uuid.UUID, micros: int, *, floor: bool = False) -> bool:
+    """Change a balance in the caller's transaction; the caller posts the entry. Says whether the row was changed.
+
+    With `floor` the purse must be in order, and may not go below what its tab allows.
+    """
+    rows = Purse.objects.filter(id=purse_id)
+    if floor:
+        rows = rows.filter(flag=Purse.Flag.NONE, joined_to=None)
+        rows = rows.filter(balance_micros__gte=-micros - F("tab_limit_micros"))
+    after = F("balance_micros") + micros
+    owing = Case(
+        When(balance_micros__gte=-micros, then=None),
+        When(owing_since=None, then=Now()),
+        default=F("owing_since"),
+    )
+    return rows.update(balance_micros=after, owing_since=owing) == 1
+
+
+def paid_up(purse_id: uuid.UUID) -> None:
+    """A tab that could not be charged stands in nobody's way once less is owed than a card can be charged."""
+    late = Purse.objects.filter(id=purse_id, flag=Purse.Flag.PAST_DUE, balance_micros__gt=-CARD_FLOOR_MICROS)
+    late.update(flag=Purse.Flag.NONE)
+    # And with the tab closed, the buyer's word that the card may be charged is used up.
+    closed = Purse.objects.filter(id=purse_id, tab_limit_micros=0, balance_micros__gte=0)
+    closed.exclude(tab_opened_at=None).update(tab_opened_at=None)
+
+
+def sell(payment: Payment, debit: Debit) -> None:
+    """Take a claimed payment's amount from the purse: entry, grant and balance in the caller's transaction.
+
+    Raises Refused, and then the caller's transaction must not be committed.
+    """
+    purse = debit.purse
+    if not move(purse.id, -payment.amount_micros, floor=True):
+        raise _why_not(purse.id, payment.amount_micros)
+    publisher, platform = shares(payment.amount_micros)
+    moves = [
+        Move(purse.account, f"{payment.payee}:pending", publisher),
+        Move(purse.account, "platform:fees", platform),
+    ]
+    sale = ledger.post("sale", f"sale:{payment.id}", [m for m in moves if m.amount_micros], asset=ASSET)
+    now = timezone.now()
+    Payment.objects.filter(id=payment.id).update(state=State.CONFIRMED, sale=sale, decided_at=now)
+    payment.state, payment.sale, payment.decided_at = State.CONFIRMED, sale, now
+    debit.save(force_insert=True)
+    Grant.objects.create(
+        payment=payment, buyer=payment.buyer, resource=payment.resource, version=payment.version, made_at=now
+    )
+
+
+def _why_not(purse_id: uuid.UUID, amount_micros: int) -> Refused:
+    purse = Purse.objects.get(id=purse_id)
+    if purse.flag == Purse.Flag.PAST_DUE:
+        return Refused("purse_past_due", "The last charge of your tab failed. Pay what is owed, then go on.")
+    if purse.flag:
+        return Refused("purse_frozen", "This balance is frozen because a card payment is disputed.")
+    if purse.tab_limit_micros:
+        return Refused("tab_limit_reached", "This is more than your balance and your tab allow.")
+    return Refused("insufficient_balance", "The balance is not enough for this.")
+
+
+def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Payment:
+    """Take an article back for its price, to the balance: within REFUND_SECONDS, once per article and buyer.
+
+    Raises Refused when it is too late, was done before, or is not this purse's.
+    """
+    since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
+    try:
+        with transaction.atomic(durable=True):
+            # Before the payment's row, like everybody: a dispute takes purchases back with the purse in its hand.
+            Purse.objects.select_for_update().get(id=purse.id)
+            row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
+            if row is None or not take_back(row, "refund", reason):
+                raise Refused("refund_too_late", "This can no longer be given back.")
+            paid_up(purse.id)
+            doorbell.ring()
+            return row
+    except IntegrityError as error:
+        raise Refused("refund_used", "This article was given back once already, and bought again.") from error
+
+
+def take_back(payment: Payment, kind: str, reason: str) -> bool:
+    """Reverse an uncleared sale in the caller's transaction, to the purse; False when it is not uncleared any more.
+
+    The money returns to the balance, the publisher's pending share and the platform's fee go, and so does the grant.
+    """
+    mine = Payment.objects.filter(id=payment.id, rail="purse", state=State.CONFIRMED)
+    sale = payment.sale
+    if sale is None or not mine.update(state=State.REFUNDED, reason=reason, sale=None):
+        return False
+    debit = Debit.objects.select_related("key").get(payment=payment)
+    Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())
+    # To the purse that paid; if that was a guest's that has been joined meanwhile, on to the one that has it now.
+    entries = [ledger.reversal(kind, f"reversed:{sale.key}", sale)]
+    paid_from = f"buyer:{payment.buyer.removeprefix('purse:')}:balance"
+    if paid_from != debit.purse.account:
+        onward = Move(paid_from, debit.purse.account, payment.amount_micros)
+        entries.append(Entry("joined", f"joined:{sale.key}", (onward,), asset=ASSET))
+    ledger.post_all(entries)
+    move(debit.purse_id, payment.amount_micros)
+    if debit.key_id:
+        _give_back_budget(debit.key_id, payment)
+    return True
+
+
+def _give_back_budget(key_id: uuid.UUID, payment: Payment) -> None:
+    amount = payment.amount_micros
+    key = ProgramKey.objects.filter(id=key_id)
+    key.update(spent_micros=F("spent_micros") - amount)
+    if payment.decided_at:
+        today = key.filter(day=payment.decided_at.date(), day_spent_micros__gte=amount)
+        today.update(day_spent_micros=F("day_spent_micros") - amount)
+
+
+# --- A guest's purse and an account's ----------------------------------------------------------------------
+
+
+def join(guest: Purse, owner: Purse) -> None:
+    """Move everything of a guest's purse to an account's, once: balance, charges, cards and what it bought."""
+    with transaction.atomic(durable=True):
+        first, second = sorted((guest.id, owner.id))
+        locked = {p.id: p for p in Purse.objects.filter(id__in=(first, second)).select_for_update().order_by("id")}
+        guest, owner = locked[guest.id], locked[owner.id]
+        if guest.joined_to_id or owner.joined_to_id or guest.id == owner.id:
+            return
+        if amount := guest.balance_micros:
+            source, target = (guest, owner) if amount > 0 else (owner, guest)
+            line = Move(source.account, target.account, abs(amount))
+            ledger.post("joined", f"joined:{guest.id}", [line], asset=ASSET)
+            move(guest.id, -amount)
+            move(owner.id, amount)
+        # Whatever is wrong with one of them is wrong with both.
+        worst = max((guest.flag, owner.flag), key=[flag.value for flag in Purse.Flag].index)
+        Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None, card=None)
+        Purse.objects.filter(id=owner.id).update(flag=worst, customer=owner.customer or guest.customer)
+        # While both tabs are being charged, the guest's charge stays where it is; its money comes to the owner.
+        tabs = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
+        both = tabs.filter(purse=guest) if tabs.filter(purse=owner).exists() else tabs.none()
+        Charge.objects.filter(purse=guest).exclude(id__in=list(both.values_list("id", flat=True))).update(purse=owner)
+        for model in (Card, Setup, Debit):
+            model.objects.filter(purse=guest).update(purse=owner)
+
+
+# --- Looking --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One line of a purse's statement: what happened, by how much, and the balance after it, in micros."""
+
+    at: object
+    kind: str
+    key: str
+    amount_micros: int
+    after_micros: int
+    title: str = ""
+    program: str = ""
+    payment_id: uuid.UUID | None = None
+
+
+def movements(purse: Purse, limit: int = 100) -> list[Movement]:
+    """The purse's statement from the books' own postings, the newest first, each with the balance after it."""
+    lines = _lines(purse).select_related("transaction", "source").order_by("-id")[:limit]
+    rows = list(lines)
+    sums: dict[uuid.UUID, int] = {}
+    for line in rows:
+        sign = -1 if line.source.code == purse.account else 1
+        sums[line.transaction_id] = sums.get(line.transaction_id, 0) + sign * line.amount_micros
+    entries = {line.transaction_id: line.transaction for line in rows}
+    if len(rows) == limit and len(sums) > 1:
+        sums.pop(rows[-1].transaction_id)  # Perhaps not all of its lines are here.
+    debits = _debits([entries[pk].key for pk in sums])
+    after = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
+    found = []
+    for pk, amount in sums.items():
+        entry = entries[pk]
+        debit = debits.get(entry.key.removeprefix("reversed:"))
+        found.append(
+            Movement(
+                entry.made_at,
+                entry.kind,
+                entry.key,
+                amount,
+                after,
+                debit.title if debit else "",
+                debit.key.name if debit and debit.key else "",
+                debit.payment_id if debit else None,
+            )
+        )
+        after -= amount
+    return found
+
+
+def _lines(purse: Purse) -> QuerySet[Posting]:
+    code = purse.account
+    return Posting.objects.filter(Q(source__code=code) | Q(target__code=code))
+
+
+def _debits(keys: list[str]) -> dict[str, Debit]:
+    ids = [key.removeprefix("reversed:").removeprefix("sale:") for key in keys if "sale:" in key]
+    rows = Debit.objects.filter(payment_id__in=ids).select_related("key")
+    return {f"sale:{row.payment_id}": row for row in rows}

@@ -1,0 +1,126 @@
+"""What waits for a person's word: purchases by their programs above the amount at which they want to be asked.
+
+A yes is for one thing at up to one price, for one purchase, for a week. Nothing here moves money: the sale does, and
+uses the yes up in its own commit.
+"""
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from payments import purses
+from payments.models import OWNED, Approval, Payment, ProgramKey, Purse
+from payments.offers import Offer
+
+from . import Refused
+
+State = Approval.State
+OPEN = (State.ASKED, State.APPROVED)
+YES_IS_GOOD_FOR = timedelta(days=7)
+# A program that asks for everything at once fills no page: the rest is asked when these are answered.
+WAITING_MAX = 100
+
+
+def url(approval_id: uuid.UUID | None = None) -> str:
+    """Where the person says yes or no: to one purchase, or to all that wait."""
+    one = f"/{approval_id}" if approval_id else ""
+    return f"{settings.BASE_URL}/purse/approvals{one}"
+
+
+def _required(approve_at: str) -> Refused:
+    sentence = "The owner of this key has to approve this purchase."
+    return Refused("approval_required", sentence, approve_at=approve_at)
+
+
+def demand(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
+    """Return when there is a yes to this thing at this price; otherwise ask for one. Raises Refused."""
+    rows = Approval.objects.filter(key=key, resource=offer.resource)
+    found = rows.filter(state__in=OPEN).first()
+    if found is None:
+        if rows.filter(state=State.DECLINED, amount_micros__lte=amount_micros).exists():
+            raise Refused("approval_declined", "The owner of this key has declined this purchase.")
+        if Approval.objects.filter(key=key, state=State.ASKED).count() >= WAITING_MAX:
+            raise _required(url())
+        found = _ask(key, offer, amount_micros) or rows.filter(state__in=OPEN).first()
+        if found is None:
+            raise _required(url())  # Asked, answered and used up within a moment: the next request will see.
+    if found.state == State.APPROVED and found.amount_micros >= amount_micros and _good(found):
+        return
+    if found.state == State.APPROVED or found.amount_micros != amount_micros:
+        _ask_again(found, amount_micros)
+    raise _required(url(found.id))
+
+
+def _ask(key: ProgramKey, offer: Offer, amount_micros: int) -> Approval | None:
+    """Write the question down; None when another request of this program was first, or has bought it just now."""
+    try:
+        with transaction.atomic():
+            asked = Approval.objects.create(
+                key=key,
+                resource=offer.resource,
+                payee=offer.payee,
+                title=offer.title[:200],
+                url=offer.url,
+                amount_micros=amount_micros,
+            )
+            # A yes that is gone since we looked was used up by a purchase, and that purchase is there to be seen.
+            names = purses.buyers(key.purse)
+            if Payment.objects.filter(buyer__in=names, resource=offer.resource, state__in=OWNED).exists():
+                transaction.set_rollback(True)
+                return None
+            return asked
+    except IntegrityError:
+        return None
+
+
+def _ask_again(found: Approval, amount_micros: int) -> None:
+    """The price is another one, or the yes is too old. Never touches a yes that was used up meanwhile."""
+    same = Approval.objects.filter(id=found.id, state=found.state, amount_micros=found.amount_micros)
+    same.update(amount_micros=amount_micros, state=State.ASKED, asked_at=timezone.now(), decided_at=None)
+
+
+def _good(found: Approval) -> bool:
+    return found.decided_at is not None and found.decided_at > timezone.now() - YES_IS_GOOD_FOR
+
+
+def use(key: ProgramKey, resource: str, amount_micros: int) -> None:
+    """Use a yes up in the caller's transaction. Raises Refused, and then that must not be committed."""
+    yes = Approval.objects.filter(key=key, resource=resource, state=State.APPROVED)
+    good = yes.filter(amount_micros__gte=amount_micros, decided_at__gt=timezone.now() - YES_IS_GOOD_FOR)
+    if not good.update(state=State.USED):
+        raise _required(url())
+
+
+# --- The person's side ------------------------------------------------------------------------------------
+
+
+def of(purse: Purse) -> QuerySet[Approval]:
+    """Everything that this purse's programs ever asked."""
+    return Approval.objects.filter(key__purse=purse).select_related("key")
+
+
+def waiting(purse: Purse) -> QuerySet[Approval]:
+    """What waits for an answer, by keys that could still use it; the oldest first."""
+    live = Q(key__expires_at=None) | Q(key__expires_at__gt=timezone.now())
+    return of(purse).filter(live, state=State.ASKED, key__revoked_at=None).order_by("asked_at", "id")
+
+
+def approve(approval: Approval, amount_micros: int) -> bool:
+    """Yes, at up to the price that the person saw, also after a no; False when there is nothing to say it to now."""
+    row = Approval.objects.filter(id=approval.id, amount_micros=amount_micros, key__revoked_at=None)
+    row = row.filter(state__in=(State.ASKED, State.DECLINED))
+    try:
+        with transaction.atomic():
+            return row.update(state=State.APPROVED, decided_at=timezone.now()) == 1
+    except IntegrityError:
+        return False  # After a no to this price the program has asked at a lower one: that question is open.
+
+
+def decline(approval: Approval) -> bool:
+    """No, also after a yes that was not used yet; False when it is too late."""
+    row = Approval.objects.filter(id=approval.id, state__in=OPEN)
+    return row.update(state=State.DECLINED, decided_at=timezone.now()) == 1

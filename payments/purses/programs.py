@@ -1,0 +1,224 @@
+"""A person's programs: making keys, checking them, and what their limits allow.
+
+A key is shown once; only its digest is kept. Its budgets are kept by a conditional update in the commit of each sale,
+so two hundred requests at once cannot overspend one. What waits for the person's word is in payments.purses.approvals.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import uuid
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.utils import timezone
+
+from payments.models import Payment, ProgramKey, Purse
+from payments.offers import Offer
+
+from . import Refused, approvals
+
+KEYS_MAX = 50
+# A key's last use is written down at most this often: reading again costs no write each time.
+_SEEN_EVERY = timedelta(minutes=1)
+_ALPHABET = string.ascii_letters + string.digits
+_FORM = re.compile(r"pp_([A-Za-z0-9]{12})_([A-Za-z0-9]{32})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a key may do, in micros of a US dollar; None: no such limit. `payees` empty: buys from everybody."""
+
+    day_budget_micros: int | None = None
+    budget_micros: int | None = None
+    ceiling_micros: int | None = None
+    approve_above_micros: int | None = None
+    payees: tuple[str, ...] = field(default=())
+    expires_at: datetime | None = None
+
+    def columns(self) -> dict[str, object]:
+        """As they stand in a key's row."""
+        return {
+            "day_budget_micros": self.day_budget_micros,
+            "budget_micros": self.budget_micros,
+            "ceiling_micros": self.ceiling_micros,
+            "approve_above_micros": self.approve_above_micros,
+            "payees": list(self.payees),
+            "expires_at": self.expires_at,
+        }
+
+
+# --- Making, changing and revoking ------------------------------------------------------------------------
+
+
+def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = None) -> tuple[ProgramKey, str]:
+    """A new key and its text, which nobody can read again.
+
+    With `key_id`, the name of the form it was asked for with, one form makes one key. Raises Refused.
+    """
+    public, secret = (_random(length) for length in (12, 32))
+    text = f"pp_{public}_{secret}"
+    key = ProgramKey(purse=purse, name=name, public=public, digest=_digest(text), **limits.columns())
+    if key_id:
+        key.id = key_id
+    try:
+        with transaction.atomic():
+            # One after another for each purse: many forms at once make no more keys than there may be.
+            Purse.objects.select_for_update().get(id=purse.id)
+            if in_use(purse).count() >= KEYS_MAX:
+                raise Refused("too_many_keys", f"There are {KEYS_MAX} keys in use already. Revoke one first.")
+            key.save(force_insert=True)
+    except IntegrityError as error:
+        raise Refused("key_made_already", "This key was made already. Its text was shown once.") from error
+    return key, text
+
+
+def change(key: ProgramKey, name: str, limits: Limits) -> None:
+    """Give a key another name and other limits, from this commit on. Raises Refused."""
+    row = ProgramKey.objects.filter(id=key.id, revoked_at=None)
+    if limits.budget_micros is not None:
+        row = row.filter(spent_micros__lte=limits.budget_micros)
+    if not row.update(name=name, **limits.columns()):
+        if ProgramKey.objects.filter(id=key.id, revoked_at=None).exists():
+            raise Refused("budget_below_spent", "It has spent more than this already: choose at least that.")
+        raise Refused("key_revoked", "This key is revoked.")
+
+
+def revoke(key: ProgramKey) -> None:
+    """From this commit on the key opens nothing."""
+    ProgramKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def in_use(purse: Purse) -> QuerySet[ProgramKey]:
+    """A purse's keys that open something."""
+    return ProgramKey.objects.filter(_live(), purse=purse)
+
+
+def _live() -> Q:
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+
+
+def is_live(key: ProgramKey) -> bool:
+    """Whether the key opens anything now."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > timezone.now())
+
+
+# --- Checking ---------------------------------------------------------------------------------------------
+
+
+def known(text: str) -> ProgramKey | None:
+    """The live key that this text is, or None. One query; a write too when it was not seen for a minute."""
+    match = _FORM.fullmatch(text)
+    if not match:
+        return None
+    key = ProgramKey.objects.select_related("purse").filter(_live(), public=match[1]).first()
+    if key is None or not hmac.compare_digest(key.digest, _digest(text)):
+        return None
+    _seen(key)
+    return key
+
+
+def _seen(key: ProgramKey) -> None:
+    """Its person wants to know when it was used last, whether or not it bought anything."""
+    now = timezone.now()
+    if key.used_at is None or key.used_at < now - _SEEN_EVERY:
+        unseen = Q(used_at=None) | Q(used_at__lt=now - _SEEN_EVERY)
+        ProgramKey.objects.filter(unseen, id=key.id).update(used_at=now)
+
+
+def allowed_payee(key: ProgramKey, payee: str) -> bool:
+    """Whether the key may be used with this publication at all."""
+    return not key.payees or payee in key.payees
+
+
+def spent_today(key: ProgramKey) -> int:
+    """What it has spent on this UTC day."""
+    return key.day_spent_micros if key.day == _today() else 0
+
+
+def left(key: ProgramKey) -> tuple[int | None, int | None]:
+    """What is left of its budget of today and of its budget in all; None: no such budget."""
+    today = None if key.day_budget_micros is None else max(key.day_budget_micros - spent_today(key), 0)
+    in_all = None if key.budget_micros is None else max(key.budget_micros - key.spent_micros, 0)
+    return today, in_all
+
+
+def permit(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
+    """Say no early to what the key may not buy. Raises Refused; a purchase above the person's limit is written down
+    for the person to approve, which moves nothing."""
+    if refused := _beyond(key, offer.payee, amount_micros):
+        raise refused
+    if needs_approval(key, amount_micros):
+        approvals.demand(key, offer, amount_micros)
+
+
+def _beyond(key: ProgramKey, payee: str, amount_micros: int) -> Refused | None:
+    """The limit that stands in the way, in the order in which nothing but the person can help first."""
+    if not is_live(key):
+        return invalid()
+    if not allowed_payee(key, payee):
+        return Refused("publication_not_allowed", "This key may not be used with this publication.")
+    if key.ceiling_micros is not None and amount_micros > key.ceiling_micros:
+        return Refused("price_above_ceiling", "This costs more than this key may spend on one article.")
+    today, in_all = left(key)
+    if in_all is not None and amount_micros > in_all:
+        return Refused("budget_exhausted", "This key's budget is not enough for this.")
+    if today is not None and amount_micros > today:
+        return Refused("day_budget_exhausted", "This key's budget of today (UTC) is not enough for this.")
+    return None
+
+
+def invalid() -> Refused:
+    """What is said of every text that is no live key: nobody learns which of them once was one."""
+    return Refused("invalid_key", "This key is unknown, expired or revoked.")
+
+
+def needs_approval(key: ProgramKey, amount_micros: int) -> bool:
+    """Whether the person wants to be asked."""
+    return key.approve_above_micros is not None and amount_micros > key.approve_above_micros
+
+
+def spend(key_id: uuid.UUID, payment: Payment) -> None:
+    """Book a payment on a key's budgets in the caller's transaction; the last word on all its limits.
+
+    Raises Refused, and then the caller's transaction must not be committed.
+    """
+    today, amount = _today(), payment.amount_micros
+    so_far = Case(When(day=today, then=F("day_spent_micros")), default=Value(0))
+    row = (
+        ProgramKey.objects.filter(_live(), id=key_id)
+        .filter(Q(ceiling_micros=None) | Q(ceiling_micros__gte=amount))
+        .filter(Q(budget_micros=None) | Q(budget_micros__gte=F("spent_micros") + amount))
+        .alias(so_far=so_far)
+        .filter(Q(day_budget_micros=None) | Q(day_budget_micros__gte=F("so_far") + amount))
+    )
+    changed = row.update(
+        spent_micros=F("spent_micros") + amount,
+        day_spent_micros=so_far + amount,
+        day=today,
+        used_at=timezone.now(),
+    )
+    key = ProgramKey.objects.get(id=key_id)
+    if not changed:
+        # Another sale, or the person, was first. In between there may be room again: then asking again will do.
+        raise _beyond(key, payment.payee, amount) or Refused("budget_exhausted", "This key's budget is not enough.")
+    if not allowed_payee(key, payment.payee):
+        raise Refused("publication_not_allowed", "This key may not be used with this publication.")
+    if needs_approval(key, amount):
+        approvals.use(key, payment.resource, amount)
+
+
+def _today() -> date:
+    return timezone.now().date()
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

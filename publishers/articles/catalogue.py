@@ -1,0 +1,188 @@
+"""What is on the shelf, read-only and cheap. The shop and the gate come here; nothing is ever written here.
+
+`find` is asked by every unpaid request, so it is one statement on indexes and never touches the paid text;
+`body` is the only way to that text, for requests that have paid and for the publication's own members.
+"""
+
+import datetime
+import functools
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from payments.offers import Offer, Price
+from publishers.models import PEOPLE, PROGRAMS, Article, PriceVersion, Version
+
+from .manuscript import without_divider
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An article as anybody may see it: teaser, length and both prices, without the paid text.
+
+    It is kept for a while (marketplace.shop.shelf), so its names are written out once and not for every request.
+    """
+
+    article_id: uuid.UUID
+    slug: str
+    state: str
+    published_at: datetime.datetime | None
+    publication_id: int
+    publication_name: str
+    publication_slug: str
+    version: int
+    title: str
+    summary: str
+    words: int
+    updated_at: datetime.datetime
+    teaser_html: str
+    people: Price
+    programs: Price
+
+    @functools.cached_property
+    def resource(self) -> str:
+        """The name under which payments knows the article."""
+        return f"article:{self.article_id}"
+
+    @functools.cached_property
+    def payee(self) -> str:
+        """The name under which payments knows the publication."""
+        return f"publisher:{self.publication_id}"
+
+    @property
+    def path(self) -> str:
+        """The address on this site, without a format."""
+        return f"/articles/{self.slug}"
+
+    @functools.cached_property
+    def url(self) -> str:
+        """The canonical address, from the configured origin and never from a request."""
+        return f"{settings.BASE_URL}/articles/{self.slug}"
+
+    @property
+    def minutes(self) -> int:
+        """Reading time at 220 words a minute, at least one."""
+        return max(1, round(self.words / 220))
+
+    def price(self, audience: str) -> Price:
+        """What "people" or "programs" are asked now."""
+        return self.people if audience == PEOPLE else self.programs
+
+    def offer(self, audience: str, *, mime_type: str, with_quotable: bool = False) -> Offer:
+        """What payments needs to sell this to one audience; the list of quotable prices costs one more query."""
+        return Offer(
+            resource=self.resource,
+            version=self.version,
+            payee=self.payee,
+            price=self.price(audience),
+            url=self.url,
+            title=self.title,
+            mime_type=mime_type,
+            quotable=quotable(self.article_id) if with_quotable else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One version's paid text. Only for those who own it."""
+
+    version: int
+    title: str
+    words: int
+    made_at: datetime.datetime
+    html: str
+    markdown: str
+
+
+# Written out because this runs for every unpaid request: building it with the ORM costs several times the query.
+_LISTING = """
+SELECT a.id, a.slug, a.state, a.published_at, p.id, p.name, p.slug,
+       v.number, v.title, v.summary, v.words, v.made_at, v.teaser_html,
+       people.id, people.amount_micros, programs.id, programs.amount_micros
+FROM publishers_article a
+JOIN publishers_publication p ON p.id = a.publication_id
+JOIN publishers_version v ON v.id = a.current_version_id
+JOIN publishers_priceversion people
+  ON people.article_id = a.id AND people.audience = 'people' AND people.ends_at IS NULL
+JOIN publishers_priceversion programs
+  ON programs.article_id = a.id AND programs.audience = 'programs' AND programs.ends_at IS NULL
+"""
+_BY_SLUG = _LISTING + "WHERE a.slug = %s"
+_BY_ID = _LISTING + "WHERE a.id = %s"
+
+
+def find(slug: str, *, include_withdrawn: bool = False) -> Listing | None:
+    """The article at an address, in one query; None when there is none on sale.
+
+    `include_withdrawn` also finds what is no longer sold: whoever bought it may still read it. Drafts are never found.
+    """
+    found = _one(_BY_SLUG, slug)
+    allowed = (Article.PUBLISHED, Article.WITHDRAWN) if include_withdrawn else (Article.PUBLISHED,)
+    return found if found and found.state in allowed else None
+
+
+def listing(article_id: uuid.UUID) -> Listing:
+    """The article with this id in whatever state, for its own publication's pages.
+
+    Raises Article.DoesNotExist when there is none or it has neither text nor prices yet.
+    """
+    found = _one(_BY_ID, Article._meta.pk.get_db_prep_value(article_id, connection))
+    if found is None:
+        raise Article.DoesNotExist(f"No article {article_id} with text and prices.")
+    return found
+
+
+def body(article_id: uuid.UUID, number: int | None = None) -> Body | None:
+    """The paid text of one version, of the current one without a number; None when there is no such version.
+
+    The caller has already checked that the reader owns this version.
+    """
+    versions = Version.objects.filter(article_id=article_id)
+    if number is None:
+        versions = Version.objects.filter(pk__in=Article.objects.filter(pk=article_id).values("current_version_id"))
+    elif 1 <= number < 2**31:
+        versions = versions.filter(number=number)
+    else:
+        return None
+    row = versions.values_list("number", "title", "words", "made_at", "body_html", "markdown").first()
+    return Body(*row[:-1], without_divider(row[-1])) if row else None
+
+
+def quotable(article_id: uuid.UUID) -> tuple[Price, ...]:
+    """Every price of either audience that a quote which is still alive can name, the newest first."""
+    since = timezone.now() - datetime.timedelta(seconds=settings.QUOTE_SECONDS)
+    in_force = PriceVersion.objects.filter(Q(ends_at=None) | Q(ends_at__gte=since), article_id=article_id)
+    return tuple(Price(*row) for row in in_force.order_by("-id").values_list("id", "audience", "amount_micros"))
+
+
+def _one(statement: str, argument: Any) -> Listing | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [argument])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return Listing(
+        row[0] if isinstance(row[0], uuid.UUID) else uuid.UUID(row[0]),
+        row[1],
+        row[2],
+        _aware(row[3]),
+        *row[4:11],
+        _aware(row[11]),
+        row[12],
+        Price(row[13], PEOPLE, row[14]),
+        Price(row[15], PROGRAMS, row[16]),
+    )
+
+
+def _aware(moment: Any) -> Any:
+    """SQLite hands out text or naive moments, all of them UTC."""
+    if isinstance(moment, str):
+        moment = datetime.datetime.fromisoformat(moment)
+    if moment is not None and moment.tzinfo is None:
+        return moment.replace(tzinfo=datetime.UTC)
+    return moment

@@ -1,0 +1,192 @@
+"""How articles come to be, change, go on sale and are withdrawn. Text is only ever added to.
+
+Two people at one article: whoever saves second is told so and keeps their text; the database decides who was second.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Coalesce, Now
+from django.utils.text import slugify
+
+from payments import doorbell
+from publishers import pricing
+from publishers.models import SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Article, Membership, Publication, User, Version
+
+from . import manuscript
+from .manuscript import Manuscript, NotPrintable
+
+
+class ChangedMeanwhile(Exception):
+    """Somebody saved a newer version since this one was opened; nothing was written."""
+
+
+class SlugTaken(ValueError):
+    """Another article has this address; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A text that has been checked and rendered and can be saved as a version."""
+
+    title: str
+    summary: str
+    markdown: str
+    manuscript: Manuscript
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What people and what programs are asked, in micros."""
+
+    people_micros: int
+    program_micros: int
+
+
+def draft(title: str, markdown: str, summary: str = "", note: str = "") -> Draft:
+    """Check and render what an author typed. Raises NotPrintable with a sentence for the author.
+
+    Rendering a long text takes a while: call this before a transaction and not inside one.
+    """
+    title = manuscript.one_line(title)
+    if not title:
+        raise NotPrintable("The article needs a title.")
+    if len(title) > TITLE_MAX:
+        raise NotPrintable(f"The title can have at most {TITLE_MAX} characters.")
+    markdown = manuscript.plain_text(markdown)
+    return Draft(
+        title=title,
+        summary=manuscript.one_line(summary)[:SUMMARY_MAX],
+        markdown=markdown,
+        manuscript=manuscript.prepare(markdown),
+        note=manuscript.one_line(note)[:200],
+    )
+
+
+def create_publication(name: str, *, owner: User, slug: str = "", **details: str) -> Publication:
+    """A publication with its first owner. A wanted slug that is taken raises SlugTaken; one made from the name gives
+    way to the publication that has it.
+    """
+    for candidate in _slugs(slug, name, "publication"):
+        try:
+            with transaction.atomic():
+                publication = Publication.objects.create(name=name, slug=candidate, **details)
+                Membership.objects.create(publication=publication, user=owner, role=Membership.OWNER)
+                return publication
+        except IntegrityError:
+            if not Publication.objects.filter(slug=candidate).exists():
+                raise
+    raise SlugTaken("Another publication has this address. Choose another.")
+
+
+def create_article(
+    publication: Publication, text: Draft, prices: Prices, *, by: User | None, slug: str = ""
+) -> Article:
+    """A draft article with its first version and both prices, in one transaction. Raises SlugTaken like above."""
+    for candidate in _slugs(slug, text.title, "article"):
+        try:
+            with transaction.atomic():
+                article = Article.objects.create(publication=publication, slug=candidate)
+                pricing.first_prices(
+                    article, people_micros=prices.people_micros, program_micros=prices.program_micros, by=by
+                )
+                _add_version(article, text, number=1, by=by)
+                return article
+        except IntegrityError:
+            if not Article.objects.filter(slug=candidate).exists():
+                raise
+    raise SlugTaken("Another article has this address. Choose another.")
+
+
+def save_version(article: Article, text: Draft, *, by: User | None, base: int) -> Version:
+    """The next version after number `base`, or the current one when nothing differs.
+
+    Raises ChangedMeanwhile when `base` is not the newest version any more.
+    """
+    with transaction.atomic():
+        current = Version.objects.filter(article=article).order_by("-number").first()
+        if current is None or current.number != base:
+            raise ChangedMeanwhile("Somebody saved a newer version meanwhile.")
+        if (current.title, current.summary, current.markdown) == (text.title, text.summary, text.markdown):
+            return current
+        try:
+            with transaction.atomic():
+                return _add_version(article, text, number=base + 1, by=by)
+        except IntegrityError as taken:
+            # The look above spares an error in the usual case; the unique number is what decides.
+            raise ChangedMeanwhile("Somebody saved a newer version meanwhile.") from taken
+
+
+def revise(article: Article, text: Draft, prices: Prices, *, by: User | None, was: tuple[int, int, int]) -> Version:
+    """Save a text and both prices together, or nothing.
+
+    `was` is what the author had before them: version number, price version for people, price version for programs.
+    Raises ChangedMeanwhile or pricing.PriceChangedMeanwhile.
+    """
+    base, people_id, programs_id = was
+    with transaction.atomic():
+        version = save_version(article, text, by=by, base=base)
+        pricing.change_price(article, pricing.PEOPLE, prices.people_micros, by=by, was=people_id)
+        pricing.change_price(article, pricing.PROGRAMS, prices.program_micros, by=by, was=programs_id)
+    return version
+
+
+def move(article: Article, slug: str) -> None:
+    """Give a draft another address. An article that was ever on sale keeps its address: links and quotes name it."""
+    try:
+        with transaction.atomic():
+            moved = Article.objects.filter(pk=article.pk, published_at=None).update(slug=slug)
+    except IntegrityError as taken:
+        raise SlugTaken("Another article has this address. Choose another.") from taken
+    if moved:
+        article.slug = slug
+
+
+def publish(article: Article) -> bool:
+    """Put an article on sale; True when this call did it."""
+    waiting = Article.objects.filter(
+        pk=article.pk, state__in=[Article.DRAFT, Article.WITHDRAWN], current_version__isnull=False
+    )
+    return _changed(waiting.update(state=Article.PUBLISHED, published_at=Coalesce("published_at", Now())))
+
+
+def withdraw(article: Article) -> bool:
+    """Take an article off sale; those who bought it keep it. True when this call did it."""
+    return _changed(Article.objects.filter(pk=article.pk, state=Article.PUBLISHED).update(state=Article.WITHDRAWN))
+
+
+def _changed(rows: int) -> bool:
+    if rows:
+        doorbell.ring()
+    return rows == 1
+
+
+def _add_version(article: Article, text: Draft, *, number: int, by: User | None) -> Version:
+    version = Version.objects.create(
+        article=article,
+        number=number,
+        title=text.title,
+        summary=text.summary,
+        markdown=text.markdown,
+        note=text.note,
+        words=text.manuscript.words,
+        teaser_html=text.manuscript.teaser_html,
+        body_html=text.manuscript.body_html,
+        made_by=by,
+    )
+    Article.objects.filter(pk=article.pk).update(current_version=version)
+    article.current_version = version
+    doorbell.ring()
+    return version
+
+
+def _slugs(wanted: str, name: str, fallback: str) -> list[str]:
+    """The addresses to try in order: the wanted one alone, or the name's, then with a number, then a random tail."""
+    if wanted:
+        return [wanted]
+    stem = "-".join(re.findall("[a-z0-9]+", slugify(name)))[: SLUG_MAX - 10].strip("-") or fallback
+    numbered = [f"{stem}-{n}" for n in range(2, 6)]
+    return [stem, *numbered, f"{stem}-{secrets.token_hex(4)}"]
