@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from payments.onchain import chain
+from payments.onchain import rpc
 
 _LARGEST_RECURSION_LIMIT = 10_000
 _BASE_SEPOLIA = 84532
@@ -26,7 +26,7 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
     if missing:
         return [Error(f"The exact rail is half configured: {missing[0]} is missing.", id="payments.E001")]
     try:
-        chain.pay_to(), chain.token()
+        rpc.pay_to(), rpc.token()
     except ValueError as error:
         return [Error(f"PAY_TO or CHAIN_ASSET: {error}.", id="payments.E002")]
     if settings.CHAIN_ID != _BASE_SEPOLIA and settings.CHAIN_ASSET.lower() == _BASE_SEPOLIA_USDC:

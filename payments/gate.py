@@ -17,7 +17,7 @@ from django.utils import timezone
 from payments.proofs import receipts, wallets
 from payments.rails import exact, purse
 
-from . import doorbell, waiting
+from . import notify, waiters
 from .models import LIVE, OPEN, OWNED, Grant, Payment, State
 from .offers import Offer, Presented
 from .rails import Rail, RailRefused, Unknowable, Verified
@@ -158,7 +158,7 @@ class Admission:
             with transaction.atomic(durable=True):
                 payment.save(force_insert=True)
                 verified.rail.claim(verified, payment)
-                doorbell.ring()
+                notify.send()
         except RailRefused as refusal:
             raise _refused(refusal, offer) from refusal
         except IntegrityError as error:
@@ -179,7 +179,7 @@ class Admission:
             with transaction.atomic(durable=True):
                 released = Payment.objects.filter(id=payment.id, state=State.RELEASED)
                 released.update(state=State.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
-                doorbell.ring()
+                notify.send()
         except IntegrityError as error:
             # Meanwhile the buyer has paid, or is paying, with another proof. This one may have been in a transaction
             # of ours that failed, and then it is public: alone it does not show who asks.
@@ -299,10 +299,10 @@ def _unspent(verified: Verified) -> None:
 
 def _wait(payment: Payment) -> Payment:
     """Wait for the decision, within bounds; the truth is read from the database, whoever rang."""
-    if waiting.waiters() >= settings.SETTLE_WAITERS_MAX:
+    if waiters.count() >= settings.SETTLE_WAITERS_MAX:
         raise PaymentInFlight
     ends = time.monotonic() + settings.SETTLE_WAIT_SECONDS
-    waiting.until_decided(payment.id, ends - time.monotonic())
+    waiters.until_decided(payment.id, ends - time.monotonic())
     payment.refresh_from_db()
     if payment.state in OPEN:
         raise PaymentInFlight

@@ -4,9 +4,9 @@ import logging
 
 from celery import shared_task
 
-from payments.cards import clearing, reconciliation, sweeper
-from payments.cards.card_facts import NoAnswer
-from payments.onchain import chain, watcher
+from payments.cards import holds, reconciliation, sweeper
+from payments.cards.facts import NoAnswer
+from payments.onchain import rpc, watcher
 from payments.rails import exact, purse
 
 from . import audit
@@ -21,7 +21,7 @@ def watch_chain() -> None:
         return
     try:
         watcher.watch()
-    except (chain.ChainUnreachable, chain.RpcRefused) as error:
+    except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
         log.warning("cannot watch the chain: %s", error)
 
 
@@ -44,7 +44,7 @@ def settle_tabs() -> None:
     """Charge the tabs that are due, and clear what has waited long enough."""
     if purse.enabled():
         sweeper.settle_tabs()
-        clearing.clear()
+        holds.clear()
 
 
 @shared_task(name="payments.fetch_undelivered")

@@ -10,9 +10,9 @@ from django.db import transaction
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from payments import doorbell
+from payments import notify
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
-from payments.onchain.settlement import shares
+from payments.onchain.record import shares
 
 from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion, User
 
@@ -98,7 +98,7 @@ def change_price(article: Article, audience: str, amount_micros: int, *, by: Use
         # Another machine's clock may be ahead of ours; a price never ends before it started.
         if opened.update(ends_at=Greatest(now, "starts_at")) != 1:
             raise PriceChangedMeanwhile(f"The price for {audience} was changed by somebody else meanwhile.")
-        doorbell.ring()
+        notify.send()
         return PriceVersion.objects.create(
             article=article, audience=audience, amount_micros=amount_micros, starts_at=now, made_by=by
         )

@@ -10,8 +10,8 @@ from django.db.models.signals import post_migrate
 
 from dev import chain as dev_chain
 from dev.children import Children
-from marketplace.shop import shelf
-from payments import audit, waiting
+from marketplace.shop import listings
+from payments import audit, waiters
 from payments.onchain import signatures, watcher
 from payments.rails import exact
 from tests.shop import ANVIL, Shop, open_shop
@@ -25,7 +25,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     yield
-    waiting.close()
+    waiters.close()
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +57,8 @@ def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
     A listing least of all: the next test may have another article at the same address before the bell has rung.
     """
-    monkeypatch.setattr(shelf, "_kept", {})
-    monkeypatch.setattr(shelf, "_SECONDS", 0.0)
+    monkeypatch.setattr(listings, "_kept", {})
+    monkeypatch.setattr(listings, "_SECONDS", 0.0)
     monkeypatch.setattr(signatures, "_asked", signatures._Asked())
 
 

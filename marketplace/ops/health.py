@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from payments.models import OPEN, Lease, Payment
-from payments.onchain import chain
+from payments.onchain import rpc
 from payments.rails import exact
 
 from .outage import replace_dead_connections
@@ -46,9 +46,9 @@ def _chain() -> str:
         return "not configured"
     if time.monotonic() - _asked[0] > 1:
         try:
-            chain.rpc("eth_blockNumber")
+            rpc.request("eth_blockNumber")
             _asked = (time.monotonic(), "ok")
-        except (chain.ChainUnreachable, chain.RpcRefused):
+        except (rpc.ChainUnreachable, rpc.RpcRefused):
             _asked = (time.monotonic(), "unreachable")
     return _asked[1]
 

@@ -30,7 +30,7 @@ from payments.models import (
     Transaction,
     Transfer,
 )
-from payments.onchain import chain, settlement
+from payments.onchain import record, rpc
 from payments.rails import exact
 
 from . import cards
@@ -49,7 +49,7 @@ def findings() -> Iterator[Finding]:
     if facts:
         try:
             yield from _against_chain(facts)
-        except (chain.ChainUnreachable, chain.RpcRefused) as error:
+        except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
             yield Finding("chain_unreachable", f"The books could not be compared with the chain: {error}")
 
 
@@ -312,7 +312,7 @@ class _Facts:
             rows=list(window.values_list("block_hash", "tx_hash", "log_index", "sender", "value", "nonce")),
             arrived=sum(value for value, below, _ in totals if below),
             booked=sum(value for value, _, received in totals if received),
-            in_books=-ledger.balance(settlement.world(chain_id)),
+            in_books=-ledger.balance(record.world(chain_id)),
             undecided=list(open_ones.values_list("payment_id", "valid_before")),
         )
 
@@ -320,28 +320,28 @@ class _Facts:
 def _against_chain(facts: _Facts) -> Iterator[Finding]:
     known = facts.known
     if known is None:
-        if Account.objects.filter(code=settlement.world(settings.CHAIN_ID)).exists():
+        if Account.objects.filter(code=record.world(settings.CHAIN_ID)).exists():
             yield Finding("chain_unknown", "The books have entries of a chain that the database never met.")
         return
-    if chain.genesis_hash() != known.genesis_hash:
+    if rpc.genesis_hash() != known.genesis_hash:
         yield Finding("another_chain", "The node is on another chain than the books.")
         return
-    head = chain.block("latest")
-    if chain.block(min(known.scanned_to, head.number)).hash != known.scanned_hash:
+    head = rpc.block("latest")
+    if rpc.block(min(known.scanned_to, head.number)).hash != known.scanned_hash:
         yield Finding(
             "reorganised", "The chain was reorganised since it was last read; run the watcher, then audit again."
         )
         return
     yield from _money_is_there(facts, known)
     yield from _logs_agree(facts, known)
-    final = chain.block(max(head.number - settings.CHAIN_FINALITY_DEPTH, 0)).time
+    final = rpc.block(max(head.number - settings.CHAIN_FINALITY_DEPTH, 0)).time
     late = (pk for pk, valid_before in facts.undecided if valid_before + _SETTLING_SECONDS < final)
     yield from finding("undecided_too_long", "A payment that can no longer happen is still open.", late)
 
 
 def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
     """INV7: what arrived by the books is what our address holds at the last scanned block."""
-    holds = chain.balance_of(chain.pay_to(), hex(known.scanned_to)) - known.opening_balance
+    holds = rpc.balance_of(rpc.pay_to(), hex(known.scanned_to)) - known.opening_balance
     if holds != facts.arrived:
         yield Finding(
             "custody_differs", f"Our address gained {holds} micros on the chain, {facts.arrived} by the transfers seen."
@@ -358,7 +358,7 @@ def _logs_agree(facts: _Facts, known: Chain) -> Iterator[Finding]:
     ours, theirs = set(facts.rows), set()
     while first <= known.scanned_to:
         last = min(first + settings.CHAIN_LOG_RANGE - 1, known.scanned_to)
-        for s in chain.transfers_between(first, last):
+        for s in rpc.transfers_between(first, last):
             theirs.add((s.block_hash, s.tx_hash, s.log_index, s.sender, s.value, s.nonce))
         first = last + 1
     yield from finding(

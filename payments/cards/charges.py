@@ -15,15 +15,15 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from payments import doorbell, gate, purses
+from payments import gate, notify, purses
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.models import Card, Charge, Payment, Purse, Setup
 from payments.models import State as Sold
 from payments.offers import Offer, Presented, Price
 
-from . import mail, processor
-from .card_facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
+from . import mail, stripe_api
+from .facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
 
 log = logging.getLogger(__name__)
 State, Purpose = Charge.State, Charge.Purpose
@@ -53,7 +53,7 @@ def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None
 def customer(purse: Purse) -> str:
     """The processor's name for the buyer, asked for once. Raises NoAnswer."""
     if not purse.customer:
-        name = processor.create_customer(str(purse.id), purse.email)
+        name = stripe_api.create_customer(str(purse.id), purse.email)
         Purse.objects.filter(id=purse.id, customer="").update(customer=name)
         purse.refresh_from_db(fields=["customer"])
     return purse.customer
@@ -78,10 +78,10 @@ def _create(charge: Charge) -> None:
     cents = charge.amount_micros // CENT
     try:
         # A guest's card that came along to an account stays with the customer under whom it was saved.
-        name = processor.card(charge.card.reference).customer if charge.card else customer(charge.purse)
+        name = stripe_api.card(charge.card.reference).customer if charge.card else customer(charge.purse)
         if not name:
             return _fail(charge, "card_removed", State.NEW)
-        made = processor.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
+        made = stripe_api.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
@@ -105,7 +105,7 @@ def send(charge: Charge) -> None:
         return _fail(charge, "no_card", State.CONFIRMING)
     key = f"cc-{charge.id}-confirm-{charge.attempt}-{charge.renewal}"
     try:
-        apply(processor.confirm_intent(charge.intent, charge.card.reference, key))
+        apply(stripe_api.confirm_intent(charge.intent, charge.card.reference, key))
     except Declined as error:
         _declined(charge, error.code, error.advice, error.reference)
     except ServerTrouble:
@@ -132,7 +132,7 @@ def look(charge: Charge) -> Charge:
     if charge.session:
         _look_at_session(charge)
     elif charge.intent:
-        found = processor.intent(charge.intent)
+        found = stripe_api.intent(charge.intent)
         apply(found)
         _never_confirmed(charge, found)
     charge.refresh_from_db()
@@ -140,11 +140,11 @@ def look(charge: Charge) -> Charge:
 
 
 def _look_at_session(charge: Charge) -> None:
-    found = processor.session(charge.session)
+    found = stripe_api.session(charge.session)
     if found.email:
         Purse.objects.filter(id=charge.purse_id, email="").update(email=found.email)
     if found.intent:
-        apply(processor.intent(found.intent))
+        apply(stripe_api.intent(found.intent))
     elif found.status == "expired":
         step(charge, Charge.LIVE, state=State.CANCELED, reason="session_expired", decided_at=timezone.now())
 
@@ -171,7 +171,7 @@ def _error(charge: Charge, found: Intent) -> str:
 def _refused(charge: Charge, code: str) -> None:
     """This call has certainly charged nothing, and would be refused again; one whose answer was lost may have."""
     try:
-        found = processor.intent(charge.intent)
+        found = stripe_api.intent(charge.intent)
     except NoAnswer as error:
         log.warning("no answer about %s: %s", charge, error)
         return
@@ -230,7 +230,7 @@ def _succeeded(charge: Charge, found: Intent) -> None:
             ledger.post("card_paid", f"card_paid:{found.reference}", [move], asset=purses.ASSET)
             purses.move(purse.id, charge.amount_micros)
             purses.paid_up(purse.id)
-            doorbell.ring()
+            notify.send()
         _cleared_terms(charge.id, found)
     fulfil(charge.id)
     keep_card(charge.id, found.card)
@@ -324,7 +324,7 @@ def keep_card(charge_id: uuid.UUID, reference: str) -> None:
     if not reference or Card.objects.filter(reference=reference).exists():
         return
     try:
-        facts = processor.card(reference)
+        facts = stripe_api.card(reference)
     except (NoAnswer, Refused) as error:
         log.warning("the card of %s could not be kept: %s", charge, error)
         return
@@ -389,7 +389,7 @@ def offer_of(charge: Charge) -> Offer | None:
 
 def authentication(charge: Charge) -> dict[str, str]:
     """What the page needs that lets the bank ask the card holder. Raises NoAnswer."""
-    found = processor.intent(charge.intent)
+    found = stripe_api.intent(charge.intent)
     return {
         "client_secret": found.client_secret,
         "payment_method": charge.card.reference if charge.card else "",

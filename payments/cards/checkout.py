@@ -17,9 +17,9 @@ from payments.money import format_usd
 from payments.offers import Offer
 from payments.purses import Refused
 
-from . import charges, processor, tabs
-from .card_facts import NoAnswer, Session
-from .card_facts import Refused as ProcessorRefused
+from . import charges, stripe_api, tabs
+from .facts import NoAnswer, Session
+from .facts import Refused as ProcessorRefused
 
 FLOOR_CENTS = 50
 # Of all buyers together: what a run of stolen cards would need, and no shop of this size does.
@@ -61,7 +61,7 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
     setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
     done = f"{settings.BASE_URL}/purse/cards/return/{setup.id}"
     try:
-        page = processor.open_setup(
+        page = stripe_api.open_setup(
             str(setup.id), charges.customer(purse), (done, _absolute(back_url)), f"cs-{setup.id}"
         )
     except ProcessorRefused as error:
@@ -79,7 +79,7 @@ def setup_returned(setup_id: uuid.UUID) -> Setup:
     """The buyer is back from saving a card: keep it, and open the tab. Raises NoAnswer."""
     setup = Setup.objects.select_related("purse").get(id=setup_id)
     if setup.state == "open" and setup.session:
-        apply_setup(setup, processor.session(setup.session))
+        apply_setup(setup, stripe_api.session(setup.session))
         setup.refresh_from_db()
     return setup
 
@@ -88,7 +88,7 @@ def apply_setup(setup: Setup, found: Session) -> None:
     """Write down what became of the page that saves a card; once, whoever brings it."""
     if found.status == "expired":
         Setup.objects.filter(id=setup.id, state="open").update(state="expired")
-    facts = processor.saved_card(found.setup_intent) if found.status == "complete" and found.setup_intent else None
+    facts = stripe_api.saved_card(found.setup_intent) if found.status == "complete" and found.setup_intent else None
     if facts is None:
         return
     with transaction.atomic(durable=True):
@@ -114,7 +114,7 @@ def _open(purse: Purse, purpose: str, cents: int, title: str, rest: tuple[str, O
     charge = charges.begin(purse, purpose, cents * charges.CENT, wants=wants, address=address)
     back = (f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(back_url))
     try:
-        page = processor.open_checkout(
+        page = stripe_api.open_checkout(
             str(charge.id), charges.customer(purse), cents, title=title, back=back, key=f"cc-{charge.id}-session"
         )
     except NoAnswer:

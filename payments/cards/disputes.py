@@ -13,14 +13,14 @@ from django.db.models import F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from payments import doorbell, purses
+from payments import notify, purses
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.models import Charge, Dispute, Payment, Posting, Purse, State, Transaction
 from payments.purses import ASSET
 
-from . import charges, processor, refunds
-from .card_facts import DisputeFacts, Money, Refused
+from . import charges, refunds, stripe_api
+from .facts import DisputeFacts, Money, Refused
 
 log = logging.getLogger(__name__)
 Flag = Purse.Flag
@@ -51,7 +51,7 @@ def apply(facts: DisputeFacts) -> Dispute | None:
         if facts.status != "lost":
             _recovered(dispute, purse)
         _flag(purse, lost_now)
-        doorbell.ring()
+        notify.send()
     dispute.refresh_from_db()
     return dispute
 
@@ -61,7 +61,7 @@ def look_at_open() -> list[str]:
     moved = []
     for dispute_id, status in Dispute.objects.exclude(status__in=_CLOSED).values_list("id", "status"):
         try:
-            found = processor.dispute(dispute_id)
+            found = stripe_api.dispute(dispute_id)
         except Refused as error:
             log.warning("dispute %s leads nowhere: %s", dispute_id, error)
             continue

@@ -15,8 +15,8 @@ from payments.books.ledger import Move
 from payments.models import Charge
 from payments.purses import ASSET
 
-from . import charges, disputes, processor, refunds
-from .card_facts import Money, NoAnswer, Refused
+from . import charges, disputes, refunds, stripe_api
+from .facts import Money, NoAnswer, Refused
 
 log = logging.getLogger(__name__)
 OVERLAP = timedelta(days=3)
@@ -45,7 +45,7 @@ def reconcile(since: datetime | None = None) -> Report:
     report = Report()
     seen = set()
     # The processor says the newest first; what was taken back is understood after what it was taken from.
-    for money in reversed(list(processor.money_since(since))):
+    for money in reversed(list(stripe_api.money_since(since))):
         seen.add(money.source)
         _heal(money, report)
     report.healed += disputes.look_at_open()
@@ -53,7 +53,7 @@ def reconcile(since: datetime | None = None) -> Report:
     settled = timezone.now() - timedelta(minutes=5)
     unseen = paid.filter(decided_at__lt=settled).exclude(reference__in=seen)
     report.missing += [charge.reference for charge in unseen if not _is_there(charge)]
-    report.difference_micros = processor.holds_cents() * charges.CENT + ledger.balance("world:stripe", ASSET)
+    report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance("world:stripe", ASSET)
     if not report.clean or report.unknown:
         log.error("reconciliation: %s", report)
     return report
@@ -62,7 +62,7 @@ def reconcile(since: datetime | None = None) -> Report:
 def _is_there(charge: Charge) -> bool:
     """Whether the processor has the payment, though booked before the days looked at: we learnt of it late."""
     try:
-        return processor.intent(charge.intent).reference == charge.reference
+        return stripe_api.intent(charge.intent).reference == charge.reference
     except Refused:
         return False
 
@@ -113,11 +113,11 @@ def _fee(money: Money, report: Report) -> None:
 
 
 def _apply(money: Money) -> None:
-    disputed = processor.dispute(money.source) if money.source.startswith(("dp_", "du_")) else None
+    disputed = stripe_api.dispute(money.source) if money.source.startswith(("dp_", "du_")) else None
     intent = disputed.intent if disputed else money.intent
     if not intent or not (disputed or money.type in (*_CHARGES, *_REFUNDS)):
         return
-    charges.apply(processor.intent(intent))
+    charges.apply(stripe_api.intent(intent))
     if disputed:
         disputes.apply(disputed)
     else:

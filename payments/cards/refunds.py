@@ -12,15 +12,15 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
-from payments import doorbell, purses
+from payments import notify, purses
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.models import CardRefund, Charge, Purse
 from payments.purses import ASSET, Refused
 
-from . import charges, processor
-from .card_facts import Declined, NoAnswer, RefundFacts, ServerTrouble
-from .card_facts import Refused as ProcessorRefused
+from . import charges, stripe_api
+from .facts import Declined, NoAnswer, RefundFacts, ServerTrouble
+from .facts import Refused as ProcessorRefused
 
 log = logging.getLogger(__name__)
 State = CardRefund.State
@@ -75,7 +75,7 @@ def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) 
         move = Move(owner.account, owner.refunding, micros)
         ledger.post("refund_reserved", f"refund_reserved:{refund.id}", [move], asset=ASSET)
         purses.move(owner.id, -micros)
-        doorbell.ring()
+        notify.send()
     return drive(refund)
 
 
@@ -91,10 +91,10 @@ def drive(refund: CardRefund) -> CardRefund:
         refund.refresh_from_db()
         return refund
     try:
-        made = [one for one in processor.refunds_of(intent) if one.ours == str(refund.id)]
+        made = [one for one in stripe_api.refunds_of(intent) if one.ours == str(refund.id)]
         key = f"cr-{refund.id}-{refund.renewal}"
         cents = refund.amount_micros // charges.CENT
-        apply(made[0] if made else processor.refund(intent, cents, str(refund.id), key))
+        apply(made[0] if made else stripe_api.refund(intent, cents, str(refund.id), key))
     except ServerTrouble:
         CardRefund.objects.filter(id=refund.id, renewal=refund.renewal).update(renewal=F("renewal") + 1)
     except NoAnswer as error:
@@ -108,7 +108,7 @@ def drive(refund: CardRefund) -> CardRefund:
 
 def look(intent: str) -> None:
     """Write down every refund of an intent, whoever made it. Raises NoAnswer."""
-    for facts in processor.refunds_of(intent):
+    for facts in stripe_api.refunds_of(intent):
         apply(facts)
 
 
@@ -157,7 +157,7 @@ def _done(refund: CardRefund, facts: RefundFacts) -> None:
         if not refund.ours:
             purses.move(purse.id, -refund.amount_micros)
         Charge.objects.filter(id=refund.charge_id).update(refunded_micros=F("refunded_micros") + refund.amount_micros)
-        doorbell.ring()
+        notify.send()
 
 
 def _aside(refund: CardRefund) -> str:

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from payments.models import Charge, Setup
 
-from . import charges, processor, refunds, tabs, webhooks
-from .card_facts import Declined, NoAnswer, Refused
+from . import charges, refunds, stripe_api, tabs, webhooks
 from .checkout import setup_returned
+from .facts import Declined, NoAnswer, Refused
 
 log = logging.getLogger(__name__)
 _Row = TypeVar("_Row")
@@ -59,7 +59,7 @@ def settle_tabs() -> None:
 
 def fetch_undelivered() -> None:
     """Events that the processor could not deliver in the last three days go into the inbox."""
-    for event in processor.undelivered_since(timezone.now() - timedelta(days=3)):
+    for event in stripe_api.undelivered_since(timezone.now() - timedelta(days=3)):
         webhooks.store(*event)
 
 

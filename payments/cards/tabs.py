@@ -18,9 +18,9 @@ from payments import purses
 from payments.models import Card, Charge, Purse
 from payments.purses import Refused
 
-from . import charges, mail, processor
-from .card_facts import NoAnswer
-from .card_facts import Refused as ProcessorRefused
+from . import charges, mail, stripe_api
+from .facts import NoAnswer
+from .facts import Refused as ProcessorRefused
 
 log = logging.getLogger(__name__)
 _TRUSTED_TABS = 2
@@ -159,7 +159,7 @@ def _too_much(charge: Charge) -> bool:
 def _what_is_left(charge: Charge) -> Charge:
     """Give a charge up that is for more than is owed, and charge what is. Raises NoAnswer."""
     try:
-        processor.cancel_intent(charge.intent)
+        stripe_api.cancel_intent(charge.intent)
     except ProcessorRefused as error:
         log.info("%s cannot be canceled any more: %s", charge, error)
     charge = charges.look(charge)
@@ -187,7 +187,7 @@ def remove_card(card: Card) -> None:
     if purse.card_id == card.id and purse.balance_micros < 0:
         raise Refused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
     try:
-        processor.forget_card(card.reference)
+        stripe_api.forget_card(card.reference)
     except ProcessorRefused as error:
         log.warning("%s was not there to forget: %s", card.reference, error)
     with transaction.atomic(durable=True):
@@ -216,7 +216,7 @@ def _remind(charge: Charge, now: datetime) -> None:
     since = now - (charge.decided_at or charge.made_at)
     if since >= timedelta(days=_GIVE_UP_DAYS):
         try:
-            processor.cancel_intent(charge.intent)
+            stripe_api.cancel_intent(charge.intent)
         except ProcessorRefused:
             log.info("%s cannot be canceled any more", charge)
         charges.look(charge)

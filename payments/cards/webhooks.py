@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from payments.models import Card, Charge, ProcessorEvent, Purse, Setup
 
-from . import charges, checkout, disputes, processor, refunds
-from .card_facts import Declined, Forged, NoAnswer, Refused
+from . import charges, checkout, disputes, refunds, stripe_api
+from .facts import Declined, Forged, NoAnswer, Refused
 
 __all__ = ["Forged", "apply_waiting", "receive", "store"]
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def receive(body: bytes, signature: str) -> bool:
     """Store a webhook; False when it was known. Raises Forged: not signed by the processor, too old, or too long."""
     if len(body) > MAX_BYTES:
         raise Forged("too long")
-    event_id, kind, about = processor.read_event(body, signature)
+    event_id, kind, about = stripe_api.read_event(body, signature)
     return store(event_id, kind, about, body.decode())
 
 
@@ -75,46 +75,46 @@ def _look(event: ProcessorEvent) -> None:
     about = event.about
     kind = about.split("_", 1)[0]
     if kind == "pi":
-        charges.apply(processor.intent(about))
+        charges.apply(stripe_api.intent(about))
     elif kind == "cs":
         _session(about)
     elif kind in ("ch", "py"):
-        _intent_and_refunds(processor.intent_of_charge(about))
+        _intent_and_refunds(stripe_api.intent_of_charge(about))
     elif kind in ("re", "pyr"):
-        made = processor.refund_facts(about)
+        made = stripe_api.refund_facts(about)
         _paid_first(made.intent)
         refunds.apply(made)
     elif kind in ("dp", "du"):
-        opened = processor.dispute(about)
+        opened = stripe_api.dispute(about)
         _paid_first(opened.intent)
         disputes.apply(opened)
     elif kind == "issfr":
-        intent = processor.intent_of_charge(_field(event, "charge"))
+        intent = stripe_api.intent_of_charge(_field(event, "charge"))
         _paid_first(intent)
         disputes.warned(intent)
     elif kind == "pm" and event.type == "payment_method.detached":
         _detached(about)
     elif kind == "pm":
-        facts = processor.card(about)
+        facts = stripe_api.card(about)
         Card.objects.filter(reference=about).update(brand=facts.brand, last4=facts.last4, expires=facts.expires)
 
 
 def _paid_first(intent: str) -> None:
     """What is said of a payment that we have not heard of yet would otherwise be said to nobody."""
     if intent and not Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).exists():
-        charges.apply(processor.intent(intent))
+        charges.apply(stripe_api.intent(intent))
 
 
 def _session(about: str) -> None:
     if charge := Charge.objects.filter(session=about).first():
         charges.look(charge)
     elif setup := Setup.objects.filter(session=about).select_related("purse").first():
-        checkout.apply_setup(setup, processor.session(about))
+        checkout.apply_setup(setup, stripe_api.session(about))
 
 
 def _intent_and_refunds(intent: str) -> None:
     if intent:
-        charges.apply(processor.intent(intent))
+        charges.apply(stripe_api.intent(intent))
         refunds.look(intent)
 
 

@@ -17,10 +17,10 @@ from django.utils import timezone
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from payments import doorbell
+from payments import notify
 from payments.models import Attempt, Authorization, Payment, State, Submission
 
-from . import chain, settlement
+from . import record, rpc
 from .lease import Holder, LeaseLost
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Settler:
         self.account: LocalAccount = Account.from_key(private_key)
         self.key = bytes.fromhex(self.account.address[2:])
         self.lease = Holder(settings.CHAIN_ID, self.key)
-        self._fees: tuple[float, chain.Block, int] | None = None
+        self._fees: tuple[float, rpc.Block, int] | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
         # The newest block when an attempt was first seen waiting: the chain's clock need not agree with ours.
@@ -56,16 +56,16 @@ class Settler:
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Settle until `stopping()`. Trouble with the chain or the database is waited out, never given up on."""
-        bell = doorbell.Doorbell()
+        listener = notify.Listener()
         while not stopping():
             pause = _IDLE_SECONDS
             try:
                 close_old_connections()
                 if self.lease.hold():
                     pause = self.turn()
-            except chain.ChainUnreachable as error:
+            except rpc.ChainUnreachable as error:
                 log.warning("the chain cannot be reached: %s", error)
-            except chain.RpcRefused as error:
+            except rpc.RpcRefused as error:
                 log.error("the node refuses: %s", error)
             except LeaseLost:
                 log.warning("another settler holds the key now")
@@ -76,7 +76,7 @@ class Settler:
                 # Not known to happen; but a settler that ends takes every buyer's payment with it.
                 log.exception("a turn of settlement failed")
             if pause:
-                bell.wait(pause)
+                listener.wait(pause)
         self.lease.let_go()
 
     def turn(self) -> float:
@@ -109,7 +109,7 @@ class Settler:
         self._forget_all_but({attempt.id for submission in sent for attempt in submission.attempts.all()})
         if not sent:
             return []
-        count = chain.transaction_count(self.key)
+        count = rpc.transaction_count(self.key)
         return [submission for submission in sent if not self._follow(submission, count)]
 
     def _forget_all_but(self, attempts: set[int]) -> None:
@@ -120,27 +120,27 @@ class Settler:
         """Look after one transaction of ours; True once its nonce is decided. `count`: the key's nonces used so far."""
         attempts = list(submission.attempts.all())
         for attempt in reversed(attempts):
-            if found := chain.receipt(attempt.tx_hash):
+            if found := rpc.receipt(attempt.tx_hash):
                 return self._mined(submission, found)
         if count > submission.key_nonce:
             return self._lost(submission, attempts)
         newest = max(attempts, key=lambda attempt: attempt.max_fee)
         if newest.id not in self._waiting_at:
-            self._waiting_at[newest.id] = chain.block("latest").number
+            self._waiting_at[newest.id] = rpc.block("latest").number
         if timezone.now().timestamp() - newest.made_at.timestamp() > settings.FEE_BUMP_SECONDS:
             newest = self._bump(submission, newest) or newest
         if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
             self._send(newest)
         return False
 
-    def _mined(self, submission: Submission, found: chain.Receipt) -> bool:
+    def _mined(self, submission: Submission, found: rpc.Receipt) -> bool:
         if settings.CHAIN_CONFIRMATIONS > 1:
-            head = chain.block("latest").number
+            head = rpc.block("latest").number
             if head - found.block_number + 1 < settings.CHAIN_CONFIRMATIONS:
                 return False
-        settlement.record(chain.transfers_in_block(found.block_hash))
+        record.transfers(rpc.transfers_in_block(found.block_hash))
         # Freed before it is marked: after a crash in between, the next turn does both again.
-        twice = settlement.reopen(submission, wasted=True)
+        twice = record.reopen(submission, wasted=True)
         self._sent().filter(id=submission.id).update(
             state=Submission.State.MINED,
             block_number=found.block_number,
@@ -153,10 +153,10 @@ class Settler:
 
     def _lost(self, submission: Submission, attempts: list[Attempt]) -> bool:
         """Something else used the nonce. Asked twice, since a receipt may be younger than the count."""
-        if any(chain.receipt(attempt.tx_hash) for attempt in attempts):
+        if any(rpc.receipt(attempt.tx_hash) for attempt in attempts):
             return False
         log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
-        settlement.reopen(submission, wasted=False)
+        record.reopen(submission, wasted=False)
         self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
         return True
 
@@ -165,7 +165,7 @@ class Settler:
         if time.monotonic() - self._caught_up_at < 1:
             return
         self._caught_up_at = time.monotonic()
-        count = chain.transaction_count(self.key)
+        count = rpc.transaction_count(self.key)
         self.lease.catch_up(count)
         undone = Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, key_nonce__gte=count)
         undone.exclude(state=Submission.State.SENT).update(
@@ -199,10 +199,10 @@ class Settler:
 
     def _settle(self, claims: list[Authorization]) -> bool:
         """One transaction for all claims that the token would accept now; True when one was sent."""
-        call = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
-        would = chain.simulate(call, self.key, _gas_limit(claims))
+        call = rpc.settle_call([_item(claim) for claim in claims], GAS_EACH)
+        would = rpc.simulate(call, self.key, _gas_limit(claims))
         if len(would) != len(claims):
-            raise chain.ChainUnreachable("the simulation answers for other claims than were asked")
+            raise rpc.ChainUnreachable("the simulation answers for other claims than were asked")
         good = [claim for claim, settles in zip(claims, would, strict=True) if settles]
         if good:
             self._send(self._signed(good))
@@ -217,14 +217,14 @@ class Settler:
 
     def _signed(self, claims: list[Authorization]) -> Attempt:
         """Sign and store in one commit, before the first send: after a crash the same bytes are sent again."""
-        data = chain.settle_call([_item(claim) for claim in claims], GAS_EACH)
+        data = rpc.settle_call([_item(claim) for claim in claims], GAS_EACH)
         max_fee, tip = self._fair_fee()
         with transaction.atomic(durable=True):
             submission = Submission.objects.create(
                 chain_id=settings.CHAIN_ID,
                 key=self.key,
                 key_nonce=self.lease.take_nonce(),
-                to=chain.batch_contract(),
+                to=rpc.batch_contract(),
                 data=data,
                 gas_limit=_gas_limit(claims),
             )
@@ -274,16 +274,16 @@ class Settler:
         """Hand the stored bytes to the node. Whatever it answers, the chain's facts decide later."""
         self._sent_at[attempt.id] = time.monotonic()
         try:
-            chain.send(attempt.raw)
-        except chain.RpcRefused as refusal:
+            rpc.send(attempt.raw)
+        except rpc.RpcRefused as refusal:
             log.info("the node did not take 0x%s: %s", attempt.tx_hash.hex(), refusal)
-        except chain.ChainUnreachable as error:
+        except rpc.ChainUnreachable as error:
             log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
 
-    def _current_fees(self) -> tuple[chain.Block, int]:
+    def _current_fees(self) -> tuple[rpc.Block, int]:
         """The newest block, for its base fee, and the tip in wei; at most two seconds old."""
         if self._fees is None or time.monotonic() - self._fees[0] > 2:
-            self._fees = (time.monotonic(), chain.block("latest"), chain.suggested_priority_fee())
+            self._fees = (time.monotonic(), rpc.block("latest"), rpc.suggested_priority_fee())
         return self._fees[1:]
 
     def _fair_fee(self) -> tuple[int, int]:
@@ -296,13 +296,13 @@ class Settler:
     def _decide_all(self, claims: list[Authorization]) -> None:
         """As many as a second allows; trouble with one is no trouble for the next."""
         ends = time.monotonic() + _DECIDING_SECONDS
-        head = chain.block("latest") if claims else None
+        head = rpc.block("latest") if claims else None
         for claim in claims:
             if head is None or time.monotonic() > ends:
                 return
             try:
                 self._decide(claim, head)
-            except (chain.ChainUnreachable, chain.RpcRefused) as error:
+            except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
                 log.warning("cannot tell yet why payment %s would fail: %s", claim.payment_id, error)
 
     def _let_rest(self, claims: list[Authorization]) -> None:
@@ -310,39 +310,39 @@ class Settler:
         until = time.monotonic() + _REST_SECONDS
         self._resting.update((claim.payment_id, until) for claim in claims)
 
-    def _decide(self, claim: Authorization, head: chain.Block) -> None:
+    def _decide(self, claim: Authorization, head: rpc.Block) -> None:
         """Why a claim cannot be settled now. Released only for a reason that is certain; otherwise it waits."""
         at = hex(head.number)
-        if chain.authorization_used(claim.payer, claim.nonce, at):
+        if rpc.authorization_used(claim.payer, claim.nonce, at):
             return self._spent(claim, head.number - settings.CHAIN_CONFIRMATIONS + 1)
         if head.time >= claim.valid_before:
-            return settlement.release([claim.payment_id], "authorization_expired")
-        if chain.balance_of(claim.payer, at) < claim.payment.amount_micros:
-            return settlement.release([claim.payment_id], "insufficient_funds")
+            return record.release([claim.payment_id], "authorization_expired")
+        if rpc.balance_of(claim.payer, at) < claim.payment.amount_micros:
+            return record.release([claim.payment_id], "insufficient_funds")
         if head.time > claim.valid_after:
-            settlement.release([claim.payment_id], "transaction_simulation_failed")
+            record.release([claim.payment_id], "transaction_simulation_failed")
         return None
 
     def _give_up(self, claim: Authorization) -> None:
         """It has cost us gas twice and is not sent again. But if somebody else spent it, what came of that decides."""
-        head = chain.block("latest").number
-        if chain.authorization_used(claim.payer, claim.nonce, hex(head)):
+        head = rpc.block("latest").number
+        if rpc.authorization_used(claim.payer, claim.nonce, hex(head)):
             return self._spent(claim, head - settings.CHAIN_CONFIRMATIONS + 1)
-        return settlement.release([claim.payment_id], "settlement_failed")
+        return record.release([claim.payment_id], "settlement_failed")
 
     def _spent(self, claim: Authorization, confirmed: int) -> None:
         """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter.
 
         Looks no further than the block that is `confirmed`; until the log is there, the claim waits.
         """
-        if settlement.claim_received(claim.payer, claim.nonce):
+        if record.claim_received(claim.payer, claim.nonce):
             return
-        known, seen = chain.fate_of(claim.payer, claim.nonce, confirmed - settings.CHAIN_LOG_RANGE + 1, confirmed)
+        known, seen = rpc.fate_of(claim.payer, claim.nonce, confirmed - settings.CHAIN_LOG_RANGE + 1, confirmed)
         if seen:
-            settlement.record([seen])
+            record.transfers([seen])
         if known:
             # Paid by what was recorded, it is not released any more; another amount, or nobody's money, is no payment.
-            settlement.release([claim.payment_id], "authorization_used")
+            record.release([claim.payment_id], "authorization_used")
 
 
 def _gas_limit(claims: list[Authorization]) -> int:

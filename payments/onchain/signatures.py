@@ -12,7 +12,7 @@ from django.conf import settings
 from eth_keys import keys
 from eth_keys.exceptions import BadSignature, ValidationError
 
-from . import chain
+from . import rpc
 
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 MAX_BYTES = 1024
@@ -81,7 +81,7 @@ def contract_accepts(account: bytes, digest: bytes, signature: bytes) -> bool:
     if not signature or len(signature) > MAX_BYTES or _asked.has_no_code(account):
         return False
     _asked.count()
-    accepted = chain.contract_wallet_accepts(account, digest, signature)
+    accepted = rpc.contract_wallet_accepts(account, digest, signature)
     if accepted is None:
         _asked.remember_no_code(account)
     return bool(accepted)

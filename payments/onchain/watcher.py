@@ -9,7 +9,7 @@ from django.conf import settings
 
 from payments.models import OPEN, Chain, Payment, State, Transfer
 
-from . import chain, settlement
+from . import record, rpc
 
 log = logging.getLogger(__name__)
 # How far below finality a reorganisation is still looked for: the last line, never expected.
@@ -22,19 +22,19 @@ class AnotherChain(Exception):
 
 def meet() -> Chain:
     """The row of the chain that answers; made at the first meeting. Raises AnotherChain."""
-    genesis = chain.genesis_hash()
+    genesis = rpc.genesis_hash()
     known = Chain.objects.filter(chain_id=settings.CHAIN_ID).first()
     if known is None:
-        claimed = int(chain.rpc("eth_chainId"), 16)
+        claimed = int(rpc.request("eth_chainId"), 16)
         if claimed != settings.CHAIN_ID:
             raise AnotherChain(f"CHAIN_ID is {settings.CHAIN_ID}, but the node at CHAIN_RPC_URL says {claimed}.")
         first = settings.CHAIN_START_BLOCK
-        start = chain.block(max(first - 1, 0) if first >= 0 else "latest")
+        start = rpc.block(max(first - 1, 0) if first >= 0 else "latest")
         fresh = Chain(
             chain_id=claimed,
             genesis_hash=genesis,
             started_at=start.number,
-            opening_balance=chain.balance_of(chain.pay_to(), hex(start.number)),
+            opening_balance=rpc.balance_of(rpc.pay_to(), hex(start.number)),
             scanned_to=start.number,
             scanned_hash=start.hash,
         )
@@ -51,21 +51,21 @@ def meet() -> Chain:
 def watch() -> None:
     """One look: new transfers, blocks that left the chain, finality, and authorizations that can never be paid."""
     known = meet()
-    head = chain.block("latest")
+    head = rpc.block("latest")
     top = head.number - settings.CHAIN_CONFIRMATIONS + 1
-    reorganised = chain.block(min(known.scanned_to, head.number)).hash != known.scanned_hash
+    reorganised = rpc.block(min(known.scanned_to, head.number)).hash != known.scanned_hash
     first = known.scanned_to + 1
     if reorganised:
         first = max(0, min(known.scanned_to, top) - settings.CHAIN_FINALITY_DEPTH - _DEEPER)
     if top < first:
         return
     last = min(top, first + settings.CHAIN_LOG_RANGE - 1)
-    scanned = chain.block(last)
+    scanned = rpc.block(last)
     seen = _seen_between(first, last)
-    if chain.block(last).hash != scanned.hash:
+    if rpc.block(last).hash != scanned.hash:
         return  # Reorganised while we read: what we saw may belong to neither chain. Look again next time.
     _take_back_missing(first, last, {(s.block_hash, s.tx_hash, s.log_index) for s in seen})
-    settlement.record(seen)
+    record.transfers(seen)
     _finalise(known, scanned, head)
 
 
@@ -76,37 +76,37 @@ def _take_back_missing(first: int, last: int, seen: set[tuple[bytes, bytes, int]
         if (row.block_hash, row.tx_hash, row.log_index) in seen:
             continue
         # A node that merely forgot to mention it is no proof: the block itself must have been replaced.
-        if chain.block(row.block_number).hash != row.block_hash:
-            settlement.take_back(row)
+        if rpc.block(row.block_number).hash != row.block_hash:
+            record.take_back(row)
 
 
-def _seen_between(first: int, last: int) -> list[chain.SeenTransfer]:
+def _seen_between(first: int, last: int) -> list[rpc.SeenTransfer]:
     """The transfers in these blocks; a node that refuses so many at once is asked for half as many."""
     try:
-        return chain.transfers_between(first, last)
-    except chain.RpcRefused:
+        return rpc.transfers_between(first, last)
+    except rpc.RpcRefused:
         if first == last:
             raise
     middle = (first + last) // 2
     return _seen_between(first, middle) + _seen_between(middle + 1, last)
 
 
-def _finalise(known: Chain, scanned: chain.Block, head: chain.Block) -> None:
+def _finalise(known: Chain, scanned: rpc.Block, head: rpc.Block) -> None:
     final = min(head.number - settings.CHAIN_FINALITY_DEPTH, scanned.number)
     Chain.objects.filter(chain_id=known.chain_id).update(scanned_to=scanned.number, scanned_hash=scanned.hash)
     if final <= 0:
         return
     _take_back_late(known, final)
-    settlement.finalise(known.chain_id, final)
+    record.finalise(known.chain_id, final)
     undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
     if undecided.filter(authorization__valid_before__lte=head.time).exists():
-        settlement.fail_expired(known.chain_id, chain.block(final).time)
+        record.fail_expired(known.chain_id, rpc.block(final).time)
 
 
 def _take_back_late(known: Chain, final: int) -> None:
     """What was recorded of a block after we had read past it: nothing becomes final whose block is not there."""
     due = Transfer.objects.filter(chain_id=known.chain_id, final=False, orphaned_at=None, block_number__lte=final)
     for number, block_hash in sorted(set(due.values_list("block_number", "block_hash"))):
-        if chain.block(number).hash != block_hash:
+        if rpc.block(number).hash != block_hash:
             for row in due.filter(block_number=number, block_hash=block_hash):
-                settlement.take_back(row)
+                record.take_back(row)

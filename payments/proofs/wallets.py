@@ -20,7 +20,7 @@ from x402.extensions.sign_in_with_x.types import SIGN_IN_WITH_X, SIWxPayload, SI
 from x402.extensions.sign_in_with_x.validate import validate_siwx_message
 
 from payments.offers import Offer
-from payments.onchain import chain, signatures
+from payments.onchain import rpc, signatures
 from payments.rails import Unknowable
 
 _SECONDS = 300
@@ -79,7 +79,7 @@ def _made_by(account: bytes, digest: bytes, signature: bytes) -> bool:
     try:
         own = signatures.recovers_to(account, digest, signature)
         return own or signatures.contract_accepts(account, digest, signature)
-    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+    except (rpc.ChainUnreachable, signatures.TooManyChecks) as error:
         raise Unknowable from error
 
 

@@ -2,7 +2,7 @@
 
 Every change is an entry in the books and a conditional update of the balance, in one commit. A purchase from a purse
 moves no money outside: it is decided the moment it is claimed. What a publisher gets of it is pending until the card
-money behind it is cleared (payments.cards.clearing).
+money behind it is cleared (payments.cards.holds).
 """
 
 import uuid
@@ -15,11 +15,11 @@ from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from payments import doorbell
+from payments import notify
 from payments.books import ledger
 from payments.books.ledger import Entry, Move
 from payments.models import Card, Charge, Debit, Grant, Payment, Posting, ProgramKey, Purse, Setup, State
-from payments.onchain.settlement import shares
+from payments.onchain.record import shares
 
 ASSET = "USD"
 CARD_FLOOR_MICROS = 500_000
@@ -135,7 +135,7 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             if row is None or not take_back(row, "refund", reason):
                 raise Refused("refund_too_late", "This can no longer be given back.")
             paid_up(purse.id)
-            doorbell.ring()
+            notify.send()
             return row
     except IntegrityError as error:
         raise Refused("refund_used", "This article was given back once already, and bought again.") from error

@@ -1,6 +1,6 @@
 """The exact rail: x402's `exact` scheme on an EVM chain, by EIP-3009 authorizations, in protocol versions 1 and 2.
 
-Reading and checking only; the money is moved by payments.onchain.settlement, which works from the rows claimed here.
+Reading and checking only; the money is moved by payments.onchain.record, which works from the rows claimed here.
 Nothing in an EIP-3009 signature names an article: the claim of (chain, token, payer, nonce) is what binds it.
 """
 
@@ -25,7 +25,7 @@ from x402.schemas.v1 import PaymentPayloadV1
 from payments import quotes
 from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
-from payments.onchain import chain, signatures
+from payments.onchain import rpc, signatures
 
 from . import RailRefused, Unknowable, Verified
 
@@ -213,7 +213,7 @@ def look_up(credential: Credential) -> Payment | None:
         Payment.objects.select_related("authorization")
         .filter(
             authorization__chain_id=settings.CHAIN_ID,
-            authorization__token=chain.token(),
+            authorization__token=rpc.token(),
             authorization__payer=credential.payer,
             authorization__nonce=credential.nonce,
         )
@@ -249,7 +249,7 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     """
     price, quote_id = _promised(credential, offer)
     now = int(time.time())
-    if credential.recipient != chain.pay_to():
+    if credential.recipient != rpc.pay_to():
         raise _refused("recipient_mismatch", "The authorization pays somebody else.")
     if credential.payer == credential.recipient:
         raise _refused("recipient_mismatch", "The shop cannot pay itself: nothing would move.")
@@ -317,7 +317,7 @@ def _vouched(credential: Credential) -> bool:
     try:
         if signatures.contract_accepts(credential.payer, digest, credential.signature):
             return True
-    except (chain.ChainUnreachable, signatures.TooManyChecks) as error:
+    except (rpc.ChainUnreachable, signatures.TooManyChecks) as error:
         raise Unknowable from error
     raise _refused("signature", "The signature is not the payer's.")
 
@@ -345,7 +345,7 @@ def claim(verified: Verified, payment: Payment) -> None:
     Authorization.objects.create(
         payment=payment,
         chain_id=settings.CHAIN_ID,
-        token=chain.token(),
+        token=rpc.token(),
         payer=credential.payer,
         nonce=credential.nonce,
         recipient=credential.recipient,
@@ -360,8 +360,8 @@ def still_unspent(verified: Verified) -> bool:
     """Whether the token has not seen this authorization yet: then only its maker can know it. One chain call."""
     credential: Credential = verified.credential
     try:
-        return not chain.authorization_used(credential.payer, credential.nonce)
-    except (chain.ChainUnreachable, chain.RpcRefused) as error:
+        return not rpc.authorization_used(credential.payer, credential.nonce)
+    except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
         raise Unknowable from error
 
 

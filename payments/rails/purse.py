@@ -12,7 +12,7 @@ from django.conf import settings
 from payments import purses, quotes
 from payments.models import OWNED, Debit, Payment, ProgramKey, Purse
 from payments.offers import Offer, Presented, Price
-from payments.purses import programs
+from payments.purses import api_keys
 
 from . import RailRefused, Verified
 
@@ -64,7 +64,7 @@ def read(presented: Presented) -> Credential | None:
     if presented.authorization:
         key = key_of(presented.authorization)
         if key is None:
-            raise _refused(programs.invalid())
+            raise _refused(api_keys.invalid())
         return Credential(key.purse, key, presented.quote, presented.address, presented.agent)
     if presented.purse and presented.spend:
         purse = Purse.objects.filter(id=presented.purse, joined_to=None).first()
@@ -76,7 +76,7 @@ def read(presented: Presented) -> Credential | None:
 def key_of(authorization: str) -> ProgramKey | None:
     """The live key in an Authorization header, or None."""
     match = _BEARER.fullmatch(authorization)
-    return programs.known(match[1]) if match else None
+    return api_keys.known(match[1]) if match else None
 
 
 def is_bearer(authorization: str) -> bool:
@@ -113,14 +113,14 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     """
     price, quote_secret = _promised(credential, offer)
     key, buyer = credential.key, _buyer(credential, offer)
-    if key and not programs.allowed_payee(key, offer.payee):
+    if key and not api_keys.allowed_payee(key, offer.payee):
         # Not even what its person owns: a key is for these publications and no others.
         raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
     verified = Verified(sys.modules[__name__], buyer, price, quote_secret, credential)
     owned = Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED)
     if key and not owned.exists():
         try:
-            programs.permit(key, offer, price.amount_micros)
+            api_keys.permit(key, offer, price.amount_micros)
         except purses.Refused as refusal:
             # Another request of the same program may have bought it, and used a yes or a budget up, just now.
             if not owned.exists():
@@ -166,7 +166,7 @@ def claim(verified: Verified, payment: Payment) -> None:
         # The purse before the key, as when an article is given back: two of them in opposite order would block.
         purses.sell(payment, debit)
         if credential.key:
-            programs.spend(credential.key.id, payment)
+            api_keys.spend(credential.key.id, payment)
     except purses.Refused as refusal:
         raise _refused(refusal) from refusal
 

@@ -25,7 +25,7 @@ from .manuscript import without_divider
 class Listing:
     """An article as anybody may see it: teaser, length and both prices, without the paid text.
 
-    It is kept for a while (marketplace.shop.shelf), so its names are written out once and not for every request.
+    It is kept for a while (marketplace.shop.listings), so its names are written out once and not for every request.
     """
 
     article_id: uuid.UUID

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Coalesce, Now
 from django.utils.text import slugify
 
-from payments import doorbell
+from payments import notify
 from publishers import pricing
 from publishers.models import SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Article, Membership, Publication, User, Version
 
@@ -160,7 +160,7 @@ def withdraw(article: Article) -> bool:
 
 def _changed(rows: int) -> bool:
     if rows:
-        doorbell.ring()
+        notify.send()
     return rows == 1
 
 
@@ -179,7 +179,7 @@ def _add_version(article: Article, text: Draft, *, number: int, by: User | None)
     )
     Article.objects.filter(pk=article.pk).update(current_version=version)
     article.current_version = version
-    doorbell.ring()
+    notify.send()
     return version
 
 

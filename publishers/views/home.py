@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from payments import doorbell
+from payments import notify
 from payments.books import reports
 from publishers import sales
 from publishers.articles import writing
@@ -71,7 +71,7 @@ def settings(request: HttpRequest, publication: Publication) -> HttpResponse:
     form = PublicationForm(request.POST or None, instance=publication)
     if form.is_valid():
         form.save()
-        doorbell.ring()
+        notify.send()
         messages.success(request, "Saved.")
         return redirect("studio_settings", publication.slug)
     if form.is_bound:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from payments.cards import processor
+from payments.cards import stripe_api
 
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 
@@ -25,13 +25,13 @@ class Accidents:
         self._fuse: list[Any] = []
         self.crashes = 0
         self.calls = 0
-        call = processor._call
+        call = stripe_api._call
 
         def wrapped(asked: Callable[[Any], Any]) -> Any:
             self.calls += 1
             return self._pass("call", lambda: call(asked))
 
-        patch.setattr(processor, "_call", wrapped)
+        patch.setattr(stripe_api, "_call", wrapped)
 
     def light(self, where: str, number: int, before: bool) -> None:
         """The worker dies at the so-many-th call or write from now."""

@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from payments import gate, purses
 from payments.books import ledger
-from payments.cards import clearing, reconciliation, sweeper, webhooks
-from payments.cards.card_facts import NoAnswer
+from payments.cards import holds, reconciliation, sweeper, webhooks
+from payments.cards.facts import NoAnswer
 from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, ProcessorEvent, Setup, State
 
 from .accidents import Accidents, Crash
@@ -163,7 +163,7 @@ class Episode(Doings):
     def _clear(self) -> str:
         if self.random.random() < 0.4:
             self._later(timedelta(days=8))
-        return str(clearing.clear())
+        return str(holds.clear())
 
     def _sweep(self) -> str:
         Charge.objects.update(look_at=timezone.now())

@@ -21,8 +21,8 @@ from django.utils import timezone
 
 from payments import purses
 from payments.books import ledger
-from payments.cards import charges, clearing, disputes, processor, refunds, sweeper, tabs, webhooks
-from payments.cards.card_facts import NoAnswer, ServerTrouble
+from payments.cards import charges, disputes, holds, refunds, stripe_api, sweeper, tabs, webhooks
+from payments.cards.facts import NoAnswer, ServerTrouble
 from payments.models import Charge, Purse
 
 Patch = pytest.MonkeyPatch
@@ -65,14 +65,14 @@ def _one_call(key: Callable[[Charge], str]) -> Callable[[Patch], Noted]:
             "metadata": {"charge": str(charge.id)}, "expand": ["latest_charge.balance_transaction"],
         }  # fmt: skip
         try:
-            made = processor._call(lambda v1: v1.payment_intents.create(params, {"idempotency_key": key(charge)}))
+            made = stripe_api._call(lambda v1: v1.payment_intents.create(params, {"idempotency_key": key(charge)}))
         except ServerTrouble:
             charges._renew(charge)
         except NoAnswer:
             return
         else:
             charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, intent=made.id)
-            charges.apply(processor.intent(made.id))
+            charges.apply(stripe_api.intent(made.id))
 
     return lambda patch: _wrap(patch, charges, "_create", create)
 
@@ -85,7 +85,7 @@ def _one_key_for_all_attempts(patch: Patch) -> Noted:
     def confirm(real: Any, intent: str, card: str, key: str) -> Any:
         return real(intent, card, re.sub(r"confirm-\d+", "confirm-0", key))
 
-    return _wrap(patch, processor, "confirm_intent", confirm)
+    return _wrap(patch, stripe_api, "confirm_intent", confirm)
 
 
 def _sent_again_without_looking(patch: Patch) -> Noted:
@@ -108,7 +108,7 @@ def _the_events_own_copy_is_believed(patch: Patch) -> Noted:
             return real(event)
         copy = stripe.Event.construct_from(json.loads(event.body), "").data.object
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(processor, "_call", lambda call: copy)
+            inner.setattr(stripe_api, "_call", lambda call: copy)
             return real(event)
 
     return _wrap(patch, webhooks, "_look", look)
@@ -117,9 +117,9 @@ def _the_events_own_copy_is_believed(patch: Patch) -> Noted:
 def _signatures_are_not_checked(patch: Patch) -> Noted:
     def read(real: Any, body: bytes, signature: str) -> tuple[str, str, str]:
         event = stripe.Event.construct_from(json.loads(body), "")
-        return event.id, event.type, processor._about(event)
+        return event.id, event.type, stripe_api._about(event)
 
-    return _wrap(patch, processor, "read_event", read)
+    return _wrap(patch, stripe_api, "read_event", read)
 
 
 def _old_signatures_are_good(patch: Patch) -> Noted:
@@ -206,7 +206,7 @@ def _refunds_are_not_looked_for(patch: Patch) -> Noted:
     """After no answer the same refund is asked for again, under a fresh key."""
     patch.setattr(refunds.processor, "refunds_of", lambda intent: [])
     return _wrap(
-        patch, processor, "refund", lambda real, intent, cents, name, key: real(intent, cents, name, str(uuid.uuid4()))
+        patch, stripe_api, "refund", lambda real, intent, cents, name, key: real(intent, cents, name, str(uuid.uuid4()))
     )
 
 
@@ -263,7 +263,7 @@ def _the_hold_is_ignored(patch: Patch) -> Noted:
         noted.append("timedelta")
         return timedelta(0)
 
-    patch.setattr(clearing, "timedelta", no_time)
+    patch.setattr(holds, "timedelta", no_time)
     return noted
 
 

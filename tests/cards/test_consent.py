@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from payments import gate, quotes
-from payments.cards import clearing, tabs
+from payments.cards import holds, tabs
 from payments.models import Purse
 from payments.offers import Presented, Price
 
@@ -55,7 +55,7 @@ def test_what_the_platform_lost_for_a_buyer_clears_the_sales_it_paid(bank: Bank)
     bank.later()
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("chargeback", 0)
-    assert clearing.clear(timezone.now() + timedelta(days=30)) == 2
+    assert holds.clear(timezone.now() + timedelta(days=30)) == 2
     assert kept.state == "succeeded"
     bank.agrees()
 

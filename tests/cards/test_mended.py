@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from payments import audit, gate, purses
 from payments.books import ledger
-from payments.cards import charges, checkout, processor, reconciliation, refunds, sweeper, tabs, webhooks
-from payments.cards.card_facts import NoAnswer
+from payments.cards import charges, checkout, reconciliation, refunds, stripe_api, sweeper, tabs, webhooks
+from payments.cards.facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 from payments.offers import Offer, Presented
 
@@ -133,7 +133,7 @@ def test_a_card_that_was_removed_at_the_processor_ends_the_charge(bank: Bank, se
     purse = bank.owing(600, "4000000000000341")
     if sent:
         tabs.settle(purse.id)
-    processor.forget_card(purse.card.reference)
+    stripe_api.forget_card(purse.card.reference)
     charge = tabs.pay_now(purse)
     assert charge.state == "failed"
     purse.refresh_from_db()
@@ -241,7 +241,7 @@ def test_a_payment_that_was_learnt_of_late_is_not_missing(bank: Bank, monkeypatc
     Charge.objects.update(decided_at=timezone.now() - timedelta(hours=1))
     if not there:
         Charge.objects.update(intent="pi_of_nobody")
-    monkeypatch.setattr(processor, "money_since", lambda _: iter(()))
+    monkeypatch.setattr(stripe_api, "money_since", lambda _: iter(()))
     assert reconciliation.reconcile().missing == ([] if there else [charge.reference])
 
 

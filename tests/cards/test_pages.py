@@ -7,9 +7,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace.shop import card_sales, shelf
-from payments import purses, quotes, waiting
-from payments.cards import processor
+from marketplace.shop import listings, paywall
+from payments import purses, quotes, waiters
+from payments.cards import stripe_api
 from payments.models import Payment, Purse
 from publishers import pricing
 from publishers.articles import catalogue, writing
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> None:
-    shelf._kept.clear()
+    listings._kept.clear()
 
 
 def balance(purse: Purse) -> int:
@@ -78,8 +78,8 @@ def test_without_a_processor_nothing_of_it_is_there(settings):
 
 
 def test_a_stranger_costs_no_query_and_a_program_gets_no_cookie(monkeypatch):
-    monkeypatch.setattr(waiting, "generation", lambda: 1)
-    monkeypatch.setattr(shelf, "_SECONDS", 60.0)
+    monkeypatch.setattr(waiters, "generation", lambda: 1)
+    monkeypatch.setattr(listings, "_SECONDS", 60.0)
     address = owls().get_absolute_url()
     Client().get(address, headers=HTML)
     with CaptureQueriesContext(connection) as seen:
@@ -269,7 +269,7 @@ def test_a_declined_card_leaves_the_article_closed_and_nobody_charged(bank: Bank
     assert page["Refresh"].startswith("2; url=/purse/return/")
     guest.see(address, 402)
     assert balance(guest.purse()) == 0
-    processor.expire_session(charge.session)
+    stripe_api.expire_session(charge.session)
     answer = guest.client.get(f"/purse/return/{charge.pk}", headers=HTML, follow=True)
     assert answer.redirect_chain == [(address, 303)]
     assert "You were not charged." in answer.content.decode()
@@ -398,7 +398,7 @@ def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank
 
 
 def test_the_amounts_on_offer_are_those_that_cover():
-    assert card_sales.amounts(5_000_001) == [(1000, "10"), (2000, "20")]
+    assert paywall.amounts(5_000_001) == [(1000, "10"), (2000, "20")]
 
 
 def test_an_articles_own_publication_sees_no_difference(bank: Bank):

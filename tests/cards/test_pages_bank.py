@@ -87,10 +87,10 @@ def test_only_this_page_may_load_the_processors_script(bank: Bank):
 
 
 def test_with_the_real_processor_its_three_hosts_are_allowed(settings):
-    from marketplace.reader import processor_views
+    from marketplace.reader import bank_views
 
     settings.STRIPE_API_BASE, settings.STRIPE_JS_URL = "https://api.stripe.com", "https://js.stripe.com/v3/"
-    assert processor_views.policy() == {
+    assert bank_views.policy() == {
         "script-src": ["https://js.stripe.com"],
         "connect-src": ["https://api.stripe.com", "https://hooks.stripe.com", "https://js.stripe.com"],
         "frame-src": ["https://api.stripe.com", "https://hooks.stripe.com", "https://js.stripe.com"],

@@ -15,7 +15,7 @@ from payments import gate, purses
 from payments.books import ledger
 from payments.models import Approval, Payment, ProgramKey, Purse
 from payments.offers import Presented
-from payments.purses import programs
+from payments.purses import api_keys
 from tests.journeys.errors import promised
 from tests.publishers import cast
 
@@ -192,7 +192,7 @@ def test_budgets_end_exactly_and_a_new_day_has_a_new_one():
     till.present(text, till.offer(3))
     key = purse.keys.get()
     assert (key.day_spent_micros, key.spent_micros) == (50_000, 150_000)
-    assert programs.left(key) == (50_000, 0)
+    assert api_keys.left(key) == (50_000, 0)
     assert _word(text, 4) == "budget_exhausted"
     assert till.present(text, till.offer(1)).grant
     assert balance(purse) == 850_000
@@ -203,7 +203,7 @@ def test_what_is_given_back_may_be_spent_again():
     text = till.key(purse, day_budget_micros=50_000, budget_micros=50_000)
     payment = till.present(text, till.offer(1)).payment
     purses.refund(payment.id, purse)
-    assert (purse.keys.get().spent_micros, programs.spent_today(purse.keys.get())) == (0, 0)
+    assert (purse.keys.get().spent_micros, api_keys.spent_today(purse.keys.get())) == (0, 0)
     assert till.present(text, till.offer(2)).grant
 
 
@@ -239,14 +239,14 @@ def test_a_revoked_key_is_dead_with_the_next_request_for_what_it_bought_too(addr
     purse = till.purse(1_000_000)
     text = till.key(purse)
     assert shown(address, text).status_code == 200
-    programs.revoke(purse.keys.get())
+    api_keys.revoke(purse.keys.get())
     assert refused(shown(address, text)) == "invalid_key"
 
 
 def test_a_key_revoked_between_the_look_and_the_sale_buys_nothing():
     purse = till.purse(1_000_000)
     admission = gate.verify(Presented(authorization=f"Bearer {till.key(purse)}"), till.offer())
-    programs.revoke(purse.keys.get())
+    api_keys.revoke(purse.keys.get())
     with pytest.raises(gate.PaymentRequired) as no:
         admission.settle()
     assert no.value.word == "invalid_key"
@@ -259,29 +259,29 @@ def test_limits_change_from_the_next_request_on_and_never_below_what_was_spent()
     till.present(text, till.offer(1))
     key = purse.keys.get()
     with pytest.raises(purses.Refused) as no:
-        programs.change(key, "reader", programs.Limits(budget_micros=49_999))
+        api_keys.change(key, "reader", api_keys.Limits(budget_micros=49_999))
     assert no.value.word == "budget_below_spent"
-    programs.change(key, "renamed", programs.Limits(budget_micros=50_000))
+    api_keys.change(key, "renamed", api_keys.Limits(budget_micros=50_000))
     assert _word(text, 2) == "budget_exhausted"
     assert purse.keys.get().name == "renamed"
-    programs.revoke(key)
+    api_keys.revoke(key)
     with pytest.raises(purses.Refused) as no:
-        programs.change(key, "alive", programs.Limits())
+        api_keys.change(key, "alive", api_keys.Limits())
     assert no.value.word == "key_revoked"
 
 
 def test_one_form_makes_one_key_and_fifty_are_enough():
     purse = till.purse()
-    key, _ = programs.make(purse, "first", programs.Limits())
+    key, _ = api_keys.make(purse, "first", api_keys.Limits())
     with pytest.raises(purses.Refused) as no:
-        programs.make(till.purse(), "first", programs.Limits(), key.id)
+        api_keys.make(till.purse(), "first", api_keys.Limits(), key.id)
     assert no.value.word == "key_made_already"
-    for _ in range(programs.KEYS_MAX - 1):
+    for _ in range(api_keys.KEYS_MAX - 1):
         till.key(purse)
     with pytest.raises(purses.Refused) as no:
-        programs.make(purse, "one more", programs.Limits())
+        api_keys.make(purse, "one more", api_keys.Limits())
     assert no.value.word == "too_many_keys"
-    programs.revoke(key)
+    api_keys.revoke(key)
     till.key(purse)
 
 

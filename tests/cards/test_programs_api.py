@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from payments.purses import programs
+from payments.purses import api_keys
 from tests.publishers import cast
 
 from . import till
@@ -58,7 +58,7 @@ def test_a_dead_key_and_a_session_learn_nothing():
     reader = cast.person("reader")
     purse = till.purse(1_000_000, holder=f"user:{reader.pk}")
     text, old = till.key(purse), till.key(purse, expires_at=timezone.now() - timedelta(seconds=1))
-    programs.revoke(purse.keys.get(public=text.split("_")[1]))
+    api_keys.revoke(purse.keys.get(public=text.split("_")[1]))
     assert {ask(text).status_code, ask(old).status_code} == {401}
     assert cast.signed_in(reader).get("/api/purse").status_code == 401
 

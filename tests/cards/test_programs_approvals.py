@@ -10,7 +10,7 @@ from django.utils import timezone
 from payments import gate, purses
 from payments.models import Approval, Debit, Payment
 from payments.offers import Offer, Presented
-from payments.purses import approvals, programs
+from payments.purses import api_keys, approvals
 
 from . import till
 
@@ -129,7 +129,7 @@ def test_a_dead_key_asks_nothing_and_its_questions_wait_no_longer(text):
     word(text, till.offer(1, 200_000))
     one = Approval.objects.get()
     assert list(approvals.waiting(one.key.purse)) == [one]
-    programs.revoke(one.key)
+    api_keys.revoke(one.key)
     assert word(text, till.offer(2, 200_000)) == "invalid_key"
     assert list(approvals.waiting(one.key.purse)) == []
     assert not approvals.approve(one, 200_000)

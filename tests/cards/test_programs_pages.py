@@ -13,7 +13,7 @@ from django.test import Client
 
 from payments import gate
 from payments.models import Approval, ProgramKey, Purse
-from payments.purses import approvals, programs
+from payments.purses import api_keys, approvals
 from publishers.models import User
 from tests.publishers import cast
 
@@ -136,7 +136,7 @@ def test_dollars_become_limits(browser):
 def test_what_is_left_empty_is_no_limit(browser):
     made(browser, day_budget="", budget=" ", ceiling="")
     key = ProgramKey.objects.get()
-    assert programs.Limits() == programs.Limits(
+    assert api_keys.Limits() == api_keys.Limits(
         key.day_budget_micros, key.budget_micros, key.ceiling_micros, key.approve_above_micros, tuple(key.payees),
         key.expires_at,
     )  # fmt: skip
@@ -354,7 +354,7 @@ def test_what_is_no_longer_sold_or_asked_by_a_dead_key_is_not_offered(browser, a
     writing.withdraw(Article.objects.get())
     assert "It is no longer sold" in page(browser, where(asked))
     assert "Approve $" not in page(browser, "/purse/approvals")
-    programs.revoke(asked.key)
+    api_keys.revoke(asked.key)
     assert "key has ended" in page(browser, where(asked))
     assert "Nothing waits" in page(browser, "/purse/approvals")
 

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from payments import purses
-from payments.cards import clearing
+from payments.cards import holds
 from payments.models import Charge
 from publishers.articles import catalogue
 from publishers.models import Publication, User
@@ -53,7 +53,7 @@ def test_a_card_sale_is_pending_and_says_why(lantern, browser):
 def test_when_it_is_cleared_it_is_earned_and_the_balance_is_the_same(lantern, browser):
     _sold(lantern)
     Charge.objects.update(available_at=timezone.now())
-    assert clearing.clear(timezone.now() + timedelta(days=8)) == 1
+    assert holds.clear(timezone.now() + timedelta(days=8)) == 1
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
     assert 'of it from cards, cleared</th><td class="num">0.2375<' in page
     assert "Balance: 0.2375 USD" in page

@@ -1,6 +1,6 @@
 """What only a real account can show. Opt in: `STRIPE_TEST_KEY=sk_test_… python3 dev.py test -m stripe`.
 
-Each test says what this shop relies on; where it does not hold at Stripe, payments/cards/processor.py has to change.
+Each test says what this shop relies on; where it does not hold at Stripe, payments/cards/stripe_api.py has to change.
 With STRIPE_TEST_BASE the same list runs against another server that speaks Stripe's API. Nothing here needs a browser.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import stripe
 
-from payments.cards import processor
-from payments.cards.card_facts import Declined, Intent, Refused
+from payments.cards import stripe_api
+from payments.cards.facts import Declined, Intent, Refused
 
 pytestmark = pytest.mark.stripe
 
@@ -36,20 +36,20 @@ def v1(settings: Any) -> Any:
 
 def saved(v1: Any, token: str) -> tuple[str, str]:
     """A customer with this test card: their names."""
-    customer = processor.create_customer(str(uuid.uuid4()), "buyer@example.com")
+    customer = stripe_api.create_customer(str(uuid.uuid4()), "buyer@example.com")
     return customer, v1.payment_methods.attach(token, {"customer": customer}).id
 
 
 def charged(v1: Any, token: str, cents: int = 600) -> Intent:
     customer, card = saved(v1, token)
-    made = processor.create_intent(str(uuid.uuid4()), customer, cents, f"t-{uuid.uuid4()}")
-    return processor.confirm_intent(made.id, card, f"t-{uuid.uuid4()}")
+    made = stripe_api.create_intent(str(uuid.uuid4()), customer, cents, f"t-{uuid.uuid4()}")
+    return stripe_api.confirm_intent(made.id, card, f"t-{uuid.uuid4()}")
 
 
 def settled(intent_id: str) -> Intent:
     """With its balance transaction, which comes a moment later."""
     ends = time.monotonic() + 30
-    while not (found := processor.intent(intent_id)).transaction:
+    while not (found := stripe_api.intent(intent_id)).transaction:
         assert time.monotonic() < ends, "no balance transaction after 30 s"
         time.sleep(0.5)
     return found
@@ -65,17 +65,17 @@ def test_the_balance_transaction_has_the_fee_and_the_day(v1):
     assert found.fee_cents > 0
     assert found.available_at
     since = datetime.now(UTC) - timedelta(minutes=10)
-    moved = [one for one in processor.money_since(since) if one.source == found.reference]
+    moved = [one for one in stripe_api.money_since(since) if one.source == found.reference]
     assert [(one.amount_cents, one.fee_cents) for one in moved] == [(600, found.fee_cents)]
 
 
 def test_a_bank_that_wants_to_ask_leaves_the_intent_open_for_the_holder(v1):
     customer, card = saved(v1, "pm_card_authenticationRequired")
-    made = processor.create_intent(str(uuid.uuid4()), customer, 600, f"t-{uuid.uuid4()}")
+    made = stripe_api.create_intent(str(uuid.uuid4()), customer, 600, f"t-{uuid.uuid4()}")
     with pytest.raises(Declined) as refused:
-        processor.confirm_intent(made.id, card, f"t-{uuid.uuid4()}")
+        stripe_api.confirm_intent(made.id, card, f"t-{uuid.uuid4()}")
     assert (refused.value.code, refused.value.intent) == ("authentication_required", made.id)
-    found = processor.intent(made.id)
+    found = stripe_api.intent(made.id)
     assert (found.status, found.error) == ("requires_payment_method", "authentication_required")
     assert found.client_secret
 
@@ -83,19 +83,19 @@ def test_a_bank_that_wants_to_ask_leaves_the_intent_open_for_the_holder(v1):
 def test_the_same_key_repeats_the_answer_and_other_words_are_refused(v1):
     customer, _ = saved(v1, "pm_card_visa")
     key, ours = f"t-{uuid.uuid4()}", str(uuid.uuid4())
-    first = processor.create_intent(ours, customer, 600, key)
-    assert processor.create_intent(ours, customer, 600, key).id == first.id
+    first = stripe_api.create_intent(ours, customer, 600, key)
+    assert stripe_api.create_intent(ours, customer, 600, key).id == first.id
     with pytest.raises(Refused) as refused:
-        processor.create_intent(ours, customer, 700, key)
+        stripe_api.create_intent(ours, customer, 700, key)
     assert refused.value.code == "idempotency_error"
 
 
 def test_a_refund_goes_back_once_and_too_much_is_refused(v1):
     paid = charged(v1, "pm_card_visa")
-    processor.refund(paid.id, 400, "ours", f"t-{uuid.uuid4()}")
-    assert [(one.amount_cents, one.ours) for one in processor.refunds_of(paid.id)] == [(400, "ours")]
+    stripe_api.refund(paid.id, 400, "ours", f"t-{uuid.uuid4()}")
+    assert [(one.amount_cents, one.ours) for one in stripe_api.refunds_of(paid.id)] == [(400, "ours")]
     with pytest.raises(Refused):
-        processor.refund(paid.id, 300, "more", f"t-{uuid.uuid4()}")
+        stripe_api.refund(paid.id, 300, "more", f"t-{uuid.uuid4()}")
 
 
 def test_a_disputed_payment_is_withdrawn_with_a_fee(v1):
@@ -104,7 +104,7 @@ def test_a_disputed_payment_is_withdrawn_with_a_fee(v1):
     while not (found := v1.disputes.list({"payment_intent": paid.id}).data):
         assert time.monotonic() < ends, "no dispute after a minute"
         time.sleep(1)
-    facts = processor.dispute(found[0].id)
+    facts = stripe_api.dispute(found[0].id)
     assert facts.intent == paid.id
     assert [one.amount_cents for one in facts.moved] == [-600]
     assert facts.moved[0].fee_cents > 0
@@ -113,14 +113,14 @@ def test_a_disputed_payment_is_withdrawn_with_a_fee(v1):
 def test_a_hosted_page_takes_our_parameters(v1):
     customer, _ = saved(v1, "pm_card_visa")
     back = ("https://shop.example/back", "https://shop.example/away")
-    page = processor.open_checkout(
+    page = stripe_api.open_checkout(
         str(uuid.uuid4()), customer, 500, title="Balance", back=back, key=f"t-{uuid.uuid4()}"
     )
     assert (page.status, page.url[:4]) == ("open", "http")
-    assert processor.expire_session(page.id).status == "expired"
-    assert processor.open_setup(str(uuid.uuid4()), customer, back, f"t-{uuid.uuid4()}").url
+    assert stripe_api.expire_session(page.id).status == "expired"
+    assert stripe_api.open_setup(str(uuid.uuid4()), customer, back, f"t-{uuid.uuid4()}").url
 
 
 def test_what_the_account_holds_can_be_asked(v1):
-    assert isinstance(processor.holds_cents(), int)
-    assert isinstance(processor.undelivered_since(datetime.now(UTC) - timedelta(hours=1)), list)
+    assert isinstance(stripe_api.holds_cents(), int)
+    assert isinstance(stripe_api.undelivered_since(datetime.now(UTC) - timedelta(hours=1)), list)

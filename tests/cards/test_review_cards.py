@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from marketplace.shop import card_sales
+from marketplace.shop import paywall
 from payments import purses
 from payments.books import ledger
-from payments.cards import charges, checkout, clearing, disputes, processor, reconciliation, refunds, sweeper, tabs
-from payments.cards.card_facts import DisputeFacts, Money
+from payments.cards import charges, checkout, disputes, holds, reconciliation, refunds, stripe_api, sweeper, tabs
+from payments.cards.facts import DisputeFacts, Money
 from payments.models import Card, CardRefund, Charge, Dispute, Payment, Purse
 
 from . import till
@@ -43,7 +43,7 @@ def test_the_article_is_bought_whatever_is_wrong_with_the_card(bank, monkeypatch
     """Such as one that is none: a wallet's balance, which has no number and no brand."""
     purse = till.purse()
     bank.pay(checkout.top_up(purse, 500, "/", till.offer()))
-    monkeypatch.setattr(processor, "card", lambda _: (_ for _ in ()).throw(AttributeError("card")))
+    monkeypatch.setattr(stripe_api, "card", lambda _: (_ for _ in ()).throw(AttributeError("card")))
     assert checkout.returned(newest(purse).id).bought.resource == "article:1"
 
 
@@ -167,7 +167,7 @@ def test_money_that_comes_back_after_a_loss_pays_the_loss_first(bank):
     till.press(purse, till.offer(1, 3_000_000))
     Payment.objects.update(decided_at=timezone.now() - timedelta(days=20))
     Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
-    assert clearing.clear() == 1
+    assert holds.clear() == 1
     out, back = moved("txn_out", -500, 1500), moved("txn_back", 500)
     disputed(charge, "lost", out)
     assert (balance(purse), ledger.balance("loss:chargeback", "USD")) == (0, -3_000_000)
@@ -213,7 +213,7 @@ def test_what_the_platform_lost_covers_what_was_bought_with_it(bank):
     till.press(purse, till.offer(1, 3_000_000))
     Payment.objects.update(decided_at=timezone.now() - timedelta(days=20))
     Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
-    assert clearing.clear() == 1
+    assert holds.clear() == 1
     made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
     bank.do(f"disputes/{made['id']}/close", won=False)
     bank.bring()
@@ -223,17 +223,17 @@ def test_what_the_platform_lost_covers_what_was_bought_with_it(bank):
     bank.top_up(purse, 500)
     till.press(purse, till.offer(2, 5_000_000))
     bank.later()
-    assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
+    assert holds.clear(timezone.now() + timedelta(days=30)) == 1
 
 
 def test_buyers_who_never_pay_keep_no_publisher_waiting_for_others(bank, monkeypatch):
-    monkeypatch.setattr(clearing, "_AT_ONCE", 1)
+    monkeypatch.setattr(holds, "_AT_ONCE", 1)
     till.press(till.purse(tab=10_000_000), till.offer(1, 1_000_000))
     payer = till.purse()
     bank.top_up(payer, 500)
     till.press(payer, till.offer(2, 1_000_000))
     bank.later()
-    assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
+    assert holds.clear(timezone.now() + timedelta(days=30)) == 1
 
 
 # --- Pages ------------------------------------------------------------------------------------------------------
@@ -248,13 +248,13 @@ def test_one_article_by_card_costs_what_the_page_says_when_something_is_owed(ban
     assert balance(purse) == -2_000_000
     bank.pay(checkout.direct(purse, till.offer(2, 3_000_000), "/"))
     direct = checkout.returned(newest(purse).id)
-    assert card_sales.direct(3_000_000 + 2_000_000) == "5.00"
+    assert paywall.direct(3_000_000 + 2_000_000) == "5.00"
     assert (direct.amount_micros, direct.bought.resource) == (5_000_000, "article:2")
     assert balance(purse) == 0
 
 
 def test_a_page_that_was_given_up_meanwhile_is_shown_to_nobody(bank, monkeypatch):
-    opened = processor.open_checkout
+    opened = stripe_api.open_checkout
 
     def slowly(*args, **more):
         page = opened(*args, **more)
@@ -262,7 +262,7 @@ def test_a_page_that_was_given_up_meanwhile_is_shown_to_nobody(bank, monkeypatch
         sweeper.sweep()
         return page
 
-    monkeypatch.setattr(processor, "open_checkout", slowly)
+    monkeypatch.setattr(stripe_api, "open_checkout", slowly)
     purse = till.purse()
     with pytest.raises(purses.Refused):
         checkout.top_up(purse, 500, "/")
@@ -316,7 +316,7 @@ def test_money_on_its_way_back_to_a_card_pays_no_publisher(bank):
     till.press(purse, till.offer(2, 3_000_000))  # On the tab, which nobody has paid.
     make_due()
     sweeper.sweep()
-    assert clearing.clear(timezone.now() + timedelta(days=30)) == 1
+    assert holds.clear(timezone.now() + timedelta(days=30)) == 1
     bank.no_faults()
 
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 from dev.standin import WEBHOOK_SECRET
 from payments import gate, purses
 from payments.books import ledger
-from payments.cards import charges, checkout, clearing, disputes, processor, reconciliation, refunds, tabs, webhooks
-from payments.cards.card_facts import NoAnswer
+from payments.cards import charges, checkout, disputes, holds, reconciliation, refunds, stripe_api, tabs, webhooks
+from payments.cards.facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, Payment, ProcessorEvent, Purse, State, Transaction
 from publishers.models import User
 from tests.publishers import cast
@@ -61,7 +61,7 @@ def test_s02_a_webhook_before_we_stored_the_intent_is_adopted_by_our_own_id(bank
     monkeypatch.undo()
     assert (charge.state, charge.intent) == ("new", "")
     made = next(iter(bank.state()["payment_intent"].values()))
-    charges.apply(processor.intent(made["id"]))
+    charges.apply(stripe_api.intent(made["id"]))
     charge.refresh_from_db()
     assert (charge.state, charge.intent) == ("created", made["id"])
     bank.later()
@@ -330,7 +330,7 @@ def test_s16_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_
     taken = till.press(purse, till.offer(2, 2_000_000, payee="publisher:2")).payment
     Payment.objects.filter(id=kept.id).update(decided_at=timezone.now() - timedelta(days=20))
     Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
-    assert clearing.clear() == 1
+    assert holds.clear() == 1
     made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
     bank.bring()
     purse.refresh_from_db()
@@ -367,7 +367,7 @@ def test_staff_lets_a_buyer_buy_again_and_a_repeated_webhook_does_not_undo_it(ba
     browser = cast.signed_in(staff)
     browser.post("/admin/payments/purse/", {"action": "lift_the_freeze", "_selected_action": [str(purse.pk)]})
     assert LogEntry.objects.get().change_message == "Lifted the freeze."
-    disputes.apply(processor.dispute(made["id"]))
+    disputes.apply(stripe_api.dispute(made["id"]))
     bank.top_up(purse, 500)
     assert till.press(purse, till.offer(2, 1_000_000)).grant
     assert not disputes.unfreeze(purse)
@@ -581,7 +581,7 @@ def test_s25_a_payment_made_by_hand_is_reported_and_the_sums_agree(bank):
 def test_s26_one_key_for_other_parameters_is_refused_and_charges_nothing(bank):
     purse = bank.owing(600)
     charge = charges.begin(purse, "tab", 6_000_000)
-    processor.create_intent("another", charges.customer(purse), 700, f"cc-{charge.id}-create-0")
+    stripe_api.create_intent("another", charges.customer(purse), 700, f"cc-{charge.id}-create-0")
     charges.drive(charge)
     charge.refresh_from_db()
     assert (charge.state, charge.reason) == ("failed", "idempotency_error")
@@ -680,22 +680,22 @@ def test_pending_becomes_earned_when_hold_funds_and_order_allow(bank):
     for number in (1, 2):
         till.press(purse, till.offer(number, 2_000_000))
     now = timezone.now()
-    assert clearing.clear(now) == 0
-    assert clearing.clear(now + timedelta(days=6)) == 0
+    assert holds.clear(now) == 0
+    assert holds.clear(now + timedelta(days=6)) == 0
     bank.later()
     assert Charge.objects.get().available_at
-    assert clearing.clear(now + timedelta(days=6)) == 0  # The money is there, the hold has not passed.
+    assert holds.clear(now + timedelta(days=6)) == 0  # The money is there, the hold has not passed.
     bank.settings.CLEARING_HOLD_SECONDS = 0
-    assert clearing.clear(now + timedelta(days=1)) == 0  # The other way round.
+    assert holds.clear(now + timedelta(days=1)) == 0  # The other way round.
     bank.settings.CLEARING_HOLD_SECONDS = 7 * 86_400
-    assert clearing.clear(now + timedelta(days=8)) == 2
+    assert holds.clear(now + timedelta(days=8)) == 2
     assert ledger.balance("publisher:7:earned", "USD") == 3_800_000
     unpaid = bank.tab()
     till.press(unpaid, till.offer(3, 1_000_000))
-    assert clearing.clear(now + timedelta(days=90)) == 0
+    assert holds.clear(now + timedelta(days=90)) == 0
     tabs.settle_due(now + timedelta(days=8))
     bank.later()
-    assert clearing.clear(now + timedelta(days=90)) == 1
+    assert holds.clear(now + timedelta(days=90)) == 1
     bank.agrees()
 
 

@@ -11,7 +11,7 @@ from payments.books import ledger
 from payments.books.ledger import Move
 from payments.models import Charge, Purse
 from payments.offers import Offer, Presented, Price
-from payments.purses import programs
+from payments.purses import api_keys
 
 _count = itertools.count(1)
 
@@ -63,4 +63,4 @@ def present(text: str, wanted: Offer) -> gate.Admitted:
 
 
 def key(made: Purse, **limits: object) -> str:
-    return programs.make(made, "reader", programs.Limits(**limits))[1]  # type: ignore[arg-type]
+    return api_keys.make(made, "reader", api_keys.Limits(**limits))[1]  # type: ignore[arg-type]

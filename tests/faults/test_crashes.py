@@ -9,31 +9,31 @@ from tests.shop import PATIENCE
 
 from .stage import Stage
 
-_SIGN, _RECORD = "payments.onchain.settler:Settler._signed", "payments.onchain.settlement:record"
+_SIGN, _RECORD = "payments.onchain.settler:Settler._signed", "payments.onchain.record:transfers"
 
 SETTLER = [
-    ("payments.onchain.chain:simulate", "before", "claimed, nothing done"),
-    ("payments.onchain.chain:simulate", "after", "claimed and found good"),
+    ("payments.onchain.rpc:simulate", "before", "claimed, nothing done"),
+    ("payments.onchain.rpc:simulate", "after", "claimed and found good"),
     ("payments.onchain.lease:Holder.take_nonce", "after", "nonce taken, not committed"),
     ("payments.onchain.settler:Settler._attempt", "after", "signed, not committed"),
     (_SIGN, "after", "signed and stored, not sent"),
-    ("payments.onchain.chain:send", "before", "about to send"),
-    ("payments.onchain.chain:send", "after", "sent"),
-    ("payments.onchain.chain:receipt", "after", "a receipt was read"),
-    ("payments.onchain.chain:transfers_in_block", "after", "the logs were read"),
+    ("payments.onchain.rpc:send", "before", "about to send"),
+    ("payments.onchain.rpc:send", "after", "sent"),
+    ("payments.onchain.rpc:receipt", "after", "a receipt was read"),
+    ("payments.onchain.rpc:transfers_in_block", "after", "the logs were read"),
     (_RECORD, "before", "about to record"),
     ("payments.books.ledger:post_all", "after", "posted, not committed"),
     (_RECORD, "after", "recorded"),
-    ("payments.onchain.settlement:reopen", "before", "recorded and marked as mined"),
-    ("payments.onchain.settlement:reopen", "after", "done"),
+    ("payments.onchain.record:reopen", "before", "recorded and marked as mined"),
+    ("payments.onchain.record:reopen", "after", "done"),
 ]
 
 OUTRUN = [
-    ("payments.onchain.settlement:reopen", "before", "mined without paying, not opened again"),
-    ("payments.onchain.settlement:reopen", "after", "opened again"),
-    ("payments.onchain.chain:fate_of", "before", "about to look for who paid"),
-    ("payments.onchain.chain:fate_of", "after", "found who paid"),
-    ("payments.onchain.settlement:claim_received", "after", "looked into suspense"),
+    ("payments.onchain.record:reopen", "before", "mined without paying, not opened again"),
+    ("payments.onchain.record:reopen", "after", "opened again"),
+    ("payments.onchain.rpc:fate_of", "before", "about to look for who paid"),
+    ("payments.onchain.rpc:fate_of", "after", "found who paid"),
+    ("payments.onchain.record:claim_received", "after", "looked into suspense"),
 ]
 
 WEB = [
@@ -41,18 +41,18 @@ WEB = [
     ("payments.rails.exact:claim", "before", "payment written, authorization not"),
     ("payments.rails.exact:claim", "after", "claim written, not committed"),
     ("payments.gate:Admission._claim", "after", "claimed"),
-    ("payments.waiting:until_decided", "before", "about to wait"),
-    ("payments.waiting:until_decided", "after", "decided, not looked at"),
+    ("payments.waiters:until_decided", "before", "about to wait"),
+    ("payments.waiters:until_decided", "after", "decided, not looked at"),
     ("payments.http:with_receipt", "before", "paid, no answer yet"),
     ("payments.http:with_receipt", "after", "answer written, no byte sent"),
 ]
 
 WORKER = [
     ("payments.onchain.watcher:watch", "before", "woken"),
-    ("payments.onchain.chain:transfers_between", "after", "the logs were read"),
-    ("payments.onchain.settlement:take_back", "before", "a reorganisation found"),
+    ("payments.onchain.rpc:transfers_between", "after", "the logs were read"),
+    ("payments.onchain.record:take_back", "before", "a reorganisation found"),
     ("payments.books.ledger:post_all", "before", "half of it taken back"),
-    ("payments.onchain.settlement:take_back", "after", "one transfer taken back"),
+    ("payments.onchain.record:take_back", "after", "one transfer taken back"),
     (_RECORD, "before", "about to record"),
     ("payments.onchain.watcher:_finalise", "before", "recorded, place not remembered"),
     ("payments.onchain.watcher:_finalise", "after", "place remembered"),
@@ -137,7 +137,7 @@ def test_the_whole_web_server_killed_after_the_claim_answers_the_same_header_whe
 
 def test_a_sale_made_while_the_web_server_was_dead_is_read_with_the_same_header(stage: Stage):
     purchase = stage.purchase()
-    stage.trap.arm("web", "payments.waiting:until_decided", "before")
+    stage.trap.arm("web", "payments.waiters:until_decided", "before")
     with stage.death_of(stage.web) as kill:
         stage.signal(stage.web, signal.SIGSTOP)  # The master: it forks nobody anew meanwhile.
         with purchase.under_way() as answer:

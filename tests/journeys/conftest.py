@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from payments import waiting
+from payments import waiters
 from payments.models import Authorization, Payment
-from payments.onchain import chain as product_chain
+from payments.onchain import rpc as product_chain
 from publishers.models import Article
 from tests.conftest import LocalChain
 from tests.publishers import cast
@@ -20,7 +20,7 @@ from .till import Till
 def till(chain: LocalChain, settings: Any, monkeypatch: pytest.MonkeyPatch, db: None) -> Till:
     """An open till. Whoever waits for a decision lets the settler work meanwhile, so that nothing here needs time."""
     opened = Till(chain, settings)
-    monkeypatch.setattr(waiting, "until_decided", lambda payment_id, seconds: opened.work())
+    monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds: opened.work())
     opened.open()
     return opened
 
@@ -29,13 +29,13 @@ def till(chain: LocalChain, settings: Any, monkeypatch: pytest.MonkeyPatch, db: 
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the JSON-RPC methods that the product has called so far."""
     calls: list[str] = []
-    real = product_chain.rpc
+    real = product_chain.request
 
     def counted(method: str, *params: Any) -> Any:
         calls.append(method)
         return real(method, *params)
 
-    monkeypatch.setattr(product_chain, "rpc", counted)
+    monkeypatch.setattr(product_chain, "request", counted)
     return calls
 
 

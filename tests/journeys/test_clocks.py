@@ -9,7 +9,7 @@ import pytest
 
 from dev import chain as dev_chain
 from dev.children import Children
-from payments import audit, waiting
+from payments import audit, waiters
 from payments.models import Payment, State
 from payments.onchain import watcher
 from tests.conftest import LocalChain
@@ -36,7 +36,7 @@ def till_on(settings, monkeypatch, tmp_path: Path):
             settings.PAY_TO = accounts.pay_to.address
             settings.SETTLER_KEY = accounts.settler.key
             till = Till(LocalChain(dev_chain.url(port), accounts), settings)
-            monkeypatch.setattr(waiting, "until_decided", lambda payment_id, seconds: till.work())
+            monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds: till.work())
             till.open()
             yield till
             watcher.watch()

@@ -68,7 +68,7 @@ def test_every_word_that_the_code_says_is_documented_and_no_other_is():
 def test_what_an_articles_address_can_say_is_promised_with_its_status():
     """Buying with a key or a press is refused by these rooms alone; what they say stands in the first table."""
     rooms = [
-        "payments/purses/programs.py",
+        "payments/purses/api_keys.py",
         "payments/purses/approvals.py",
         "payments/purses/__init__.py",
         "payments/rails/*.py",

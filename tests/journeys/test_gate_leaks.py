@@ -8,8 +8,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace.shop import shelf
-from payments import waiting
+from marketplace.shop import listings
+from payments import waiters
 from payments.models import Payment
 from publishers import pricing
 from publishers.articles import writing
@@ -244,8 +244,8 @@ def test_no_answer_of_an_article_may_be_kept_by_a_cache(till, owls, settings):
 @pytest.fixture
 def quiet(monkeypatch):
     """Nothing changes in the catalogue, and a minute is as short as a second."""
-    monkeypatch.setattr(waiting, "generation", lambda: 1)
-    monkeypatch.setattr(shelf, "_SECONDS", 60.0)
+    monkeypatch.setattr(waiters, "generation", lambda: 1)
+    monkeypatch.setattr(listings, "_SECONDS", 60.0)
 
 
 UNPAID = [{"accept": BROWSER}, {"accept": "application/json"}, {"payment-signature": "junk!"}, {"x-payment": "e30="}]
@@ -267,7 +267,7 @@ def test_what_an_unpaid_request_costs_does_not_grow_and_writes_nothing(till, owl
     def asked() -> list[str]:
         statements = []
         for headers in UNPAID:
-            shelf._kept.clear()
+            listings._kept.clear()
             with CaptureQueriesContext(connection) as seen:
                 Client().get(f"/articles/{owls.slug}", headers=headers)
             statements += [query["sql"] for query in seen]
@@ -288,9 +288,9 @@ def test_what_an_unpaid_request_costs_does_not_grow_and_writes_nothing(till, owl
 
 
 def test_a_changed_catalogue_is_seen_when_the_bell_has_rung(till, owls, monkeypatch):
-    monkeypatch.setattr(shelf, "_SECONDS", 60.0)
+    monkeypatch.setattr(listings, "_SECONDS", 60.0)
     rung = iter(range(100))
-    monkeypatch.setattr(waiting, "generation", lambda: next(rung))
+    monkeypatch.setattr(waiters, "generation", lambda: next(rung))
     assert till.get(owls).status_code == 402
     writing.withdraw(owls)
     assert till.get(owls).status_code == 410

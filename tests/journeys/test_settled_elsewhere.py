@@ -7,7 +7,7 @@ import pytest
 
 from payments.books import ledger
 from payments.models import Grant, Payment, State, Transfer
-from payments.onchain import settlement, watcher
+from payments.onchain import record, watcher
 from tests.publishers import cast
 from tests.wallet import decoded
 
@@ -24,7 +24,7 @@ def twin(owls):
 
 def suspended() -> int:
     """What lies in suspense, in micros."""
-    return ledger.balance(settlement.suspense_here())
+    return ledger.balance(record.suspense_here())
 
 
 def test_what_an_observer_settled_first_counts_for_its_presenter(till, owls):

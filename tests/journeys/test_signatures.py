@@ -11,7 +11,7 @@ import pytest
 from eth_abi import encode
 
 from payments.models import Authorization, Grant, Payment
-from payments.onchain import chain as product_chain
+from payments.onchain import rpc as product_chain
 from tests.shop import Shop
 from tests.wallet import Wallet, decoded
 
@@ -257,7 +257,7 @@ def test_a_contract_that_burns_all_gas_is_cut_off_and_refused(till, owls, monkey
     hostile = deployed(till, "HostileWallet")
     till.send_to(hostile, "0x" + product_chain._selector("arm()").hex())
     limits = []
-    real = product_chain.rpc
+    real = product_chain.request
 
     def watched(method, *params):
         limits.append(int(params[0]["gas"], 16))
@@ -265,7 +265,7 @@ def test_a_contract_that_burns_all_gas_is_cut_off_and_refused(till, owls, monkey
 
     header = till.sign(Wallet(), owls, **{"from": hostile})
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(product_chain, "rpc", watched)
+        meanwhile.setattr(product_chain, "request", watched)
         answer = till.get(owls, payment_signature=header)
     assert (answer.status_code, answer.json()["error"]) == (402, WORD)
     assert limits == [product_chain.EIP1271_GAS]
@@ -332,7 +332,7 @@ def test_without_an_answer_about_a_contract_wallet_nobody_is_refused_or_charged(
                                                                                  monkeypatch):  # fmt: skip
     header = till.sign(owner, owls, **{"from": contract})
     with monkeypatch.context() as broken:
-        broken.setattr(product_chain, "rpc", NODES[node])
+        broken.setattr(product_chain, "request", NODES[node])
         answer = till.get(owls, payment_signature=header)
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
     assert answer.json()["charged"] is False
@@ -349,7 +349,7 @@ def test_an_owner_who_signs_again_while_the_chain_is_silent_is_never_told_not_ch
     till.buy(wallet, owls)
     second = till.sign(wallet, owls)
     with monkeypatch.context() as broken:
-        broken.setattr(product_chain, "rpc", SILENT[node])
+        broken.setattr(product_chain, "request", SILENT[node])
         answer = till.get(owls, payment_signature=second)
     assert answer.status_code == 503
     assert int(answer["Retry-After"]) > 0

@@ -11,7 +11,7 @@ from django.test import Client
 
 from payments import gate
 from payments.models import Payment
-from payments.onchain import settlement
+from payments.onchain import record
 from publishers.articles import catalogue, writing
 from publishers.models import Article, User
 from tests.publishers import cast
@@ -266,7 +266,7 @@ def test_a_receipt_of_a_sale_that_was_taken_back_opens_nothing():
     article = owls()
     payment = cast.sale(article)
     signed = receipt_for(payment, article)
-    settlement.take_back(payment.transfers.get())
+    record.take_back(payment.transfers.get())
     browser = Client()
     browser.post("/library", {"receipt": signed})
     shown(browser, article.get_absolute_url(), 402)

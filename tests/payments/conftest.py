@@ -11,7 +11,7 @@ from django.db import connection
 from dev import chain as dev_chain
 from dev.children import Children
 from payments.models import State, Transfer
-from payments.onchain import chain as product_chain
+from payments.onchain import rpc as product_chain
 from payments.onchain import watcher
 from tests.conftest import LocalChain
 from tests.shop import ANVIL

@@ -18,7 +18,7 @@ from payments import money
 from payments.books import ledger
 from payments.books.ledger import Entry, Move
 from payments.models import Account, Posting, Transaction
-from payments.onchain import settlement
+from payments.onchain import record
 
 on_database = pytest.mark.django_db(transaction=True)
 
@@ -214,7 +214,7 @@ fees = some.integers(0, 9_999)
 
 
 def check_shares(price: int, fee_basis_points: int) -> None:
-    publisher, platform = settlement.shares(price)
+    publisher, platform = record.shares(price)
     assert type(publisher) is type(platform) is int
     assert publisher + platform == price
     assert publisher > 0

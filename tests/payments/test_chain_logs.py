@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from payments.onchain import chain
-from payments.onchain.chain import AUTHORIZATION_USED, TRANSFER, pair
+from payments.onchain import rpc
+from payments.onchain.rpc import AUTHORIZATION_USED, TRANSFER, pair
 from tests.wallet import decoded
 
 from .counter import Counter, offer
@@ -107,7 +107,7 @@ class TestOnTheChain:
     def fate(self, header: str) -> tuple[bool, Any]:
         said = decoded(header)["payload"]["authorization"]
         payer, nonce = bytes.fromhex(said["from"][2:]), bytes.fromhex(said["nonce"][2:])
-        return chain.fate_of(payer, nonce, 0, chain.block("latest").number)
+        return rpc.fate_of(payer, nonce, 0, rpc.block("latest").number)
 
     def test_what_paid_us_is_told_with_its_transfer(self, counter: Counter):
         wallet = counter.wallet()
@@ -136,5 +136,5 @@ class TestOnTheChain:
         counter.mine()
         said = decoded(header)["payload"]["authorization"]
         payer, nonce = bytes.fromhex(said["from"][2:]), bytes.fromhex(said["nonce"][2:])
-        head = chain.block("latest").number
-        assert chain.fate_of(payer, nonce, head, head) == (False, None)
+        head = rpc.block("latest").number
+        assert rpc.fate_of(payer, nonce, head, head) == (False, None)

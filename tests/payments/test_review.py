@@ -10,9 +10,9 @@ from django.test import Client
 from payments import gate
 from payments.books import ledger
 from payments.models import Grant, Payment, State, Transfer
-from payments.onchain import chain as blockchain
-from payments.onchain import settlement, watcher
-from payments.onchain.chain import SeenTransfer
+from payments.onchain import record, watcher
+from payments.onchain import rpc as blockchain
+from payments.onchain.rpc import SeenTransfer
 from payments.onchain.settler import Settler
 from payments.rails import exact
 from tests.payments.counter import Counter, offer
@@ -53,7 +53,7 @@ def test_a_transfer_that_was_sold_while_it_left_the_chain_leaves_no_grant_behind
         counter.present(header, offer())
     counter.work()
     assert Grant.objects.filter(revoked_at=None).count() == 1
-    settlement.take_back(stale)
+    record.take_back(stale)
     assert not Grant.objects.filter(revoked_at=None).exists()
     assert Payment.objects.get().state == State.CLAIMED
     assert set(ledger.balances(ledger.Q()).values()) == {0}
@@ -84,13 +84,13 @@ def test_nothing_becomes_final_whose_block_is_not_there(counter: Counter):
         head.number, os.urandom(32), os.urandom(32), 0, blockchain.token(), b"\x01" * 20, blockchain.pay_to(), 7, None
     )
     watcher.watch()
-    settlement.record([phantom])
-    assert ledger.balance(settlement.suspense_here()) == 7
+    record.transfers([phantom])
+    assert ledger.balance(record.suspense_here()) == 7
     watcher.watch()
     counter.mine()
     watcher.watch()
     assert Transfer.objects.get().orphaned_at
-    assert ledger.balance(settlement.suspense_here()) == 0
+    assert ledger.balance(record.suspense_here()) == 0
 
 
 def test_who_settled_by_themselves_is_not_late(counter: Counter):

@@ -30,7 +30,7 @@ from tests.publishers import cast
 from payments import settlement
 from payments.onchain.lease import Holder
 from payments.models import Grant, Payment, State, Transfer
-from payments.onchain.chain import SeenTransfer
+from payments.onchain.rpc import SeenTransfer
 from django.db import transaction
 first, second = (cast.sale(cast.article(cast.publication(cast.person(name)))) for name in ("alice", "carol"))
 row = first.transfers.get()
@@ -55,7 +55,7 @@ from django.conf import settings
 settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
 from django.utils import timezone
 from payments import approvals, charges, clearing, disputes, gate, programs, purses, refunds, webhooks
-from payments.cards.card_facts import DisputeFacts, Intent, Money, RefundFacts
+from payments.cards.facts import DisputeFacts, Intent, Money, RefundFacts
 from payments.models import Approval, Charge, Payment, ProcessorEvent, Purse
 from tests.cards import till
 guest, owner = till.purse(500_000, holder="guest:1"), till.purse(1_000_000)

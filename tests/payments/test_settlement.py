@@ -6,8 +6,8 @@ from payments import audit, gate
 from payments.books import ledger
 from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
 from payments.offers import Offer
-from payments.onchain import chain as node
-from payments.onchain import settlement, watcher
+from payments.onchain import record, watcher
+from payments.onchain import rpc as node
 from tests.wallet import decoded
 
 from .counter import Counter, offer
@@ -21,7 +21,7 @@ def state(payment: Payment) -> tuple[str, str]:
 
 
 def suspense() -> int:
-    return ledger.balance(settlement.suspense_here())
+    return ledger.balance(record.suspense_here())
 
 
 def owns(payment: Payment) -> bool:
@@ -134,7 +134,7 @@ def test_the_same_fact_may_be_brought_any_number_of_times(counter: Counter, twic
     counter.mine()
     seen = node.transfers_between(0, node.block("latest").number)
     for _ in range(twice):
-        settlement.record([one for one in seen if one.nonce == payment.authorization.nonce])
+        record.transfers([one for one in seen if one.nonce == payment.authorization.nonce])
     assert state(payment) == (State.CONFIRMED, "")
     assert Transaction.objects.count() == Transfer.objects.count() == Grant.objects.count() == 1
 
@@ -225,13 +225,13 @@ def bought(counter: Counter, wanted: Offer) -> tuple[Payment, Transfer]:
 
 def test_a_transfer_that_left_the_chain_is_taken_back_with_all_that_it_brought(counter: Counter):
     payment, transfer = bought(counter, offer())
-    settlement.take_back(transfer)
+    record.take_back(transfer)
     assert state(payment) == (State.SIGNED, "")
     assert (payment.sale, payment.decided_at, payment.reversals) == (None, None, 1)
     assert not owns(payment)
     assert set(ledger.balances(ledger.Q()).values()) == {0}
     assert Submission.objects.get().state == Submission.State.SENT
-    settlement.take_back(transfer)
+    record.take_back(transfer)
     assert Transaction.objects.count() == 2
     counter.turn()
     assert state(payment) == (State.CONFIRMED, "")
@@ -242,9 +242,9 @@ def test_a_transfer_that_left_the_chain_is_taken_back_with_all_that_it_brought(c
 def test_money_in_suspense_that_left_the_chain_is_taken_back(counter: Counter):
     counter.chain.mint(counter.settings.PAY_TO, 5)
     watcher.watch()
-    settlement.take_back(Transfer.objects.get())
+    record.take_back(Transfer.objects.get())
     assert suspense() == 0
-    settlement.record(node.transfers_between(0, node.block("latest").number)[-1:])
+    record.transfers(node.transfers_between(0, node.block("latest").number)[-1:])
     assert suspense() == 5
 
 
@@ -257,7 +257,7 @@ def test_a_sale_out_of_suspense_that_left_the_chain_is_taken_back_to_the_world(c
         counter.present(header, offer())
     counter.work()
     payment = Payment.objects.get()
-    settlement.take_back(payment.transfers.get())
+    record.take_back(payment.transfers.get())
     assert state(payment) == (State.CLAIMED, "")
     assert set(ledger.balances(ledger.Q()).values()) == {0}
     counter.work()
@@ -271,9 +271,9 @@ def test_a_chain_that_flips_back_and_forth_ends_with_one_sale(counter: Counter):
     seen = [one for one in node.transfers_between(0, node.block("latest").number) if one.nonce == transfer.nonce]
     for flips in (1, 2, 3):
         transfer.refresh_from_db()
-        settlement.take_back(transfer)
+        record.take_back(transfer)
         assert not owns(payment)
-        settlement.record(seen)
+        record.transfers(seen)
         assert state(payment) == (State.CONFIRMED, "")
         transfer.refresh_from_db()
         assert (transfer.orphanings, transfer.orphaned_at, payment.reversals) == (flips, None, flips)

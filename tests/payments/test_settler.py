@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from payments import gate
 from payments.models import Attempt, Authorization, Payment, State, Submission
-from payments.onchain import chain as node
+from payments.onchain import rpc as node
 from payments.onchain import watcher
 
 from .counter import Counter, offer

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from payments import doorbell, waiting
-from payments.doorbell import Doorbell
+from payments import notify, waiters
 from payments.ids import uuid7
 from payments.models import Payment, State
+from payments.notify import Listener
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +26,7 @@ def a_payment(n: int = 1) -> Payment:
 def decide(payment: Payment) -> None:
     with transaction.atomic():
         Payment.objects.filter(id=payment.id).update(state=State.RELEASED)
-        doorbell.ring()
+        notify.send()
 
 
 def elsewhere(act: Callable[[], Any]) -> None:
@@ -42,8 +42,8 @@ def elsewhere(act: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-def bell() -> Iterator[Doorbell]:
-    opened = Doorbell()
+def bell() -> Iterator[Listener]:
+    opened = Listener()
     opened.wait(0)  # The first time it says: look once.
     while opened.wait(0):
         pass
@@ -54,7 +54,7 @@ def bell() -> Iterator[Doorbell]:
 @pytest.fixture(autouse=True)
 def _hub() -> Iterator[None]:
     yield
-    waiting.close()
+    waiters.close()
 
 
 def took(act: Callable[[], Any]) -> tuple[float, Any]:
@@ -67,7 +67,7 @@ def took(act: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def test_a_new_ear_looks_once_and_then_hears_nothing():
-    bell = Doorbell()
+    bell = Listener()
     assert bell.wait(0)
     seconds, rang = took(lambda: bell.wait(0.15))
     assert not rang
@@ -75,7 +75,7 @@ def test_a_new_ear_looks_once_and_then_hears_nothing():
     bell.close()
 
 
-def test_a_commit_rings(bell: Doorbell):
+def test_a_commit_rings(bell: Listener):
     elsewhere(lambda: decide(a_payment()))
     seconds, rang = took(lambda: bell.wait(5))
     assert rang
@@ -83,7 +83,7 @@ def test_a_commit_rings(bell: Doorbell):
     assert not bell.wait(0.05)
 
 
-def test_a_commit_wakes_who_is_waiting(bell: Doorbell):
+def test_a_commit_wakes_who_is_waiting(bell: Listener):
     later = threading.Timer(0.1, elsewhere, [lambda: decide(a_payment())])
     later.start()
     seconds, rang = took(lambda: bell.wait(10))
@@ -92,24 +92,24 @@ def test_a_commit_wakes_who_is_waiting(bell: Doorbell):
     assert seconds < 5
 
 
-def test_what_is_rolled_back_does_not_ring(bell: Doorbell):
+def test_what_is_rolled_back_does_not_ring(bell: Listener):
     def undone() -> None:
         with transaction.atomic():
             a_payment()
-            doorbell.ring()
+            notify.send()
             transaction.set_rollback(True)
 
     elsewhere(undone)
     assert not bell.wait(0.1)
 
 
-def test_nothing_rings_before_the_commit(bell: Doorbell):
+def test_nothing_rings_before_the_commit(bell: Listener):
     heard: list[bool] = []
 
     def slow() -> None:
         with transaction.atomic():
             a_payment()
-            doorbell.ring()
+            notify.send()
             heard.append(bell.wait(0.1))
 
     # The ear is the bell's own connection, so it may be used from this other thread.
@@ -119,7 +119,7 @@ def test_nothing_rings_before_the_commit(bell: Doorbell):
 
 
 @pytest.mark.postgresql
-def test_an_ear_that_was_cut_off_says_look_and_hears_again(bell: Doorbell):
+def test_an_ear_that_was_cut_off_says_look_and_hears_again(bell: Listener):
     assert bell._line
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [bell._line.info.backend_pid])
@@ -130,7 +130,7 @@ def test_an_ear_that_was_cut_off_says_look_and_hears_again(bell: Doorbell):
     assert bell.wait(5)
 
 
-def test_a_closed_ear_opens_again(bell: Doorbell):
+def test_a_closed_ear_opens_again(bell: Listener):
     bell.close()
     bell.close()
     assert bell.wait(0.1)
@@ -145,13 +145,13 @@ def wait_for(payments: list[Payment], seconds: float) -> list[float]:
     times: list[float] = []
 
     def request(payment: Payment) -> None:
-        times.append(took(lambda: waiting.until_decided(payment.id, seconds))[0])
+        times.append(took(lambda: waiters.until_decided(payment.id, seconds))[0])
         connection.close()
 
     threads = [threading.Thread(target=request, args=(payment,)) for payment in payments]
     for thread in threads:
         thread.start()
-    while waiting.waiters() < len(payments) and not times:
+    while waiters.count() < len(payments) and not times:
         time.sleep(0.01)
     threading.Timer(0.1, elsewhere, [lambda: [decide(payment) for payment in payments]]).start()
     for thread in threads:
@@ -163,39 +163,39 @@ def test_everybody_who_waits_is_woken_by_the_decision():
     payment = a_payment()
     times = wait_for([payment] * 8 + [a_payment(n) for n in range(2, 10)], 20)
     assert max(times) < 10
-    assert waiting.waiters() == 0
+    assert waiters.count() == 0
 
 
 def test_who_waits_for_something_else_is_not_woken():
     payment = a_payment()
     threading.Timer(0.05, elsewhere, [lambda: decide(a_payment(2))]).start()
-    seconds, _ = took(lambda: waiting.until_decided(payment.id, 0.5))
+    seconds, _ = took(lambda: waiters.until_decided(payment.id, 0.5))
     assert seconds >= 0.45
-    assert waiting.waiters() == 0
+    assert waiters.count() == 0
 
 
 def test_what_was_decided_before_is_noticed_without_a_bell():
     payment = a_payment()
     decide(payment)
-    seconds, _ = took(lambda: waiting.until_decided(payment.id, 20))
+    seconds, _ = took(lambda: waiters.until_decided(payment.id, 20))
     assert seconds < 10
 
 
 def test_a_lost_bell_costs_a_quarter_of_a_second_and_not_the_decision(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doorbell, "ring", lambda: None)
+    monkeypatch.setattr(notify, "send", lambda: None)
     assert max(wait_for([a_payment()], 20)) < 10
 
 
 def test_nobody_waits_longer_than_was_asked():
-    seconds, _ = took(lambda: waiting.until_decided(uuid7(), 0.2))
+    seconds, _ = took(lambda: waiters.until_decided(uuid7(), 0.2))
     assert 0.15 < seconds < 5
 
 
 def test_the_watch_starts_again_after_it_was_closed():
     payment = a_payment()
-    waiting.until_decided(payment.id, 0.01)
-    waiting.close()
-    waiting.close()
+    waiters.until_decided(payment.id, 0.01)
+    waiters.close()
+    waiters.close()
     assert max(wait_for([payment], 20)) < 10
 
 
@@ -203,7 +203,7 @@ def test_whoever_waits_gives_the_connection_back_meanwhile():
     """Forty waiting requests must not hold forty connections of a pool."""
     payment = a_payment()
     assert connection.connection is not None
-    waiting.until_decided(payment.id, 0.01)
+    waiters.until_decided(payment.id, 0.01)
     assert (connection.connection is None) is (connection.vendor == "postgresql")
 
 
@@ -212,7 +212,7 @@ def test_the_watch_survives_a_database_that_hangs_up():
     payment = a_payment()
     threading.Timer(0.3, elsewhere, [_hang_up]).start()
     threading.Timer(1.0, elsewhere, [lambda: _decide_on_a_live_connection(payment)]).start()
-    seconds, _ = took(lambda: waiting.until_decided(payment.id, 20))
+    seconds, _ = took(lambda: waiters.until_decided(payment.id, 20))
     assert 0.5 < seconds < 15
 
 
@@ -232,9 +232,9 @@ def _hang_up() -> None:
 
 
 def test_the_generation_grows_with_what_may_have_changed():
-    first = waiting.generation()
+    first = waiters.generation()
     elsewhere(lambda: decide(a_payment()))
     ends = time.monotonic() + 10
-    while waiting.generation() == first:
+    while waiters.generation() == first:
         assert time.monotonic() < ends
         time.sleep(0.01)

@@ -8,8 +8,8 @@ from django.test import Client
 
 from payments.models import Authorization, Payment
 from payments.models import State as PaymentState
-from payments.onchain import settlement
-from payments.onchain.chain import SeenTransfer
+from payments.onchain import record
+from payments.onchain.rpc import SeenTransfer
 from publishers.articles import catalogue, writing
 from publishers.models import Article, Membership, Publication, User
 
@@ -79,7 +79,7 @@ def sale(of: Article, audience: str = "programs") -> Payment:
     seen = SeenTransfer(
         next(_count), os.urandom(32), os.urandom(32), 0, token, payer, recipient, offer.price.amount_micros, nonce
     )
-    settlement.record([seen])
+    record.transfers([seen])
     payment.refresh_from_db()
     assert payment.state == PaymentState.CONFIRMED
     return payment

@@ -14,7 +14,7 @@ from django.utils import timezone
 from payments import gate, purses
 from payments.models import Approval, Debit, Payment, ProgramKey, Purse
 from payments.offers import Offer
-from payments.purses import approvals, programs
+from payments.purses import api_keys, approvals
 from tests.cards import till
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,7 +79,7 @@ def test_a_budget_for_three_of_eight_buys_three(race):
 
 
 def test_without_its_guard_all_eight_are_bought(race, monkeypatch):
-    monkeypatch.setattr(programs, "spend", unguarded)
+    monkeypatch.setattr(api_keys, "spend", unguarded)
     text = till.key(till.purse(1_000_000), day_budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": MANY}
     assert ProgramKey.objects.get().day_spent_micros == MANY * PRICE
@@ -87,7 +87,7 @@ def test_without_its_guard_all_eight_are_bought(race, monkeypatch):
 
 def test_without_its_guard_a_budget_in_all_is_kept_by_the_database(race, monkeypatch):
     """The next guard: a row that has spent more than its budget cannot be written. Nobody is served for nothing."""
-    monkeypatch.setattr(programs, "spend", unguarded)
+    monkeypatch.setattr(api_keys, "spend", unguarded)
     text = till.key(till.purse(1_000_000), budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": 3, "settlement_pending": MANY - 3}
     assert ProgramKey.objects.get().spent_micros == 3 * PRICE
@@ -128,5 +128,5 @@ def test_one_yes_is_one_purchase_of_eight_keys_retries(race):
 
 def test_a_key_revoked_when_all_were_permitted_buys_nothing(race):
     text = till.key(till.purse(1_000_000))
-    assert race(text, OFFERS, lambda: programs.revoke(ProgramKey.objects.get())) == {"invalid_key": MANY}
+    assert race(text, OFFERS, lambda: api_keys.revoke(ProgramKey.objects.get())) == {"invalid_key": MANY}
     assert not Payment.objects.exists()

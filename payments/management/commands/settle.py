@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from payments.onchain import chain, watcher
+from payments.onchain import rpc, watcher
 from payments.onchain.settler import Settler
 
 
@@ -27,17 +27,17 @@ class Command(BaseCommand):
         while not stop.is_set() and not self._ready(settler):
             stop.wait(1)
         if not stop.is_set():
-            self.stderr.write(f"settling with {settler.account.address} through 0x{chain.batch_contract().hex()}")
+            self.stderr.write(f"settling with {settler.account.address} through 0x{rpc.batch_contract().hex()}")
             settler.run(stop.is_set)
 
     def _ready(self, settler: Settler) -> bool:
         try:
             watcher.meet()
-            if not chain.code_at(chain.batch_contract()):
+            if not rpc.code_at(rpc.batch_contract()):
                 raise CommandError("The batch contract is not on this chain yet: run `manage.py deploy_settler` once.")
         except watcher.AnotherChain as error:
             raise CommandError(str(error)) from error
-        except (chain.ChainUnreachable, chain.RpcRefused) as error:
+        except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
             self.stderr.write(f"waiting for the chain: {error}")
             return False
         return True

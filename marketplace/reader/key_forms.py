@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from payments.models import ProgramKey
 from payments.money import MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
-from payments.purses.programs import Limits
+from payments.purses.api_keys import Limits
 from publishers.articles.manuscript import one_line
 from publishers.models import Article, Publication
 

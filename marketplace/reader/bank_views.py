@@ -17,9 +17,9 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
-from marketplace.shop.buying_views import SeeOther, with_cards
+from marketplace.shop.buying import SeeOther, with_cards
 from payments.cards import charges, mail, webhooks
-from payments.cards.card_facts import NoAnswer, Refused
+from payments.cards.facts import NoAnswer, Refused
 from payments.models import Charge
 
 from . import library

@@ -12,11 +12,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from marketplace.shop import card_sales
-from marketplace.shop.buying_views import SeeOther, offered_amount, own_purse, to_card_page, with_cards
+from marketplace.shop import paywall
+from marketplace.shop.buying import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 from payments import purses
 from payments.cards import checkout, mail, refunds, tabs
-from payments.cards.card_facts import NoAnswer
+from payments.cards.facts import NoAnswer
 from payments.models import Card, CardRefund, Charge, Purse, Setup
 from payments.money import format_usd
 
@@ -33,7 +33,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """Everything about the purse on one page; for who has none yet, how to begin."""
     library.keep(request)
     purse = library.purse(request)
-    amounts, guests = card_sales.amounts(0), library.guests_of_the_address(request)
+    amounts, guests = paywall.amounts(0), library.guests_of_the_address(request)
     if purse is None or purse.joined_to_id:
         return render(request, "purse/empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace.reader import library
 from payments import gate, http, purses, quotes
 from payments.cards import charges, checkout
-from payments.cards.card_facts import NoAnswer, Refused
+from payments.cards.facts import NoAnswer, Refused
 from payments.models import Charge, Purse
 from payments.money import format_usd
 from payments.offers import Offer

@@ -1,6 +1,6 @@
-"""Waiting for decisions: one thread of each web process watches for all its requests, with one query per bell.
+"""Waiting for decisions: one thread of each web process watches for all its requests, with one query per notification.
 
-Also the word that the catalogue may have changed: `generation()` grows with every bell.
+Also the word that the catalogue may have changed: `generation()` grows with every notification.
 """
 
 import logging
@@ -9,8 +9,8 @@ import uuid
 
 from django.db import DatabaseError, close_old_connections, connection
 
-from .doorbell import Doorbell
 from .models import OPEN, Payment
+from .notify import Listener
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +58,15 @@ class _Hub:
             return sum(map(len, self._waiting.values()))
 
     def _watch(self) -> None:
-        bell = Doorbell()
+        listener = Listener()
         while not self._stopping.is_set():
-            rang = bell.wait(0.25)
-            self.generation += rang
+            heard = listener.wait(0.25)
+            self.generation += heard
             with self._lock:
                 ids = list(self._waiting)
             if ids:
                 self._tell(ids)
-        bell.close()
+        listener.close()
         connection.close()
 
     def _tell(self, ids: list[uuid.UUID]) -> None:
@@ -101,7 +101,7 @@ def close() -> None:
     _hub.stop()
 
 
-def waiters() -> int:
+def count() -> int:
     """How many requests of this process wait now."""
     return _hub.count()
 

@@ -12,7 +12,7 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from .card_facts import (
+from .facts import (
     CardFacts,
     Declined,
     DisputeFacts,

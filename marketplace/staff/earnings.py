@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from payments.books import ledger, reports
 from payments.books.reports import Day
 from payments.money import format_usd
-from payments.onchain import settlement
+from payments.onchain import record
 from publishers.models import Publication
 
 _DAYS_SHOWN = 28
@@ -43,7 +43,7 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "fees_micros": sum(day.fees_micros for day in days),
         "fees_ever_micros": ledger.balance("platform:fees") + ledger.balance("platform:fees", "USD"),
         "cards": reports.cards() if settings.STRIPE_SECRET_KEY else None,
-        "unclaimed_micros": ledger.balance(settlement.suspense_here()),
+        "unclaimed_micros": ledger.balance(record.suspense_here()),
     }
     return render(request, "marketplace/earnings.html", context)
 

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from payments.models import Debit, ProgramKey
-from payments.purses import programs
+from payments.purses import api_keys
 from payments.rails import purse as rail
 
 _SHOWN = 20
@@ -29,7 +29,7 @@ class KeyAuthentication(BaseAuthentication):
         """401 for everything that is no live key."""
         key = rail.key_of(request.META.get("HTTP_AUTHORIZATION", ""))
         if key is None:
-            no = programs.invalid()
+            no = api_keys.invalid()
             raise AuthenticationFailed({"error": no.word, "message": no.sentence})
         return None, key
 
@@ -69,7 +69,7 @@ class PurseView(APIView):
         """The purse's balance, this key's limits and what is left of them, and the last that it bought."""
         key: ProgramKey = request.auth
         purse = key.purse
-        today, in_all = programs.left(key)
+        today, in_all = api_keys.left(key)
         return Response(
             {
                 "currency": "USD",

@@ -82,7 +82,7 @@ def _provider(url: str, timeout: int) -> HTTPProvider:
     return HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
 
-def rpc(method: str, *params: Any) -> Any:
+def request(method: str, *params: Any) -> Any:
     """One JSON-RPC call. Raises ChainUnreachable or RpcRefused."""
     provider = _provider(settings.CHAIN_RPC_URL, settings.RPC_TIMEOUT_SECONDS)
     try:
@@ -128,7 +128,7 @@ def genesis_hash() -> bytes:
 
 def block(which: int | str = "latest") -> Block:
     """A block header by number or tag. Raises ChainUnreachable when the node does not have it."""
-    found = rpc("eth_getBlockByNumber", which if isinstance(which, str) else hex(which), False)
+    found = request("eth_getBlockByNumber", which if isinstance(which, str) else hex(which), False)
     if not found:
         raise ChainUnreachable(f"no block {which}")
     return _parsed(
@@ -143,7 +143,7 @@ def block(which: int | str = "latest") -> Block:
 
 def receipt(tx_hash: bytes) -> Receipt | None:
     """Where a transaction was mined; None while it is in no block that the node knows."""
-    found = rpc("eth_getTransactionReceipt", "0x" + tx_hash.hex())
+    found = request("eth_getTransactionReceipt", "0x" + tx_hash.hex())
     if not found or not _parsed(lambda: found.get("blockHash")):
         return None
     return _parsed(
@@ -170,13 +170,13 @@ def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, Se
     asset = {"address": "0x" + token().hex()}
     where = {"fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
     topics = [[AUTHORIZATION_USED, AUTHORIZATION_CANCELED], _topic(payer), "0x" + nonce.hex()]
-    for log in rpc("eth_getLogs", {**asset, **where, "topics": topics}) or []:
+    for log in request("eth_getLogs", {**asset, **where, "topics": topics}) or []:
         topic, mined_in = _parsed(lambda log=log: (log["topics"][0], log["blockHash"]))
         if topic == AUTHORIZATION_CANCELED:
             return True, None
         block = {**asset, "blockHash": mined_in}
-        used = rpc("eth_getLogs", {**block, "topics": [AUTHORIZATION_USED, _topic(payer)]})
-        outgoing = rpc("eth_getLogs", {**block, "topics": [TRANSFER, _topic(payer)]})
+        used = request("eth_getLogs", {**block, "topics": [AUTHORIZATION_USED, _topic(payer)]})
+        outgoing = request("eth_getLogs", {**block, "topics": [TRANSFER, _topic(payer)]})
         for seen in _parsed(lambda used=used, outgoing=outgoing: _paired(used, outgoing)):
             if seen.nonce == nonce:
                 return True, seen if seen.recipient == pay_to() else None
@@ -185,13 +185,13 @@ def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, Se
 
 def _transfers(where: dict[str, str]) -> list[SeenTransfer]:
     asset = {"address": "0x" + token().hex()}
-    ours = rpc("eth_getLogs", {**asset, **where, "topics": [TRANSFER, None, _topic(pay_to())]})
+    ours = request("eth_getLogs", {**asset, **where, "topics": [TRANSFER, None, _topic(pay_to())]})
     if not ours:
         return []
     # The logs that say which authorization moved the money are in the same blocks, by the same senders.
     senders = _parsed(lambda: sorted({log["topics"][1] for log in ours}))
-    used = rpc("eth_getLogs", {**asset, **where, "topics": [AUTHORIZATION_USED, senders]})
-    outgoing = rpc("eth_getLogs", {**asset, **where, "topics": [TRANSFER, senders]})
+    used = request("eth_getLogs", {**asset, **where, "topics": [AUTHORIZATION_USED, senders]})
+    outgoing = request("eth_getLogs", {**asset, **where, "topics": [TRANSFER, senders]})
     return _parsed(lambda: pair(used, outgoing))
 
 
@@ -236,21 +236,21 @@ def _paired(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer
 
 def call(to: bytes, data: bytes, **options: Any) -> bytes:
     """An `eth_call` at the latest block. RpcRefused: it reverted."""
-    request = {"to": "0x" + to.hex(), "data": "0x" + data.hex(), **options}
-    return _bytes(rpc("eth_call", request, "latest"))
+    message = {"to": "0x" + to.hex(), "data": "0x" + data.hex(), **options}
+    return _bytes(request("eth_call", message, "latest"))
 
 
 def balance_of(holder: bytes, at: str = "latest") -> int:
     """A holder's balance of our token, in its smallest unit."""
     data = _selector("balanceOf(address)") + encode(["address"], [holder])
-    found = rpc("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
+    found = request("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
     return _word(found)
 
 
 def authorization_used(payer: bytes, nonce: bytes, at: str = "latest") -> bool:
     """Whether the token has marked an authorization as used or cancelled (EIP-3009 `authorizationState`)."""
     data = _selector("authorizationState(address,bytes32)") + encode(["address", "bytes32"], [payer, nonce])
-    found = rpc("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
+    found = request("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
     return bool(_word(found))
 
 
@@ -288,7 +288,7 @@ def batch_deployment() -> bytes:
 
 def code_at(where: bytes) -> bytes:
     """The code at an address; empty for an account without any."""
-    return _bytes(rpc("eth_getCode", "0x" + where.hex(), "latest"))
+    return _bytes(request("eth_getCode", "0x" + where.hex(), "latest"))
 
 
 def settle_call(items: Sequence[tuple], gas_each: int) -> bytes:
@@ -307,13 +307,13 @@ def simulate(data: bytes, sender: bytes, gas: int) -> list[bool]:
 
 def transaction_count(key: bytes) -> int:
     """How many transactions of a key are in blocks: its next free nonce, as far as the chain has decided."""
-    return _parsed(lambda: int(rpc("eth_getTransactionCount", "0x" + key.hex(), "latest"), 16))
+    return _parsed(lambda: int(request("eth_getTransactionCount", "0x" + key.hex(), "latest"), 16))
 
 
 def suggested_priority_fee() -> int:
     """The node's suggestion of a tip, in wei per gas; one gwei's thousandth when it has none."""
     try:
-        return _parsed(lambda: int(rpc("eth_maxPriorityFeePerGas"), 16))
+        return _parsed(lambda: int(request("eth_maxPriorityFeePerGas"), 16))
     except RpcRefused:
         return 1_000_000
 
@@ -324,7 +324,7 @@ def send(raw: bytes) -> None:
     Returns when the node took it or already knew it; RpcRefused says why it did not.
     """
     try:
-        rpc("eth_sendRawTransaction", "0x" + raw.hex())
+        request("eth_sendRawTransaction", "0x" + raw.hex())
     except RpcRefused as refusal:
         if not any(
             word in refusal.message.lower() for word in ("already known", "already imported", "known transaction")

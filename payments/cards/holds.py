@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
-from payments import doorbell
+from payments import notify
 from payments.books import ledger
 from payments.books.ledger import Entry, Move
 from payments.models import CardRefund, Charge, Payment, Posting, Purse, State
@@ -52,7 +52,7 @@ def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
             cleared.append(payment)
         _post(cleared)
         if cleared:
-            doorbell.ring()
+            notify.send()
         return len(cleared)
 
 

@@ -13,12 +13,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from payments import doorbell
+from payments import notify
 from payments.books import ledger
 from payments.books.ledger import Entry, Move
 from payments.models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State, Submission, Transfer
 
-from .chain import SeenTransfer
+from .rpc import SeenTransfer
 
 log = logging.getLogger(__name__)
 _LARGEST_BOOKED = 2**62
@@ -48,7 +48,7 @@ def shares(amount_micros: int) -> tuple[int, int]:
     return amount_micros - fee, fee
 
 
-def record(seen: Sequence[SeenTransfer]) -> None:
+def transfers(seen: Sequence[SeenTransfer]) -> None:
     """Write down transfers to us. Those of a claimed authorization complete its payment; others go to suspense."""
     if not seen:
         return
@@ -63,7 +63,7 @@ def record(seen: Sequence[SeenTransfer]) -> None:
         log.critical("transfer 0x%s#%s cannot be recorded", seen[0].tx_hash.hex(), seen[0].log_index)
         return None
     for one in seen:
-        record([one])
+        transfers([one])
     return None
 
 
@@ -72,7 +72,7 @@ def _record(seen: Sequence[SeenTransfer]) -> None:
         rows = _rows(seen)
         unpaired = _complete([row for row in rows if row.payment_id is None])
         _into_suspense([row for row in unpaired if row.received_id is None])
-        doorbell.ring()
+        notify.send()
 
 
 def claim_received(payer: bytes, nonce: bytes) -> bool:
@@ -81,7 +81,7 @@ def claim_received(payer: bytes, nonce: bytes) -> bool:
         waiting = Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None)
         rows = list(waiting.select_for_update().order_by("id"))
         left = _complete(rows)
-        doorbell.ring()
+        notify.send()
     return len(left) < len(rows)
 
 
@@ -90,7 +90,7 @@ def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
     with transaction.atomic(durable=True):
         claimed = Payment.objects.filter(id__in=list(payment_ids), state=State.CLAIMED)
         claimed.update(state=State.RELEASED, reason=reason, decided_at=timezone.now())
-        doorbell.ring()
+        notify.send()
 
 
 def fail_expired(chain_id: int, final_time: int) -> int:
@@ -98,7 +98,7 @@ def fail_expired(chain_id: int, final_time: int) -> int:
     undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
     dead = undecided.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=final_time)
     with transaction.atomic(durable=True):
-        doorbell.ring()
+        notify.send()
         return undecided.filter(id__in=list(dead.values_list("id", flat=True))).update(
             state=State.FAILED,
             reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
@@ -146,7 +146,7 @@ def take_back(transfer: Transfer) -> None:
         ledger.post_all([ledger.reversal("reorganisation", f"reversed:{entry.key}", entry) for entry in entries])
         gone = Transfer.objects.filter(id=transfer.id)
         gone.update(received=None, payment=None)
-        doorbell.ring()
+        notify.send()
 
 
 # --- Writing ------------------------------------------------------------------------------------------
@@ -278,5 +278,5 @@ def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
         Payment.objects.filter(id__in=known, state=State.SIGNED).update(state=State.CLAIMED)
         freed = Authorization.objects.filter(payment_id__in=known)
         freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
-        doorbell.ring()
+        notify.send()
     return [payment_id for payment_id, before in known.items() if wasted and before]

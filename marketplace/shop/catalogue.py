@@ -1,6 +1,6 @@
 """The pages around the articles: catalogue, publication, library, receipt, and how it works. Nothing is sold here.
 
-No paid text passes through this room; whoever wants to read goes through marketplace.shop.views.
+No paid text passes through this room; whoever wants to read goes through marketplace.shop.article.
 """
 
 import uuid

@@ -15,16 +15,16 @@ from payments.proofs import receipts
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Body, Listing
 
-from . import card_sales, formats, shelf
-from .formats import HTML, Form
+from . import listings, paywall, representations
+from .representations import HTML, Form
 
 
 def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     """Sell one article to one request, or serve it to an owner."""
     if request.method not in ("GET", "HEAD"):
         return _other_method(request)
-    form = formats.wanted(request, suffix)
-    listing = shelf.find(slug)
+    form = representations.wanted(request, suffix)
+    listing = listings.find(slug)
     if listing is None:
         raise Http404
     presented = http.presented(request, library.held(request, listing.resource), library.purse_id(request))
@@ -53,7 +53,7 @@ def _sold(
     if admission.sells and listing.state != "published":
         raise gate.PaymentRequired(admission.offer)
     body = _body(request, listing, admission)
-    response = formats.written(request, form, listing, body, admission.grant)
+    response = representations.written(request, form, listing, body, admission.grant)
     admitted = admission.settle()
     if form is HTML and admitted.proven and not by_key:
         library.remember(request, admitted.grant)
@@ -104,7 +104,7 @@ def _paywall(request: HttpRequest, listing: Listing, terms: dict, why: tuple[htt
         "expires_minutes": settings.QUOTE_SECONDS // 60,
         "wallet_rpc_url": settings.WALLET_RPC_URL,
         # While a wallet's payment is under way, or was made already, nobody is asked to pay a second time.
-        "cards": card_sales.choices(request, offer, terms) if told.status in (400, 402) else None,
+        "cards": paywall.choices(request, offer, terms) if told.status in (400, 402) else None,
         "refund_minutes": settings.REFUND_SECONDS // 60,
     }
     return render(request, "402.html", context, status=told.status)

@@ -14,14 +14,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from marketplace.shop.buying_views import SeeOther, with_cards
+from marketplace.shop.buying import SeeOther, with_cards
 from payments.models import Approval, Debit, ProgramKey
 from payments.money import MICROS
-from payments.purses import Refused, approvals, programs
+from payments.purses import Refused, api_keys, approvals
 from publishers.models import Article, Publication
 
 from . import library
-from .program_forms import NewProgramForm, ProgramForm
+from .key_forms import NewProgramForm, ProgramForm
 
 _SHOWN = 50
 
@@ -38,8 +38,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     keys = list(ProgramKey.objects.filter(purse=purse).order_by("-made_at", "-id")) if purse else []
     context = {
         "form": form,
-        "live": [_spending(key) for key in keys if programs.is_live(key)],
-        "dead": [key for key in keys if not programs.is_live(key)][:_SHOWN],
+        "live": [_spending(key) for key in keys if api_keys.is_live(key)],
+        "dead": [key for key in keys if not api_keys.is_live(key)][:_SHOWN],
         "waiting": approvals.waiting(purse).count() if purse else 0,
         "purse": purse,
     }
@@ -51,7 +51,7 @@ def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
     purse = library.open_purse(request)
     limits = form.limits()
     try:
-        key, text = programs.make(purse, form.cleaned_data["name"], limits, form.cleaned_data["form"])
+        key, text = api_keys.make(purse, form.cleaned_data["name"], limits, form.cleaned_data["form"])
     except Refused as no:
         if no.word == "key_made_already":
             messages.error(request, no.sentence)
@@ -72,7 +72,7 @@ def program(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     form = ProgramForm.of(key, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            programs.change(key, form.cleaned_data["name"], form.limits())
+            api_keys.change(key, form.cleaned_data["name"], form.limits())
         except Refused as no:
             form.add_error("budget" if no.word == "budget_below_spent" else None, no.sentence)
         else:
@@ -80,7 +80,7 @@ def program(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
             return SeeOther(request.path)
     bought = Debit.objects.filter(key=key).select_related("payment").order_by("-payment__decided_at")[:_SHOWN]
     context = {"form": form, "spending": _spending(key), "key": key, "bought": bought}
-    context["is_live"] = programs.is_live(key)
+    context["is_live"] = api_keys.is_live(key)
     context["publications"] = _names(key.payees)
     return render(request, "purse/programs_one.html", context)
 
@@ -92,7 +92,7 @@ def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     """Ask once more, then end a key for ever."""
     key = _own(request, key_id)
     if request.method == "POST":
-        programs.revoke(key)
+        api_keys.revoke(key)
         messages.success(request, f"The key of “{key.name}” is revoked. It opens nothing any more.")
         return SeeOther(redirect("programs").url)
     return render(request, "purse/programs_revoke.html", {"key": key})
@@ -125,7 +125,7 @@ def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
         _answer(request, found)
         return SeeOther(request.path if request.POST.get("back") == "one" else redirect("approvals").url)
     ((one, sold),) = _on_sale([found])
-    return render(request, "purse/approvals_one.html", {"one": one, "sold": sold, "is_live": programs.is_live(one.key)})
+    return render(request, "purse/approvals_one.html", {"one": one, "sold": sold, "is_live": api_keys.is_live(one.key)})
 
 
 def _answer(request: HttpRequest, found: Approval) -> None:
@@ -156,8 +156,8 @@ def _own(request: HttpRequest, key_id: uuid.UUID) -> ProgramKey:
 
 
 def _spending(key: ProgramKey) -> dict[str, object]:
-    today, in_all = programs.left(key)
-    return {"key": key, "today_micros": programs.spent_today(key), "today_left": today, "all_left": in_all}
+    today, in_all = api_keys.left(key)
+    return {"key": key, "today_micros": api_keys.spent_today(key), "today_left": today, "all_left": in_all}
 
 
 def _on_sale(asked: list[Approval]) -> list[tuple[Approval, bool]]:

@@ -1,12 +1,12 @@
 """The catalogue as unpaid requests see it: a listing kept for at most a second, and dropped when anything changes.
 
-Stale by a bell's travel time at worst, and harmless then: a quote of the last price is honoured for its whole life.
+Stale by a notification's travel time at worst, and harmless then: a quote of the last price is honoured for its whole life.
 Requests that pay never come here.
 """
 
 import time
 
-from payments import waiting
+from payments import waiters
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Listing
 
@@ -17,7 +17,7 @@ _kept: dict[str, tuple[int, float, Listing]] = {}
 
 def find(slug: str) -> Listing | None:
     """The listing of an article that is or was on sale."""
-    generation, now = waiting.generation(), time.monotonic()
+    generation, now = waiters.generation(), time.monotonic()
     if (kept := _kept.get(slug)) and kept[0] == generation and now < kept[1]:
         return kept[2]
     listing = catalogue.find(slug, include_withdrawn=True)

@@ -1,6 +1,6 @@
-"""A bell between processes: it says that the database may hold something new, never what.
+"""Notifications between processes: the database may hold something new. They never say what.
 
-A bell that is lost costs waiting time and nothing else: whoever waits looks again when its time is up. PostgreSQL
+A lost notification costs waiting time and nothing else: each waiter looks again when its timeout ends. PostgreSQL
 carries it with NOTIFY, sent at commit. On SQLite every commit rings: a waiter sees the file's version change.
 """
 
@@ -15,14 +15,14 @@ CHANNEL = "pennypress"
 _POLL_SECONDS = 0.004
 
 
-def ring() -> None:
+def send() -> None:
     """Wake everybody who waits, when the current transaction commits."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
-class Doorbell:
+class Listener:
     """One waiter's ear; for one thread. Holds a connection of its own, made anew after a failure."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Doorbell:
         self._version = -1
 
     def wait(self, seconds: float) -> bool:
-        """Return True as soon as the bell rang since the last call, or False when `seconds` have passed."""
+        """Return True as soon as a notification came since the last call, or False when `seconds` have passed."""
         ends = time.monotonic() + seconds
         try:
             return self._listen(seconds) if connection.vendor == "postgresql" else self._watch(ends)
