@@ -24,7 +24,7 @@ TEST_DOLLAR = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 BUYERS = 12
 BUYER_MICROS = 1_000_000_000
 _PORT_TRIES = 100
-_ARTEFACT = ROOT / "payments" / "contracts" / "TestDollar.json"
+_ARTEFACT = ROOT / "payments" / "onchain" / "contracts" / "TestDollar.json"
 _MINT = "0x40c10f19"  # mint(address,uint256)
 
 

@@ -35,7 +35,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     purse = library.purse(request)
     amounts, guests = paywall.amounts(0), library.guests_of_the_address(request)
     if purse is None or purse.joined_to_id:
-        return render(request, "purse/empty.html", {"amounts": amounts, "guests": guests})
+        return render(request, "reader/balance_empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
     lines = statement.lines(purse, 2 * shown + 4)  # A purchase has two lines in the books.
     live = tabs.live_charge(purse)
@@ -58,7 +58,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "lines": lines[:shown],
         "more": len(lines) > shown and shown < _SHOWN_MAX,
     }
-    return render(request, "purse/purse.html", context)
+    return render(request, "reader/balance.html", context)
 
 
 @require_POST

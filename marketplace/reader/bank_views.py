@@ -65,18 +65,18 @@ def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
 def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpResponse:
     context: dict[str, Any] = {"charge": charge, "own": own, "here": here}
     if charge.state != Charge.State.ACTION:
-        return render(request, "purse/authenticated.html", context)
+        return render(request, "reader/authenticated.html", context)
     try:
         asked = charges.authentication(charge)
     except (NoAnswer, Refused):
-        return render(request, "purse/authenticated.html", context | {"no_answer": True}, status=503)
+        return render(request, "reader/authenticated.html", context | {"no_answer": True}, status=503)
     context["asked"] = {
         "publicKey": settings.STRIPE_PUBLISHABLE_KEY,
         "clientSecret": asked["client_secret"],
         "paymentMethod": asked["payment_method"],
     }
     context["js_url"] = settings.STRIPE_JS_URL
-    return csp_update(policy())(render)(request, "purse/authenticate.html", context)
+    return csp_update(policy())(render)(request, "reader/authenticate.html", context)
 
 
 @csrf_exempt

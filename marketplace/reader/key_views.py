@@ -43,7 +43,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "waiting": approvals.waiting(purse).count() if purse else 0,
         "purse": purse,
     }
-    return render(request, "purse/programs.html", context)
+    return render(request, "reader/keys.html", context)
 
 
 def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
@@ -60,7 +60,7 @@ def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
         return None
     context = {"key": key, "text": text, "url": f"{_example(limits.payees)}.md", "purse": purse}
     context["api_url"] = f"{settings.BASE_URL}/api/purse"
-    return render(request, "purse/programs_made.html", context)
+    return render(request, "reader/keys_made.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -82,7 +82,7 @@ def program(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     context = {"form": form, "spending": _spending(key), "key": key, "bought": bought}
     context["is_live"] = api_keys.is_live(key)
     context["publications"] = _names(key.payees)
-    return render(request, "purse/programs_one.html", context)
+    return render(request, "reader/keys_one.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -95,7 +95,7 @@ def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
         api_keys.revoke(key)
         messages.success(request, f"The key of “{key.name}” is revoked. It opens nothing any more.")
         return SeeOther(redirect("programs").url)
-    return render(request, "purse/programs_revoke.html", {"key": key})
+    return render(request, "reader/keys_revoke.html", {"key": key})
 
 
 @require_safe
@@ -109,7 +109,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
         list(approvals.of(purse).exclude(pk__in=[a.pk for a in asked]).order_by("-asked_at")[:_SHOWN]) if purse else []
     )
     context = {"asked": _on_sale(asked), "done": _on_sale(done)}
-    return render(request, "purse/approvals.html", context)
+    return render(request, "reader/approvals.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -125,7 +125,9 @@ def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
         _answer(request, found)
         return SeeOther(request.path if request.POST.get("back") == "one" else redirect("approvals").url)
     ((one, sold),) = _on_sale([found])
-    return render(request, "purse/approvals_one.html", {"one": one, "sold": sold, "is_live": api_keys.is_live(one.key)})
+    return render(
+        request, "reader/approvals_one.html", {"one": one, "sold": sold, "is_live": api_keys.is_live(one.key)}
+    )
 
 
 def _answer(request: HttpRequest, found: Approval) -> None:

@@ -107,14 +107,14 @@ def _paywall(request: HttpRequest, listing: Listing, terms: dict, why: tuple[htt
         "cards": paywall.choices(request, offer, terms) if told.status in (400, 402) else None,
         "refund_minutes": settings.REFUND_SECONDS // 60,
     }
-    return render(request, "402.html", context, status=told.status)
+    return render(request, "shop/paywall.html", context, status=told.status)
 
 
 def _withdrawn(request: HttpRequest, form: Form, listing: Listing, told: http.Problem, terms: dict) -> HttpResponse:
     """410: no longer sold. Owners never come here, unless they have only their wallet left: the terms challenge it."""
     if form is HTML:
         context = {"listing": listing, "charged": told.charged is not False}
-        response = render(request, "marketplace/withdrawn.html", context, status=410)
+        response = render(request, "shop/withdrawn.html", context, status=410)
     else:
         message = "This article is no longer sold. Who bought it can still read it with the receipt or the wallet."
         response = JsonResponse({"error": "withdrawn", "message": message, "charged": told.charged}, status=410)

@@ -197,7 +197,7 @@ def _waiting(request: HttpRequest, charge: Charge, target: str) -> HttpResponse:
     again = f"{reverse('purse_return', args=[charge.pk])}?look={turn + 1}"
     waits = turn < _RELOADS
     context = {"charge": charge, "target": target, "again": again, "waits": waits, "turn": turn}
-    response = render(request, "purse/returning.html", context)
+    response = render(request, "shop/returning.html", context)
     if waits:
         response["Refresh"] = f"{2 if turn < 10 else 10}; url={again}"
     return response

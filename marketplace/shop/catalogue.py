@@ -44,7 +44,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "owned": _owned(request),
         "publications": Publication.objects.filter(articles__state=Article.PUBLISHED).distinct()[:12],
     }
-    return render(request, "marketplace/home.html", context)
+    return render(request, "shop/home.html", context)
 
 
 @require_safe
@@ -53,7 +53,7 @@ def publication(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Publication, slug=slug)
     articles = Article.objects.on_sale().filter(publication=found)
     context = {"publication": found, "page": _page(request, articles), "owned": _owned(request)}
-    return render(request, "marketplace/publication.html", context)
+    return render(request, "shop/publication.html", context)
 
 
 @require_safe
@@ -67,7 +67,7 @@ def about(request: HttpRequest) -> HttpResponse:
         "expires_minutes": settings.QUOTE_SECONDS // 60,
         "fee_percent": pricing.fee_percent(),
     }
-    return render(request, "marketplace/about.html", context)
+    return render(request, "shop/about.html", context)
 
 
 @require_safe
@@ -118,7 +118,7 @@ def reader_library(request: HttpRequest) -> HttpResponse:
         "refund_minutes": settings.REFUND_SECONDS // 60,
         "guests": library.guests_of_the_address(request) if settings.STRIPE_SECRET_KEY else [],
     }
-    return render(request, "marketplace/library.html", context)
+    return render(request, "reader/library.html", context)
 
 
 @require_safe
@@ -143,7 +143,7 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         "returnable": bool(library.returnable(request, [grant])),
         "returnable_until": (grant.payment.decided_at or grant.made_at) + timedelta(seconds=settings.REFUND_SECONDS),
     }
-    return render(request, "marketplace/receipt.html", context)
+    return render(request, "reader/receipt.html", context)
 
 
 def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:

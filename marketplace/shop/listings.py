@@ -1,7 +1,7 @@
 """The catalogue as unpaid requests see it: a listing kept for at most a second, and dropped when anything changes.
 
-Stale by a notification's travel time at worst, and harmless then: a quote of the last price is honoured for its whole life.
-Requests that pay never come here.
+It is stale for a notification's travel time at most. That is harmless: a quote of the last price is honoured for its
+whole life. Requests that pay never come here.
 """
 
 import time

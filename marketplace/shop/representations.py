@@ -46,7 +46,7 @@ def written(request: HttpRequest, form: Form, listing: Listing, body: Body, gran
     """The paid article in one form. `grant` is the reader's, when they own it already."""
     if form is HTML:
         context = {"listing": listing, "body": body, "grant": grant}
-        return render(request, "marketplace/article.html", context)
+        return render(request, "shop/article.html", context)
     if form is MARKDOWN:
         return HttpResponse(f"# {body.title}\n\n{body.markdown}\n", content_type="text/markdown; charset=utf-8")
     return JsonResponse(

@@ -45,7 +45,7 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "cards": reports.cards() if settings.STRIPE_SECRET_KEY else None,
         "unclaimed_micros": ledger.balance(record.suspense_here()),
     }
-    return render(request, "marketplace/earnings.html", context)
+    return render(request, "staff/earnings.html", context)
 
 
 def _day(text: str) -> datetime.date | None:

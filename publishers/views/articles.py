@@ -48,7 +48,7 @@ def article_list(request: HttpRequest, publication: Publication) -> HttpResponse
         "narrowed": bool(wanted or state),
         "query": urlencode({"q": wanted, "state": state}),
     }
-    return render(request, "publishers/articles.html", context)
+    return render(request, "studio/articles.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -117,7 +117,7 @@ def article_page(request: HttpRequest, publication: Publication, article_id: uui
         "sold": sales.per_article(publication, [article]).get(article.resource, 0),
         "viewers": VIEWERS,
     }
-    return render(request, "publishers/article.html", context)
+    return render(request, "studio/article.html", context)
 
 
 @require_POST
@@ -148,9 +148,7 @@ def version(request: HttpRequest, publication: Publication, article_id: uuid.UUI
     if number >= 2**31:
         raise Http404("No such version.")
     found = get_object_or_404(Version.objects.select_related("made_by"), article=article, number=number)
-    return render(
-        request, "publishers/version.html", {"publication": publication, "article": article, "version": found}
-    )
+    return render(request, "studio/version.html", {"publication": publication, "article": article, "version": found})
 
 
 @require_POST
@@ -160,7 +158,7 @@ def preview_unsaved(request: HttpRequest, publication: Publication) -> HttpRespo
     form = TextForm(request.POST)
     ready = form.is_valid()
     context = {"publication": publication, "form": form, "draft": form.cleaned_data.get("draft") if ready else None}
-    return render(request, "publishers/preview_unsaved.html", context, status=200 if ready else 400)
+    return render(request, "studio/preview_unsaved.html", context, status=200 if ready else 400)
 
 
 @require_GET
@@ -182,7 +180,7 @@ def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.
         "terms": json.dumps(http.terms(offer), indent=2) if who == "program" else "",
         "body": catalogue.body(article.pk) if who != "buyer" else None,
     }
-    return render(request, "publishers/preview_as.html", context)
+    return render(request, "studio/preview_as.html", context)
 
 
 def _listing(article: Article) -> catalogue.Listing:
@@ -259,4 +257,4 @@ def _editor(
         "divider": manuscript.DIVIDER,
     }
     status = 409 if conflict else 400 if form.is_bound else 200
-    return render(request, "publishers/editor.html", context, status=status)
+    return render(request, "studio/editor.html", context, status=status)

@@ -26,7 +26,7 @@ def studio(request: HttpRequest) -> HttpResponse:
         return redirect("studio_home", publications[0].slug)
     held = reports.holdings([publication.payee for publication in publications])
     rows = [(publication, held[publication.payee].all_micros) for publication in publications]
-    return render(request, "publishers/publications.html", {"rows": rows})
+    return render(request, "studio/publications.html", {"rows": rows})
 
 
 @require_http_methods(["GET", "POST"])
@@ -39,7 +39,7 @@ def new_publication(request: HttpRequest) -> HttpResponse:
         publication = writing.create_publication(owner=request.user, **form.cleaned_data)
         messages.success(request, f"{publication.name} is ready. Write the first article.")
         return redirect("studio_home", publication.slug)
-    return render(request, "publishers/new_publication.html", {"form": form}, status=400 if form.is_bound else 200)
+    return render(request, "studio/new_publication.html", {"form": form}, status=400 if form.is_bound else 200)
 
 
 @require_GET
@@ -60,7 +60,7 @@ def publication_home(request: HttpRequest, publication: Publication) -> HttpResp
         context["has_on_sale"] = articles.filter(state=Article.PUBLISHED).exists()
         context["draft"] = articles.filter(state=Article.DRAFT).first()
         context["on_sale"] = articles.filter(state=Article.PUBLISHED).first()
-    return render(request, "publishers/home.html", context)
+    return render(request, "studio/home.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -77,4 +77,4 @@ def settings(request: HttpRequest, publication: Publication) -> HttpResponse:
     if form.is_bound:
         publication.refresh_from_db()
     context = {"publication": publication, "form": form, "memberships": publication.memberships.select_related("user")}
-    return render(request, "publishers/settings.html", context, status=400 if form.is_bound else 200)
+    return render(request, "studio/settings.html", context, status=400 if form.is_bound else 200)

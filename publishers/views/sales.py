@@ -40,7 +40,7 @@ def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
         "article": _filter_article(form, publication),
     }
     with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
-        return render(request, "publishers/sales.html", context)
+        return render(request, "studio/sales.html", context)
 
 
 @require_GET
@@ -68,7 +68,7 @@ def sale(request: HttpRequest, publication: Publication, payment_id: uuid.UUID) 
         "postings": postings,
     }
     with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
-        return render(request, "publishers/sale.html", context)
+        return render(request, "studio/sale.html", context)
 
 
 @require_GET
@@ -93,7 +93,7 @@ def balance(request: HttpRequest, publication: Publication) -> HttpResponse:
         "entries": entries,
     }
     with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
-        return render(request, "publishers/balance.html", context)
+        return render(request, "studio/balance.html", context)
 
 
 _IN_WORDS = {

@@ -14,7 +14,7 @@ from web3 import HTTPProvider, Web3
 from .signing import CHAIN_ID, USDC, paid
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTRACTS = ROOT / "payments" / "contracts"
+CONTRACTS = ROOT / "payments" / "onchain" / "contracts"
 ANVIL = ROOT / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
 
 

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.contracts
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTRACTS = ROOT / "payments" / "contracts"
+CONTRACTS = ROOT / "payments" / "onchain" / "contracts"
 
 
 def check(folder=CONTRACTS):

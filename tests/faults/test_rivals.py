@@ -156,7 +156,7 @@ def _cancellation(stage: Stage, purchase: Purchase) -> str:
 
 
 def _hostile(stage: Stage) -> str:
-    code = json.loads((ROOT / "payments" / "contracts" / "HostileWallet.json").read_text())["bytecode"]
+    code = json.loads((ROOT / "payments" / "onchain" / "contracts" / "HostileWallet.json").read_text())["bytecode"]
     deployment = {"from": stage.shop.stack.accounts.minter.address, "data": code, "gas": hex(1_000_000)}
     tx = stage.shop.rpc("eth_sendTransaction", deployment)
     receipt = stage.shop.wait(lambda: stage.shop.rpc("eth_getTransactionReceipt", tx), "the deployment")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 WORD = "invalid_exact_evm_payload_signature"
-CONTRACTS = Path(__file__).parents[2] / "payments" / "contracts"
+CONTRACTS = Path(__file__).parents[2] / "payments" / "onchain" / "contracts"
 
 
 def with_signature(header: str, signature: bytes) -> str:
