@@ -4,9 +4,9 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from marketplace.api import balance
+from marketplace.api import balance, did, webhooks
 from marketplace.ops import health
-from marketplace.reader import balance_views, bank_views, key_views
+from marketplace.reader import balance_views, bank_views, key_views, library_views
 from marketplace.shop import article, buying, catalogue
 from marketplace.staff import earnings
 
@@ -23,10 +23,10 @@ urlpatterns = [
     path("articles/<slug:slug>/buy", buying.buy, name="article_buy"),
     path("articles/<slug:slug>/pay", buying.pay, name="article_pay"),
     # What a reader has
-    path("library", catalogue.reader_library, name="library"),
-    path("welcome", catalogue.signed_in, name="signed_in"),
-    path("receipts/<uuid:grant_id>", catalogue.receipt, name="receipt"),
-    path(".well-known/did.json", article.did_document, name="did_document"),
+    path("library", library_views.overview, name="library"),
+    path("welcome", library_views.signed_in, name="signed_in"),
+    path("receipts/<uuid:grant_id>", library_views.receipt, name="receipt"),
+    path(".well-known/did.json", did.document, name="did_document"),
     # A reader's purse
     path("purse", balance_views.overview, name="purse"),
     path("purse/movements.csv", balance_views.movements_csv, name="purse_movements"),
@@ -48,7 +48,7 @@ urlpatterns = [
     path("purse/approvals/<uuid:approval_id>", key_views.approval, name="approval"),
     path("api/purse", balance.PurseView.as_view(), name="api_purse"),
     re_path(r"^api/articles/(?P<slug>[a-z0-9-]+)$", article.article, {"suffix": ".json"}, name="api_article"),
-    path("webhooks/stripe", bank_views.webhook, name="stripe_webhook"),
+    path("webhooks/stripe", webhooks.stripe, name="stripe_webhook"),
     # Sellers, owner, machines
     path("studio/", include("publishers.urls")),
     path("finance/earnings", earnings.earnings, name="earnings"),

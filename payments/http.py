@@ -56,7 +56,7 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
         grants=frozenset(grants),
         authorization=authorization if purse.is_bearer(authorization) else "",
         purse=purse_id,
-        address=_address(request),
+        address=client_address(request),
         agent=sent.get("HTTP_USER_AGENT", ""),
     )
 
@@ -67,12 +67,12 @@ def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
         purse=purse_id,
         spend=True,
         quote=quote[:_AUTHORIZATION_MAX],
-        address=_address(request),
+        address=client_address(request),
         agent=request.META.get("HTTP_USER_AGENT", ""),
     )
 
 
-def _address(request: HttpRequest) -> str:
+def client_address(request: HttpRequest) -> str:
     """Where a request comes from, as a trusted proxy saw it if there is one; empty if that is no address."""
     said = request.META.get("REMOTE_ADDR", "")
     if getattr(settings, "ALLAUTH_TRUSTED_PROXY_COUNT", 0):

@@ -12,7 +12,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from marketplace.shop import paywall
 from marketplace.shop.buying import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 from payments import purses
 from payments.cards import checkout, mail, refunds, tabs
@@ -20,7 +19,9 @@ from payments.cards.facts import NoAnswer
 from payments.models import Card, CardRefund, Charge, Purse, Setup
 from payments.money import format_usd
 
-from . import library, statement
+from . import joining, statement
+from .card_pages import topup_amounts
+from .purse import purse_of
 
 _SHOWN = 50
 _SHOWN_MAX = 1000
@@ -31,9 +32,8 @@ _UNSURE = "The card processor does not answer just now. Nothing is ever charged 
 @with_cards
 def overview(request: HttpRequest) -> HttpResponse:
     """Everything about the purse on one page; for who has none yet, how to begin."""
-    library.keep(request)
-    purse = library.purse(request)
-    amounts, guests = paywall.amounts(0), library.guests_of_the_address(request)
+    purse = purse_of(request)
+    amounts, guests = topup_amounts(0), joining.guests_of_the_address(request)
     if purse is None or purse.joined_to_id:
         return render(request, "reader/balance_empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
@@ -65,7 +65,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @with_cards
 def join(request: HttpRequest) -> HttpResponse:
     """The person says that a guest who named their address was them: what the guest paid and bought is theirs."""
-    if library.join_guests_of_the_address(request):
+    if joining.join_guests_of_the_address(request):
         messages.success(request, "It is yours now: what was paid is on your balance, what was bought in your library.")
     return SeeOther(reverse("purse"))
 

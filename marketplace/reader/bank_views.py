@@ -1,7 +1,7 @@
-"""The two doors of the card processor: its webhooks, and the page on which a bank asks the card holder.
+"""The page on which a bank asks the cardholder to confirm a charge.
 
-A webhook is stored and answered, and believed in nothing. The page is the only one that loads a script of another
-host; its link opens one charge and shows its amount and the card's last digits, nothing else.
+It is the only page that loads a script of another host. Its link opens one charge and shows the amount and the card's
+last four digits, nothing else.
 """
 
 import uuid
@@ -14,17 +14,15 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
-from marketplace.shop.buying import SeeOther, with_cards
-from payments.cards import charges, mail, webhooks
+from payments.cards import charges, mail
 from payments.cards.facts import NoAnswer, Refused
 from payments.models import Charge
 
-from . import library
+from .card_pages import SeeOther, with_cards
+from .purse import purse_of
 
-BODY_MAX = 256 * 1024
 _STRIPE = ("https://api.stripe.com", "https://hooks.stripe.com", "https://js.stripe.com")
 
 
@@ -48,7 +46,7 @@ def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     """The bank's question about one charge of a tab: with the link of our letter, or in the purse's own session."""
     token = request.GET.get("token", "")
     charge = get_object_or_404(Charge.objects.select_related("card", "purse"), pk=charge_id)
-    purse = library.purse(request)
+    purse = purse_of(request)
     own = purse is not None and purse.pk == charge.purse_id
     if not own and mail.opens(token) != str(charge.pk):
         raise Http404
@@ -77,17 +75,3 @@ def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpRes
     }
     context["js_url"] = settings.STRIPE_JS_URL
     return csp_update(policy())(render)(request, "reader/authenticate.html", context)
-
-
-@csrf_exempt
-@require_POST
-@with_cards
-def webhook(request: HttpRequest) -> HttpResponse:
-    """Store what the processor tells, and answer at once; work on it comes later."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > BODY_MAX or len(body := request.body) > BODY_MAX:
-        return HttpResponse(status=413)
-    try:
-        webhooks.receive(body, request.headers.get("Stripe-Signature", ""))
-    except webhooks.Forged:
-        return HttpResponse(status=400)
-    return HttpResponse(status=200)

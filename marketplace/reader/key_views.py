@@ -20,8 +20,8 @@ from payments.money import MICROS
 from payments.purses import Refused, api_keys, approvals
 from publishers.models import Article, Publication
 
-from . import library
 from .key_forms import NewProgramForm, ProgramForm
+from .purse import open_purse, purse_of
 
 _SHOWN = 50
 
@@ -34,7 +34,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     form = NewProgramForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and (answer := _made(request, form)):
         return answer
-    purse = library.purse(request)
+    purse = purse_of(request)
     keys = list(ProgramKey.objects.filter(purse=purse).order_by("-made_at", "-id")) if purse else []
     context = {
         "form": form,
@@ -48,7 +48,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
     """The one page on which the key stands; None when it was refused, and the form says why."""
-    purse = library.open_purse(request)
+    purse = open_purse(request)
     limits = form.limits()
     try:
         key, text = api_keys.make(purse, form.cleaned_data["name"], limits, form.cleaned_data["form"])
@@ -103,7 +103,7 @@ def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
 @login_required
 def waiting(request: HttpRequest) -> HttpResponse:
     """What waits for an answer, and what was answered."""
-    purse = library.purse(request)
+    purse = purse_of(request)
     asked = list(approvals.waiting(purse)) if purse else []
     done = (
         list(approvals.of(purse).exclude(pk__in=[a.pk for a in asked]).order_by("-asked_at")[:_SHOWN]) if purse else []
@@ -117,7 +117,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
 @login_required
 def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
     """One question of a program: the address that its 402 names. One click answers it."""
-    purse = library.purse(request)
+    purse = purse_of(request)
     found = get_object_or_404(approvals.of(purse), pk=approval_id) if purse else None
     if found is None:
         raise Http404
@@ -151,7 +151,7 @@ def _answer(request: HttpRequest, found: Approval) -> None:
 
 def _own(request: HttpRequest, key_id: uuid.UUID) -> ProgramKey:
     """This person's key, or 404: other people's are not there."""
-    purse = library.purse(request)
+    purse = purse_of(request)
     if purse is None:
         raise Http404
     return get_object_or_404(ProgramKey, pk=key_id, purse=purse)

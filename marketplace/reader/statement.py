@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from payments import purses
 from payments.models import Charge, Grant, Purse
 from payments.money import format_usd
+from payments.purses import movements
 from publishers.sales import inert
 
 CSV_COLUMNS = (
@@ -50,7 +50,7 @@ class Line:
 
 def lines(purse: Purse, limit: int) -> list[Line]:
     """The newest movements first, in three queries however many they are."""
-    moved = purses.movements(purse, limit)
+    moved = movements.movements(purse, limit)
     paid = {move.key.removeprefix("card_paid:") for move in moved if move.kind == "card_paid"}
     purposes = dict(Charge.objects.filter(reference__in=paid).values_list("reference", "purpose"))
     payments = [move.payment_id for move in moved if move.payment_id]

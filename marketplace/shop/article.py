@@ -8,10 +8,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from marketplace.reader import library
+from marketplace.reader.purse import purse_id_of
 from payments import gate, http
 from payments.money import format_usd
 from payments.offers import Offer
-from payments.proofs import receipts
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Body, Listing
 
@@ -27,7 +27,7 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     listing = listings.find(slug)
     if listing is None:
         raise Http404
-    presented = http.presented(request, library.held(request, listing.resource), library.purse_id(request))
+    presented = http.presented(request, library.held(request, listing.resource), purse_id_of(request))
     empty = presented == http.NOTHING
     if not empty:
         listing = catalogue.find(slug, include_withdrawn=True) or listing
@@ -133,8 +133,3 @@ def _other_method(request: HttpRequest) -> HttpResponse:
             " Access-Control-Expose-Headers"
         )
     return http.sealed(response)
-
-
-def did_document(request: HttpRequest) -> HttpResponse:
-    """The key by which anybody checks a receipt."""
-    return JsonResponse(receipts.did_document())

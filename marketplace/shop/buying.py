@@ -1,29 +1,25 @@
 """The buttons of the paywall: buy from the balance, or go to the hosted card page and come back to the open article.
 
 Everything that changes is a POST of this site's own form; nothing is bought at another price than the page showed.
-Cards are never typed in here.
 """
 
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from typing import Any
 
-from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.reader import library
-from payments import gate, http, purses, quotes
+from marketplace.reader.card_pages import SeeOther, offered_amount, own_purse, to_card_page, with_cards
+from marketplace.reader.purse import purse_of
+from payments import gate, http, quotes
 from payments.cards import charges, checkout
 from payments.cards.facts import NoAnswer, Refused
-from payments.models import Charge, Purse
+from payments.models import Charge
 from payments.money import format_usd
 from payments.offers import Offer
 from publishers.articles import catalogue
@@ -31,55 +27,7 @@ from publishers.articles.catalogue import Listing
 from publishers.models import PEOPLE
 
 REFUSED = (gate.PaymentRequired, gate.PaymentMalformed, gate.PaymentInFlight, gate.AlreadyPaid)
-_UNSURE = "The card processor does not answer just now. You were not charged. Please try again in a moment."
 _RELOADS = 40
-
-
-class SeeOther(HttpResponseRedirect):
-    """303: whatever was posted, the next request is a GET."""
-
-    status_code = 303
-
-
-def with_cards(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A page about card money: not there when cards are off, private, and kept by no cache."""
-
-    @wraps(view)
-    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not settings.STRIPE_SECRET_KEY:
-            raise Http404
-        return view(request, *args, **kwargs)
-
-    return never_cache(checked)
-
-
-def own_purse(request: HttpRequest) -> Purse:
-    """The purse of this session, or 404: other people's purses are not there."""
-    found = library.purse(request)
-    if found is None:
-        raise Http404
-    return found
-
-
-def address(request: HttpRequest) -> str:
-    """Where the request comes from, as the proxy saw it when there is one."""
-    return get_adapter().get_client_ip(request)
-
-
-def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, str], str]) -> HttpResponse:
-    """303 to a hosted page for this session's purse, opened from this address; nobody is charged by that.
-
-    Back with a sentence when it may not or could not be opened; a newcomer whom that happens to leaves no purse.
-    """
-    here = address(request)
-    try:
-        checkout.may_open(library.purse(request), here)
-        return SeeOther(open_page(library.open_purse(request), here))
-    except purses.Refused as refusal:
-        messages.error(request, f"{refusal.sentence} You were not charged.")
-    except NoAnswer:
-        messages.error(request, _UNSURE)
-    return SeeOther(back)
 
 
 # --- From the paywall ----------------------------------------------------------------------------------------
@@ -90,7 +38,7 @@ def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, st
 def buy(request: HttpRequest, slug: str) -> HttpResponse:
     """Buy an article from the balance, at the price that was on the page."""
     listing = _on_sale(slug)
-    purse = library.purse(request)
+    purse = purse_of(request)
     offer = listing.offer(PEOPLE, mime_type="text/html")
     shown = request.POST.get("quote", "")
     if purse is None or not shown:
@@ -116,7 +64,7 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, "The price shown has expired. Look at it and choose again. You were not charged.")
         return SeeOther(listing.path)
     asked = request.POST.get("amount", "")
-    if asked == "direct" and checkout.direct_cents(library.purse(request), offer):
+    if asked == "direct" and checkout.direct_cents(purse_of(request), offer):
         return to_card_page(
             request, listing.path, lambda purse, here: checkout.direct(purse, offer, listing.path, address=here)
         )
@@ -126,11 +74,6 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
         )
     messages.error(request, "Choose one of the amounts on offer. You were not charged.")
     return SeeOther(listing.path)
-
-
-def offered_amount(text: str) -> int | None:
-    """The top-up that a form names, in cents, if it is one of those on offer."""
-    return int(text) if text in {str(cents) for cents in settings.TOPUP_CENTS} else None
 
 
 def _on_sale(slug: str) -> Listing:

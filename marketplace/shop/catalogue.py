@@ -1,46 +1,28 @@
-"""The pages around the articles: catalogue, publication, library, receipt, and how it works. Nothing is sold here.
-
-No paid text passes through this room; whoever wants to read goes through marketplace.shop.article.
-"""
-
-import uuid
-from collections.abc import Iterable
-from datetime import timedelta
+"""The pages around the articles: home, publication, and how it works. Nothing is sold here; no paid text is shown."""
 
 from django.conf import settings
-from django.contrib import messages
-from django.core.paginator import Page, Paginator
-from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
 
+from marketplace.paging import SEARCH_MAX, page_of
 from marketplace.reader import library
-from payments import gate
-from payments.models import Debit, Grant
 from payments.money import MICROS
-from payments.offers import Presented
-from payments.proofs import receipts
 from publishers import pricing
-from publishers.articles import catalogue
 from publishers.articles.manuscript import one_line
-from publishers.models import PEOPLE, Article, Membership, Publication
-
-_PER_PAGE = 24
-_SEARCH_MAX = 100
+from publishers.models import Article, Publication
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The catalogue, or what a search finds in titles, summaries and beginnings."""
-    words = one_line(request.GET.get("q", ""))[:_SEARCH_MAX]
+    words = one_line(request.GET.get("q", ""))[:SEARCH_MAX]
     articles = Article.objects.on_sale()
     if words:
         articles = articles.search(words)
     context = {
         "words": words,
-        "page": _page(request, articles),
+        "page": page_of(request, articles),
         "owned": _owned(request),
         "publications": Publication.objects.filter(articles__state=Article.PUBLISHED).distinct()[:12],
     }
@@ -52,7 +34,7 @@ def publication(request: HttpRequest, slug: str) -> HttpResponse:
     """Everything one publication sells."""
     found = get_object_or_404(Publication, slug=slug)
     articles = Article.objects.on_sale().filter(publication=found)
-    context = {"publication": found, "page": _page(request, articles), "owned": _owned(request)}
+    context = {"publication": found, "page": page_of(request, articles), "owned": _owned(request)}
     return render(request, "shop/publication.html", context)
 
 
@@ -70,126 +52,8 @@ def about(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/about.html", context)
 
 
-@require_safe
-@never_cache
-def signed_in(request: HttpRequest) -> HttpResponse:
-    """Where somebody goes who has just signed in: publishers to the studio, readers to their library.
-
-    What they had as guests comes along.
-    """
-    library.keep(request)
-    sells = request.user.is_authenticated and Membership.objects.filter(user=request.user).exists()
-    return redirect("studio" if sells else "library")
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@never_cache
-def reader_library(request: HttpRequest) -> HttpResponse:
-    """What this browser, or the account that is signed in, has bought; a receipt that is sent in puts more on it.
-
-    Signing in moves the browser's shelf, and its purse, to the account.
-    """
-    if request.method == "POST":
-        return _redeemed(request, "".join(request.POST.get("receipt", "").split()))
-    library.keep(request)
-    words = one_line(request.GET.get("q", ""))[:_SEARCH_MAX]
-    grants = _held_grants(request).order_by("-made_at", "-id")
-    page = _page(request, _found(grants, words) if words else grants)
-    articles = _articles(grant.resource for grant in page)
-    returnable = library.returnable(request, page)
-    programs = dict(
-        Debit.objects.filter(payment__in=[grant.payment_id for grant in page])
-        .exclude(key=None)
-        .values_list("payment_id", "key__name")
-    )
-    entries = [
-        {
-            "grant": grant,
-            "article": articles.get(grant.resource),
-            "program": programs.get(grant.payment_id),
-            "returnable": grant.id in returnable,
-        }
-        for grant in page
-    ]
-    context = {
-        "page": page,
-        "entries": entries,
-        "words": words,
-        "refund_minutes": settings.REFUND_SECONDS // 60,
-        "guests": library.guests_of_the_address(request) if settings.STRIPE_SECRET_KEY else [],
-    }
-    return render(request, "reader/library.html", context)
-
-
-@require_safe
-@never_cache
-def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
-    """What was paid for one article, and the signed line that opens it again. Only for whoever holds the grant."""
-    grant = get_object_or_404(_held_grants(request), pk=grant_id)
-    try:
-        listing = catalogue.listing(uuid.UUID(grant.resource.removeprefix("article:")))
-    except (Article.DoesNotExist, ValueError) as error:
-        raise Http404 from error
-    offer = listing.offer(PEOPLE, mime_type="text/html")
-    signed = gate.Admitted(grant, grant.payment, proven=True).receipt(offer)
-    context = {
-        "grant": grant,
-        "payment": grant.payment,
-        "listing": listing,
-        "signed": signed,
-        "told": receipts.read(signed),
-        "network_name": settings.CHAIN_NAME,
-        "debit": Debit.objects.filter(payment=grant.payment).select_related("key").first(),
-        "returnable": bool(library.returnable(request, [grant])),
-        "returnable_until": (grant.payment.decided_at or grant.made_at) + timedelta(seconds=settings.REFUND_SECONDS),
-    }
-    return render(request, "reader/receipt.html", context)
-
-
-def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:
-    """Straight to the article that a pasted receipt opens. The gate decides, as it does about the header."""
-    told = receipts.read(signed)
-    slug = told.resource_url.removeprefix(f"{settings.BASE_URL}/articles/") if told else ""
-    if listing := catalogue.find(slug, include_withdrawn=True):
-        offer = listing.offer(PEOPLE, mime_type="text/html")
-        try:
-            admitted = gate.verify(Presented(receipt=signed), offer).settle()
-        except gate.PaymentRequired:
-            pass
-        else:
-            library.remember(request, admitted.grant)
-            return redirect(listing.path)
-    messages.error(request, "This opens nothing here: copy the whole line of the receipt. You were not charged.")
-    return redirect("library")
-
-
-def _page(request: HttpRequest, rows: QuerySet) -> Page:
-    return Paginator(rows, _PER_PAGE).get_page(request.GET.get("page"))
-
-
-def _held_grants(request: HttpRequest) -> QuerySet[Grant]:
-    return library.grants(request).select_related("payment__authorization")
-
-
-def _found(grants: QuerySet[Grant], words: str) -> QuerySet[Grant]:
-    """Those whose article's title, or publication, has all of the words."""
-    ids = [resource.removeprefix("article:") for resource in grants.order_by().values_list("resource", flat=True)]
-    articles = Article.objects.filter(pk__in=ids)
-    for word in words.split():
-        articles = articles.filter(Q(current_version__title__icontains=word) | Q(publication__name__icontains=word))
-    return grants.filter(resource__in=[f"article:{pk}" for pk in articles.values_list("pk", flat=True)])
-
-
 def _owned(request: HttpRequest) -> set[str]:
     """The resources in the reader's library; without a session cookie this asks the database nothing."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return set()
     return set(library.grants(request).values_list("resource", flat=True))
-
-
-def _articles(resources: Iterable[str]) -> dict[str, Article]:
-    ids = [resource.removeprefix("article:") for resource in resources]
-    found = Article.objects.filter(pk__in=ids).select_related("publication", "current_version")
-    return {
-        article.resource: article for article in found.defer("current_version__body_html", "current_version__markdown")
-    }

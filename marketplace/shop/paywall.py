@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.http import HttpRequest
 
-from marketplace.reader import library
+from marketplace.reader.card_pages import topup_amounts
+from marketplace.reader.purse import purse_of
 from payments import quotes
 from payments.cards import checkout
 from payments.cards.charges import CENT
@@ -34,33 +35,22 @@ def choices(request: HttpRequest, offer: Offer, terms: dict) -> Choices | None:
         return None
     price = offer.price.amount_micros
     token, usd = _quote(offer, terms), format_usd(price)
-    purse = library.purse(request)
+    purse = purse_of(request)
     if purse is None or purse.joined_to_id:
-        return Choices(token, usd, amounts=amounts(price), direct=direct(price))
+        return Choices(token, usd, amounts=topup_amounts(price), direct=direct(price))
     balance = purse.balance_micros
     room = balance + purse.tab_limit_micros
     if purse.flag != Purse.Flag.NONE:
         return Choices(token, usd, balance, flag=purse.flag)
     if room >= price:
         return Choices(token, usd, balance, enough=True, on_tab=balance < price)
-    return Choices(token, usd, balance, amounts=amounts(price - balance), direct=direct(price - min(balance, 0)))
-
-
-def amounts(missing_micros: int) -> list[tuple[int, str]]:
-    """The top-ups that cover what is missing."""
-    covering = [cents for cents in sorted(settings.TOPUP_CENTS) if cents * CENT >= missing_micros]
-    return [(cents, dollars(cents)) for cents in covering]
+    return Choices(token, usd, balance, amounts=topup_amounts(price - balance), direct=direct(price - min(balance, 0)))
 
 
 def direct(price_micros: int) -> str:
     """The price in whole cents, if it can be paid by card alone; otherwise empty."""
     cents = checkout.by_card_cents(price_micros)
     return format_usd(cents * CENT) if cents else ""
-
-
-def dollars(cents: int) -> str:
-    """500 → "5", 550 → "5.50"."""
-    return format_usd(cents * CENT).removesuffix(".00")
 
 
 def _quote(offer: Offer, terms: dict) -> str:

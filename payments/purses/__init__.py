@@ -6,19 +6,18 @@ money behind it is cleared (payments.cards.holds).
 """
 
 import uuid
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models import Case, F, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from payments import notify
 from payments.books import ledger
 from payments.books.ledger import Entry, Move
-from payments.models import Card, Charge, Debit, Grant, Payment, Posting, ProgramKey, Purse, Setup, State
+from payments.models import Debit, Grant, Payment, ProgramKey, Purse, State
 from payments.onchain.record import shares
 
 ASSET = "USD"
@@ -38,7 +37,7 @@ class Refused(Exception):
         self.approve_at = approve_at
 
 
-def of(holder: str, email: str = "") -> Purse:
+def get_or_create(holder: str, email: str = "") -> Purse:
     """The holder's purse ("user:12"), made when there is none."""
     purse, made = Purse.objects.get_or_create(holder=holder, defaults={"email": email})
     if email and purse.email != email and not made:
@@ -172,93 +171,3 @@ def _give_back_budget(key_id: uuid.UUID, payment: Payment) -> None:
     if payment.decided_at:
         today = key.filter(day=payment.decided_at.date(), day_spent_micros__gte=amount)
         today.update(day_spent_micros=F("day_spent_micros") - amount)
-
-
-# --- A guest's purse and an account's ----------------------------------------------------------------------
-
-
-def join(guest: Purse, owner: Purse) -> None:
-    """Move everything of a guest's purse to an account's, once: balance, charges, cards and what it bought."""
-    with transaction.atomic(durable=True):
-        first, second = sorted((guest.id, owner.id))
-        locked = {p.id: p for p in Purse.objects.filter(id__in=(first, second)).select_for_update().order_by("id")}
-        guest, owner = locked[guest.id], locked[owner.id]
-        if guest.joined_to_id or owner.joined_to_id or guest.id == owner.id:
-            return
-        if amount := guest.balance_micros:
-            source, target = (guest, owner) if amount > 0 else (owner, guest)
-            line = Move(source.account, target.account, abs(amount))
-            ledger.post("joined", f"joined:{guest.id}", [line], asset=ASSET)
-            move(guest.id, -amount)
-            move(owner.id, amount)
-        # Whatever is wrong with one of them is wrong with both.
-        worst = max((guest.flag, owner.flag), key=[flag.value for flag in Purse.Flag].index)
-        Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None, card=None)
-        Purse.objects.filter(id=owner.id).update(flag=worst, customer=owner.customer or guest.customer)
-        # While both tabs are being charged, the guest's charge stays where it is; its money comes to the owner.
-        tabs = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
-        both = tabs.filter(purse=guest) if tabs.filter(purse=owner).exists() else tabs.none()
-        Charge.objects.filter(purse=guest).exclude(id__in=list(both.values_list("id", flat=True))).update(purse=owner)
-        for model in (Card, Setup, Debit):
-            model.objects.filter(purse=guest).update(purse=owner)
-
-
-# --- Looking --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """One line of a purse's statement: what happened, by how much, and the balance after it, in micros."""
-
-    at: object
-    kind: str
-    key: str
-    amount_micros: int
-    after_micros: int
-    title: str = ""
-    program: str = ""
-    payment_id: uuid.UUID | None = None
-
-
-def movements(purse: Purse, limit: int = 100) -> list[Movement]:
-    """The purse's statement from the books' own postings, the newest first, each with the balance after it."""
-    lines = _lines(purse).select_related("transaction", "source").order_by("-id")[:limit]
-    rows = list(lines)
-    sums: dict[uuid.UUID, int] = {}
-    for line in rows:
-        sign = -1 if line.source.code == purse.account else 1
-        sums[line.transaction_id] = sums.get(line.transaction_id, 0) + sign * line.amount_micros
-    entries = {line.transaction_id: line.transaction for line in rows}
-    if len(rows) == limit and len(sums) > 1:
-        sums.pop(rows[-1].transaction_id)  # Perhaps not all of its lines are here.
-    debits = _debits([entries[pk].key for pk in sums])
-    after = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
-    found = []
-    for pk, amount in sums.items():
-        entry = entries[pk]
-        debit = debits.get(entry.key.removeprefix("reversed:"))
-        found.append(
-            Movement(
-                entry.made_at,
-                entry.kind,
-                entry.key,
-                amount,
-                after,
-                debit.title if debit else "",
-                debit.key.name if debit and debit.key else "",
-                debit.payment_id if debit else None,
-            )
-        )
-        after -= amount
-    return found
-
-
-def _lines(purse: Purse) -> QuerySet[Posting]:
-    code = purse.account
-    return Posting.objects.filter(Q(source__code=code) | Q(target__code=code))
-
-
-def _debits(keys: list[str]) -> dict[str, Debit]:
-    ids = [key.removeprefix("reversed:").removeprefix("sale:") for key in keys if "sale:" in key]
-    rows = Debit.objects.filter(payment_id__in=ids).select_related("key")
-    return {f"sale:{row.payment_id}": row for row in rows}

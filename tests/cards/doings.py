@@ -11,6 +11,7 @@ from payments import purses
 from payments.cards import charges, checkout, refunds, sweeper, tabs
 from payments.models import Card, Charge, Payment, Purse, Setup, State
 from payments.offers import Offer
+from payments.purses import joining
 
 from . import till
 from .bank import VISA, Bank
@@ -214,7 +215,7 @@ class Doings:
     def _join(self) -> str:
         if _joined(self.guest):
             return "already"
-        purses.join(self.guest, self.random.choice(self.people))
+        joining.join(self.guest, self.random.choice(self.people))
         return ""
 
 

@@ -12,6 +12,7 @@ from payments.books import ledger
 from payments.books.ledger import Move
 from payments.ids import uuid7
 from payments.models import Account, Card, CardRefund, Charge, Dispute, Payment, ProgramKey, Purse
+from payments.purses import joining
 from tests.payments.planting import found, past_the_guards, with_digest
 
 from . import till
@@ -231,7 +232,7 @@ def test_a_guest_who_signs_in_with_a_card_and_a_refund_on_its_way_leaves_clean_b
         line = Move(guest.account, guest.refunding, 1_000_000)
         ledger.post("refund_reserved", f"refund_reserved:{back.id}", [line], asset="USD")
         purses.move(guest.id, -1_000_000)
-    purses.join(guest, owner)
+    joining.join(guest, owner)
     assert found() == (0, {})
     owner.refresh_from_db()
     assert (owner.balance_micros, owner.customer) == (4_000_000, "cus_guest")

@@ -7,12 +7,13 @@ import pytest
 from django.core import mail as outbox
 from django.utils import timezone
 
-from payments import audit, gate, purses
+from payments import audit, gate
 from payments.books import ledger
 from payments.cards import charges, checkout, reconciliation, refunds, stripe_api, sweeper, tabs, webhooks
 from payments.cards.facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 from payments.offers import Offer, Presented
+from payments.purses import joining
 
 from . import till
 from .bank import Bank, newest
@@ -100,7 +101,7 @@ def test_a_guest_who_owes_and_joins_an_account_that_owes_is_joined(bank: Bank):
     owner, guest = bank.owing(600, "4000000000000341"), bank.owing(700, "4000000000000341")
     for purse in (owner, guest):
         assert tabs.settle(purse.id).state == "declined"
-    purses.join(guest, owner)
+    joining.join(guest, owner)
     owner.refresh_from_db()
     assert owner.balance_micros == -13_000_000
     assert Charge.objects.filter(purse=owner, state__in=Charge.LIVE).count() == 1
@@ -147,7 +148,7 @@ def test_a_guests_card_pays_what_the_account_owes_that_it_came_to(bank: Bank):
     bank.top_up(guest, 500, card="5555555555554444")
     guest.refresh_from_db()
     card = guest.card
-    purses.join(guest, owner)
+    joining.join(guest, owner)
     till.press(owner, till.offer(8, 6_000_000))
     card.refresh_from_db()
     assert card.purse_id == owner.id
@@ -164,7 +165,7 @@ def test_money_of_a_guest_who_joins_at_this_moment_still_buys_what_it_was_for(ba
     verify = gate.verify
 
     def verify_late(presented: Presented, offer: Offer) -> gate.Admission:
-        purses.join(guest, owner)
+        joining.join(guest, owner)
         return verify(presented, offer)
 
     monkeypatch.setattr(gate, "verify", verify_late)

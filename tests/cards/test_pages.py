@@ -8,9 +8,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from marketplace.shop import listings, paywall
-from payments import purses, quotes, waiters
+from payments import quotes, waiters
 from payments.cards import stripe_api
 from payments.models import Payment, Purse
+from payments.purses import joining
 from publishers import pricing
 from publishers.articles import catalogue, writing
 from tests.publishers import cast
@@ -386,7 +387,7 @@ def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank
     url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
     guest.client.get(paid(url))
     old = guest.purse()
-    purses.join(old, till.purse())
+    joining.join(old, till.purse())
     assert CANARY in guest.see(address)
     other = owls(title="Bats").get_absolute_url()
     assert "from your balance" not in guest.see(other, 402)

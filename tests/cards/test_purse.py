@@ -9,6 +9,7 @@ from payments import gate, purses
 from payments.books import ledger
 from payments.models import Payment, Purse
 from payments.offers import Presented
+from payments.purses import joining, movements
 
 from . import till
 
@@ -109,8 +110,8 @@ def test_an_article_is_given_back_once_and_within_its_time(settings):
 def test_a_guest_who_signs_in_keeps_balance_and_articles():
     guest, owner = till.purse(500_000, holder="guest:1"), till.purse(600_000)
     payment = till.press(guest, till.offer()).payment
-    purses.join(guest, owner)
-    purses.join(guest, owner)
+    joining.join(guest, owner)
+    joining.join(guest, owner)
     assert _balance(guest) == 0
     assert _balance(owner) == 1_050_000
     assert till.present(till.key(owner), till.offer()).payment == payment
@@ -125,7 +126,7 @@ def test_the_statement_explains_the_balance_line_by_line():
     payment = till.press(purse, till.offer(1, 250_000)).payment
     till.present(till.key(purse), till.offer(2, 100_000))
     purses.refund(payment.id, purse)
-    lines = purses.movements(purse)
+    lines = movements.movements(purse)
     assert [(line.kind, line.amount_micros, line.after_micros) for line in lines] == [
         ("refund", 250_000, 900_000),
         ("sale", -100_000, 650_000),

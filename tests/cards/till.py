@@ -18,7 +18,7 @@ _count = itertools.count(1)
 
 def purse(micros: int = 0, *, tab: int = 0, holder: str = "") -> Purse:
     """A purse with so much in it."""
-    made = purses.of(holder or f"user:{next(_count)}-{uuid.uuid4().hex[:8]}")
+    made = purses.get_or_create(holder or f"user:{next(_count)}-{uuid.uuid4().hex[:8]}")
     Purse.objects.filter(id=made.id).update(tab_limit_micros=tab)
     if micros:
         fill(made, micros)

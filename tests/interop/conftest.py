@@ -14,7 +14,7 @@ from tests.shop import Shop
 pytest.register_assert_rewrite("tests.interop.proof")
 
 DEAR = """
-from publishers import writing
+from publishers.articles import writing
 from publishers.models import Article
 publication = Article.objects.order_by("made_at").first().publication
 text = writing.draft("A dear one", "Everybody reads this.\\n\\n<!-- paywall -->\\n\\nOnly those who paid read this.")

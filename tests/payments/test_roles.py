@@ -27,20 +27,20 @@ VIEWS = [f"audit_{name}" for name in ("journal", "entry", "payment", "grant", "p
 # What a shop does with its tables, from a draft to a sale that a reorganisation takes back and brings again.
 BUY = """
 from tests.publishers import cast
-from payments import settlement
+from payments.onchain import record
 from payments.onchain.lease import Holder
 from payments.models import Grant, Payment, State, Transfer
 from payments.onchain.rpc import SeenTransfer
 from django.db import transaction
 first, second = (cast.sale(cast.article(cast.publication(cast.person(name)))) for name in ("alice", "carol"))
 row = first.transfers.get()
-settlement.take_back(row)
+record.take_back(row)
 assert Grant.objects.get(payment=first).revoked_at
-settlement.record([SeenTransfer(row.block_number, row.block_hash, row.tx_hash, row.log_index, row.token, row.sender,
-                                row.recipient, row.value, row.nonce)])
-settlement.finalise(row.chain_id, 10**9)
+record.transfers([SeenTransfer(row.block_number, row.block_hash, row.tx_hash, row.log_index, row.token, row.sender,
+                                  row.recipient, row.value, row.nonce)])
+record.finalise(row.chain_id, 10**9)
 assert set(Payment.objects.values_list("state", flat=True)) == {State.FINAL}
-settlement.record([SeenTransfer(5, b"b" * 32, b"t" * 32, 0, row.token, row.sender, row.recipient, 77, None)])
+record.transfers([SeenTransfer(5, b"b" * 32, b"t" * 32, 0, row.token, row.sender, row.recipient, 77, None)])
 holder = Holder(1, b"k" * 20)
 assert holder.hold()
 with transaction.atomic():
@@ -54,13 +54,15 @@ CARDS = """
 from django.conf import settings
 settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
 from django.utils import timezone
-from payments import approvals, charges, clearing, disputes, gate, programs, purses, refunds, webhooks
+from payments import gate, purses
+from payments.cards import charges, disputes, holds, refunds, webhooks
+from payments.purses import api_keys, approvals, joining
 from payments.cards.facts import DisputeFacts, Intent, Money, RefundFacts
 from payments.models import Approval, Charge, Payment, ProcessorEvent, Purse
 from tests.cards import till
 guest, owner = till.purse(500_000, holder="guest:1"), till.purse(1_000_000)
 till.press(guest, till.offer(1))
-purses.join(guest, owner)
+joining.join(guest, owner)
 text = till.key(owner, approve_above_micros=100_000, day_budget_micros=5_000_000)
 purses.refund(till.present(text, till.offer(2)).payment.id, owner)
 for answer in (approvals.decline, lambda one: approvals.approve(one, one.amount_micros)):
@@ -70,15 +72,15 @@ for answer in (approvals.decline, lambda one: approvals.approve(one, one.amount_
         assert answer(Approval.objects.get())
 till.present(text, till.offer(3, 200_000))
 key = owner.keys.get()
-programs.change(key, "renamed", programs.Limits(budget_micros=5_000_000))
-programs.revoke(key)
+api_keys.change(key, "renamed", api_keys.Limits(budget_micros=5_000_000))
+api_keys.revoke(key)
 charge = Charge.objects.create(purse=owner, purpose="topup", amount_micros=5_000_000, intent="pi_1", state="created")
 now = timezone.now()
 paid = {"reference": "ch_1", "transaction": "txn_1", "fee_cents": 45, "available_at": now}
 charges.apply(Intent("pi_1", "succeeded", 500, str(charge.id), **paid))
 refunds.apply(RefundFacts("re_1", "succeeded", 100, "pi_1", ""))
 settings.CLEARING_HOLD_SECONDS = 0
-assert clearing.clear()
+assert holds.clear()
 for status, cents in (("needs_response", -400), ("won", 400)):
     moved = Money(f"txn_{status}", "adjustment", "dp_1", cents, 0, now)
     disputes.apply(DisputeFacts("dp_1", status, "fraudulent", 400, "pi_1", (moved,)))

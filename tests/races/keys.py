@@ -13,7 +13,7 @@ from tests.faults.stage import Stage
 PRICE = 50_000
 _SCRIPT = """
 import json, os
-from payments import programs
+from payments.purses import api_keys
 from tests.cards import till
 asked = json.loads(os.environ["ASKED"])
 texts, purses = [], []
@@ -23,7 +23,7 @@ for one in asked["purses"]:
     texts += [till.key(purse, **one["limits"]) for _ in range(one["keys"])]
 addresses = []
 if asked["articles"]:
-    from publishers import writing
+    from publishers.articles import writing
     from publishers.models import Publication
     lantern = Publication.objects.first()
     prices = writing.Prices(asked["price"], asked["price"])

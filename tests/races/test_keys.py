@@ -121,7 +121,7 @@ def _spent(stage: Stage, made: Made) -> list[tuple]:
 def _revoke(stage: Stage, text: str) -> None:
     run(
         stage,
-        "import os; from payments import programs; from payments.models import ProgramKey;"
-        "programs.revoke(ProgramKey.objects.get(public=os.environ['PUBLIC']))",
+        "import os; from payments.purses import api_keys; from payments.models import ProgramKey;"
+        "api_keys.revoke(ProgramKey.objects.get(public=os.environ['PUBLIC']))",
         PUBLIC=text.split("_")[1],
     )

@@ -16,6 +16,7 @@ from payments import gate, purses
 from payments.books import ledger
 from payments.cards import checkout, refunds, sweeper, tabs, webhooks
 from payments.models import CardRefund, Charge, Debit, Grant, Payment, Purse, State
+from payments.purses import joining
 from tests.cards import till
 from tests.cards.bank import CENT, Bank, make_due
 
@@ -270,7 +271,7 @@ def test_a_guest_who_joins_buys_and_is_heard_of_at_once_loses_and_gains_nothing(
         *buying(guest, OFFERS[:8]),
         *[lambda: hear(events)] * 2,
         *back,
-        *[lambda: purses.join(guest, owner)] * 2,
+        *[lambda: joining.join(guest, owner)] * 2,
         swept,
     ]
     answers = at_once(acts)

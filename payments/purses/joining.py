@@ -1,0 +1,35 @@
+"""A guest's purse becomes part of an account's: balance, charges, cards and what it bought, once."""
+
+from django.db import transaction
+
+from payments.books import ledger
+from payments.books.ledger import Move
+from payments.models import Card, Charge, Debit, Purse, Setup
+
+from . import ASSET, move
+
+
+def join(guest: Purse, owner: Purse) -> None:
+    """Move everything of a guest's purse to an account's, once: balance, charges, cards and what it bought."""
+    with transaction.atomic(durable=True):
+        first, second = sorted((guest.id, owner.id))
+        locked = {p.id: p for p in Purse.objects.filter(id__in=(first, second)).select_for_update().order_by("id")}
+        guest, owner = locked[guest.id], locked[owner.id]
+        if guest.joined_to_id or owner.joined_to_id or guest.id == owner.id:
+            return
+        if amount := guest.balance_micros:
+            source, target = (guest, owner) if amount > 0 else (owner, guest)
+            line = Move(source.account, target.account, abs(amount))
+            ledger.post("joined", f"joined:{guest.id}", [line], asset=ASSET)
+            move(guest.id, -amount)
+            move(owner.id, amount)
+        # Whatever is wrong with one of them is wrong with both.
+        worst = max((guest.flag, owner.flag), key=[flag.value for flag in Purse.Flag].index)
+        Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None, card=None)
+        Purse.objects.filter(id=owner.id).update(flag=worst, customer=owner.customer or guest.customer)
+        # While both tabs are being charged, the guest's charge stays where it is; its money comes to the owner.
+        tabs = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
+        both = tabs.filter(purse=guest) if tabs.filter(purse=owner).exists() else tabs.none()
+        Charge.objects.filter(purse=guest).exclude(id__in=list(both.values_list("id", flat=True))).update(purse=owner)
+        for model in (Card, Setup, Debit):
+            model.objects.filter(purse=guest).update(purse=owner)

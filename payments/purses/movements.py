@@ -1,0 +1,66 @@
+"""The movements of a purse, read from the books' own postings. Writes nothing."""
+
+import uuid
+from dataclasses import dataclass
+
+from django.db.models import Q, QuerySet
+
+from payments.models import Debit, Posting, Purse
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One line of a purse's statement: what happened, by how much, and the balance after it, in micros."""
+
+    at: object
+    kind: str
+    key: str
+    amount_micros: int
+    after_micros: int
+    title: str = ""
+    program: str = ""
+    payment_id: uuid.UUID | None = None
+
+
+def movements(purse: Purse, limit: int = 100) -> list[Movement]:
+    """The purse's statement from the books' own postings, the newest first, each with the balance after it."""
+    lines = _lines(purse).select_related("transaction", "source").order_by("-id")[:limit]
+    rows = list(lines)
+    sums: dict[uuid.UUID, int] = {}
+    for line in rows:
+        sign = -1 if line.source.code == purse.account else 1
+        sums[line.transaction_id] = sums.get(line.transaction_id, 0) + sign * line.amount_micros
+    entries = {line.transaction_id: line.transaction for line in rows}
+    if len(rows) == limit and len(sums) > 1:
+        sums.pop(rows[-1].transaction_id)  # Perhaps not all of its lines are here.
+    debits = _debits([entries[pk].key for pk in sums])
+    after = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
+    found = []
+    for pk, amount in sums.items():
+        entry = entries[pk]
+        debit = debits.get(entry.key.removeprefix("reversed:"))
+        found.append(
+            Movement(
+                entry.made_at,
+                entry.kind,
+                entry.key,
+                amount,
+                after,
+                debit.title if debit else "",
+                debit.key.name if debit and debit.key else "",
+                debit.payment_id if debit else None,
+            )
+        )
+        after -= amount
+    return found
+
+
+def _lines(purse: Purse) -> QuerySet[Posting]:
+    code = purse.account
+    return Posting.objects.filter(Q(source__code=code) | Q(target__code=code))
+
+
+def _debits(keys: list[str]) -> dict[str, Debit]:
+    ids = [key.removeprefix("reversed:").removeprefix("sale:") for key in keys if "sale:" in key]
+    rows = Debit.objects.filter(payment_id__in=ids).select_related("key")
+    return {f"sale:{row.payment_id}": row for row in rows}
