@@ -30,6 +30,7 @@ APPEND_SLASH = False
 
 INSTALLED_APPS = [
     "marketplace",
+    "marketplace.accounts",
     "publishers",
     "payments",
     "allauth",
@@ -203,7 +204,8 @@ CLEARING_HOLD_SECONDS = env.int("CLEARING_HOLD_SECONDS", default=604800)
 CHECKOUTS_PER_HOUR = env.int("CHECKOUTS_PER_HOUR", default=5)
 
 # --- People ----------------------------------------------------------------------------------------
-AUTH_USER_MODEL = "publishers.User"
+AUTH_USER_MODEL = "accounts.User"
+ACCOUNT_ADAPTER = "marketplace.accounts.adapter.AccountAdapter"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",

@@ -1,13 +1,12 @@
-"""The back office for people and publications. Texts and prices are looked at here; nothing about money changes."""
+"""The back office for publications. Texts and prices are looked at here; nothing about money changes."""
 
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
 from .forms import PublicationForm
-from .models import Article, Membership, PriceVersion, Publication, User, Version
+from .models import Article, Membership, PriceVersion, Publication, Version
 
 
 class ReadOnly:
@@ -21,23 +20,6 @@ class ReadOnly:
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-@admin.register(User)
-class PersonAdmin(UserAdmin):
-    """People, by email address."""
-
-    ordering = ["email"]
-    list_display = ["email", "is_active", "is_staff", "date_joined"]
-    list_filter = ["is_active", "is_staff"]
-    search_fields = ["email"]
-    readonly_fields = ["date_joined", "last_login"]
-    fieldsets = [
-        (None, {"fields": ["email", "password"]}),
-        ("May", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
-        ("When", {"fields": ["date_joined", "last_login"]}),
-    ]
-    add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "usable_password", "password1", "password2"]})]
 
 
 class MembershipInline(admin.TabularInline):

@@ -1,4 +1,4 @@
-"""Every table that remembers a seller: people, publications, articles, their versions and their prices.
+"""Every table that remembers a seller: publications and their members, articles, their versions and their prices.
 
 Text and prices are only ever added to. Editing makes a new Version, a change of price closes one PriceVersion and
 opens the next; `writing` and `pricing` do both. No money is remembered here.
@@ -8,10 +8,9 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
-from django.db.models.functions import Cast, Lower
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS
@@ -25,46 +24,6 @@ SUMMARY_MAX = 300
 SLUG_MAX = 120
 
 
-class UserManager(BaseUserManager["User"]):
-    """Makes accounts that are known by their email address alone."""
-
-    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """An account; the address is kept in lower case, so that one mailbox is one account."""
-        if not email:
-            raise ValueError("An account needs an email address.")
-        user = self.model(email=email.strip().lower(), **fields)
-        user.set_password(password)
-        user.save(using=self._db)
-        return user
-
-    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """An account that may do everything in the back office."""
-        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
-
-    def get_by_natural_key(self, email: str | None) -> "User":
-        """Signing in does not mind how the address is capitalised."""
-        return self.get(email=(email or "").strip().lower())
-
-
-class User(AbstractBaseUser, PermissionsMixin):
-    """A person with an email address: reader, publisher, staff, or all of these."""
-
-    email = models.EmailField("email address", unique=True)
-    is_active = models.BooleanField(default=True)
-    is_staff = models.BooleanField("staff", default=False, help_text="May enter the back office.")
-    date_joined = models.DateTimeField(default=timezone.now)
-
-    objects = UserManager()
-    USERNAME_FIELD = "email"
-    EMAIL_FIELD = "email"
-
-    class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_any_case")]
-
-    def __str__(self) -> str:
-        return self.email
-
-
 class Publication(models.Model):
     """Who sells: a name over articles, and the one whom the books owe."""
 
@@ -73,7 +32,9 @@ class Publication(models.Model):
     description = models.CharField(max_length=SUMMARY_MAX, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     made_at = models.DateTimeField(default=timezone.now, editable=False)
-    members: models.ManyToManyField = models.ManyToManyField(User, through="Membership", related_name="publications")
+    members: models.ManyToManyField = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, through="Membership", related_name="publications"
+    )
 
     class Meta:
         ordering = ["name"]
@@ -108,7 +69,7 @@ class Membership(models.Model):
     ROLES = [(OWNER, "Owner"), (EDITOR, "Editor")]
 
     publication = models.ForeignKey(Publication, models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=ROLES, default=EDITOR)
     made_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -230,7 +191,7 @@ class Version(AppendOnly):
     summary = models.CharField(max_length=SUMMARY_MAX, blank=True)
     words = models.PositiveIntegerField()
     made_at = models.DateTimeField(default=timezone.now)
-    made_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     note = models.CharField(max_length=200, blank=True)
     teaser_html = models.TextField()
     body_html = models.TextField()
@@ -258,7 +219,7 @@ class PriceVersion(AppendOnly):
     amount_micros = models.BigIntegerField()
     starts_at = models.DateTimeField(default=timezone.now)
     ends_at = models.DateTimeField(null=True)
-    made_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
     class Meta:
         ordering = ["-starts_at", "-id"]

@@ -6,6 +6,7 @@ The database decides who was first; a quote that was given out keeps its price w
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser as Person
 from django.db import transaction
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -14,7 +15,7 @@ from payments import notify
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
 from payments.onchain.record import shares
 
-from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion, User
+from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion
 
 # The official x402 clients refuse to pay more than this in one go unless their owner raised the limit.
 STOCK_CLIENT_LIMIT_MICROS = 1 * MICROS
@@ -74,13 +75,13 @@ def open_prices(article: Article) -> dict[str, PriceVersion]:
     return {price.audience: price for price in article.prices.filter(ends_at=None)}
 
 
-def first_prices(article: Article, *, people_micros: int, program_micros: int, by: User | None) -> None:
+def first_prices(article: Article, *, people_micros: int, program_micros: int, by: Person | None) -> None:
     """Open both prices of a new article."""
     for audience, micros in ((PEOPLE, people_micros), (PROGRAMS, program_micros)):
         PriceVersion.objects.create(article=article, audience=audience, amount_micros=micros, made_by=by)
 
 
-def change_price(article: Article, audience: str, amount_micros: int, *, by: User | None, was: int) -> PriceVersion:
+def change_price(article: Article, audience: str, amount_micros: int, *, by: Person | None, was: int) -> PriceVersion:
     """Close the price version `was` and open the next one, or return it untouched when the amount is the same.
 
     Raises PriceChangedMeanwhile when `was` is no longer the open price of this audience, and IntegrityError from

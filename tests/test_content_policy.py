@@ -16,11 +16,11 @@ from django.contrib import admin
 from django.test import Client, override_settings
 from django.urls import NoReverseMatch, get_resolver, reverse
 
+from marketplace.accounts.models import User
 from marketplace.models import LibraryEntry
 from payments import gate
 from payments.models import Approval, ProgramKey
 from publishers.articles import catalogue
-from publishers.models import User
 from tests.cards import till
 from tests.marketplace.passkey import Passkey
 from tests.publishers import cast

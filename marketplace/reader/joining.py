@@ -8,12 +8,13 @@ from django.http import HttpRequest
 
 from payments import purses
 from payments.models import Charge, Grant, Purse
+from payments.purses import joining as purse_joining
 
 from . import library
 from .purse import GUEST
 
 
-def keep(request: HttpRequest) -> None:
+def bring_along(request: HttpRequest) -> None:
     """Move what this browser holds to the account that is signed in now."""
     if not request.user.is_authenticated:
         return
@@ -26,7 +27,7 @@ def keep(request: HttpRequest) -> None:
 
 def _join(request: HttpRequest, guest: Purse) -> None:
     owner = purses.get_or_create(f"user:{request.user.pk}", request.user.email)
-    purses.join(guest, owner)
+    purse_joining.join(guest, owner)
     guest.refresh_from_db(fields=["joined_to"])
     if guest.joined_to_id == owner.pk:
         library.shelve(request, Grant.objects.filter(buyer=guest.buyer, revoked_at=None))

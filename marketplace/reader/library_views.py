@@ -27,11 +27,7 @@ from . import joining, library
 @require_safe
 @never_cache
 def signed_in(request: HttpRequest) -> HttpResponse:
-    """Where somebody goes who has just signed in: publishers to the studio, readers to their library.
-
-    What they had as guests comes along.
-    """
-    library.keep(request)
+    """Where somebody goes who has just signed in: publishers to the studio, readers to their library."""
     sells = request.user.is_authenticated and Membership.objects.filter(user=request.user).exists()
     return redirect("studio" if sells else "library")
 
@@ -39,13 +35,9 @@ def signed_in(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def overview(request: HttpRequest) -> HttpResponse:
-    """What this browser, or the account that is signed in, has bought; a receipt that is sent in puts more on it.
-
-    Signing in moves the browser's shelf, and its purse, to the account.
-    """
+    """What this browser, or the account that is signed in, has bought; a receipt that is sent in puts more on it."""
     if request.method == "POST":
         return _redeemed(request, "".join(request.POST.get("receipt", "").split()))
-    library.keep(request)
     words = one_line(request.GET.get("q", ""))[:SEARCH_MAX]
     grants = _held_grants(request).order_by("-made_at", "-id")
     page = page_of(request, _found(grants, words) if words else grants)

@@ -7,13 +7,14 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from django.contrib.auth.base_user import AbstractBaseUser as Person
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Coalesce, Now
 from django.utils.text import slugify
 
 from payments import notify
 from publishers import pricing
-from publishers.models import SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Article, Membership, Publication, User, Version
+from publishers.models import SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Article, Membership, Publication, Version
 
 from . import manuscript
 from .manuscript import Manuscript, NotPrintable
@@ -66,7 +67,7 @@ def draft(title: str, markdown: str, summary: str = "", note: str = "") -> Draft
     )
 
 
-def create_publication(name: str, *, owner: User, slug: str = "", **details: str) -> Publication:
+def create_publication(name: str, *, owner: Person, slug: str = "", **details: str) -> Publication:
     """A publication with its first owner. A wanted slug that is taken raises SlugTaken; one made from the name gives
     way to the publication that has it.
     """
@@ -83,7 +84,7 @@ def create_publication(name: str, *, owner: User, slug: str = "", **details: str
 
 
 def create_article(
-    publication: Publication, text: Draft, prices: Prices, *, by: User | None, slug: str = ""
+    publication: Publication, text: Draft, prices: Prices, *, by: Person | None, slug: str = ""
 ) -> Article:
     """A draft article with its first version and both prices, in one transaction. Raises SlugTaken like above."""
     for candidate in _slugs(slug, text.title, "article"):
@@ -101,7 +102,7 @@ def create_article(
     raise SlugTaken("Another article has this address. Choose another.")
 
 
-def save_version(article: Article, text: Draft, *, by: User | None, base: int) -> Version:
+def save_version(article: Article, text: Draft, *, by: Person | None, base: int) -> Version:
     """The next version after number `base`, or the current one when nothing differs.
 
     Raises ChangedMeanwhile when `base` is not the newest version any more.
@@ -120,7 +121,7 @@ def save_version(article: Article, text: Draft, *, by: User | None, base: int) -
             raise ChangedMeanwhile("Somebody saved a newer version meanwhile.") from taken
 
 
-def revise(article: Article, text: Draft, prices: Prices, *, by: User | None, was: tuple[int, int, int]) -> Version:
+def revise(article: Article, text: Draft, prices: Prices, *, by: Person | None, was: tuple[int, int, int]) -> Version:
     """Save a text and both prices together, or nothing.
 
     `was` is what the author had before them: version number, price version for people, price version for programs.
@@ -164,7 +165,7 @@ def _changed(rows: int) -> bool:
     return rows == 1
 
 
-def _add_version(article: Article, text: Draft, *, number: int, by: User | None) -> Version:
+def _add_version(article: Article, text: Draft, *, number: int, by: Person | None) -> Version:
     version = Version.objects.create(
         article=article,
         number=number,

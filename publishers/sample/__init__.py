@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allauth.account.models import EmailAddress
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser as Person
 from django.utils.text import slugify
 
 from payments.money import parse_usd
 from publishers.articles import writing
-from publishers.models import Article, Membership, Publication, User
+from publishers.models import Article, Membership, Publication
 
 FOLDER = Path(__file__).parent
 LOGINS = ("publisher", "reader", "admin")
@@ -38,7 +40,7 @@ def read(path: Path) -> Sample:
     return Sample(**{name.strip(): value.strip() for name, value in fields.items()}, markdown=markdown.strip() + "\n")
 
 
-def put_on_sale(publisher: User) -> list[Article]:
+def put_on_sale(publisher: Person) -> list[Article]:
     """Make what is missing of the catalogue; what is there stays as its publisher left it."""
     articles = []
     for path in sorted(FOLDER.glob("*.md")):
@@ -54,12 +56,12 @@ def put_on_sale(publisher: User) -> list[Article]:
     return articles
 
 
-def people() -> dict[str, tuple[User, str]]:
+def people() -> dict[str, tuple[Person, str]]:
     """A publisher, a reader and an administrator, each with a new random password, by what they are."""
-    found = {}
+    found, accounts = {}, get_user_model().objects
     for name in LOGINS:
         email, password = f"{name}@example.org", secrets.token_urlsafe(15)
-        user = User.objects.filter(email=email).first() or User.objects.create_user(email)
+        user = accounts.filter(email=email).first() or accounts.create_user(email)
         user.is_staff = user.is_superuser = name == "admin"
         user.set_password(password)
         user.save()
@@ -68,7 +70,7 @@ def people() -> dict[str, tuple[User, str]]:
     return found
 
 
-def _publication(name: str, publisher: User) -> Publication:
+def _publication(name: str, publisher: Person) -> Publication:
     publication = Publication.objects.filter(slug=slugify(name)).first()
     if publication is None:
         return writing.create_publication(name, owner=publisher, slug=slugify(name))

@@ -7,7 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace.shop import listings, paywall
+from marketplace.reader import card_pages
+from marketplace.shop import listings
 from payments import quotes, waiters
 from payments.cards import stripe_api
 from payments.models import Payment, Purse
@@ -399,7 +400,7 @@ def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank
 
 
 def test_the_amounts_on_offer_are_those_that_cover():
-    assert paywall.amounts(5_000_001) == [(1000, "10"), (2000, "20")]
+    assert card_pages.topup_amounts(5_000_001) == [(1000, "10"), (2000, "20")]
 
 
 def test_an_articles_own_publication_sees_no_difference(bank: Bank):

@@ -4,10 +4,10 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.sessions.models import Session
 
+from marketplace.accounts.models import User
 from marketplace.models import LibraryEntry
 from payments import purses
-from payments.models import Purse
-from publishers.models import User
+from payments.models import Purse, Transaction
 from tests.publishers import cast
 
 from . import till
@@ -47,12 +47,10 @@ def test_a_newcomer_who_is_refused_leaves_nothing_behind(bank: Bank, amount: str
     assert Purse.objects.count() == Session.objects.count() == 0
 
 
-@pytest.mark.parametrize("first", ["/welcome", "/library", "/purse", "article"])
-def test_what_this_browser_has_comes_along_wherever_one_goes_first(bank: Bank, first):
+def test_what_this_browser_has_comes_along_at_sign_in(bank: Bank):
     guest, address = guest_who_bought(bank, "somebody@example.com")
     reader = cast.person("reader")
-    guest.client.force_login(reader)
-    guest.client.get(address if first == "article" else first)
+    cast.sign_in(guest.client, reader)
     assert purse_of(reader).balance_micros == 4_750_000
     assert CANARY in guest.see(address)
     elsewhere = Visitor(reader)
@@ -62,12 +60,24 @@ def test_what_this_browser_has_comes_along_wherever_one_goes_first(bank: Bank, f
     assert "guest" not in guest.client.session
 
 
+@pytest.mark.parametrize("page", ["/welcome", "/library", "/purse", "/purse/keys", "article"])
+def test_looking_at_a_page_moves_no_money(bank: Bank, page: str):
+    """Also when the browser still has a guest's purse: joining belongs to signing in and to a button."""
+    guest, address = guest_who_bought(bank, "somebody@example.com")
+    purse, reader = guest.purse(), cast.person("reader")
+    guest.client.force_login(reader)
+    before = Transaction.objects.count()
+    guest.client.get(address if page == "article" else page)
+    purse.refresh_from_db()
+    assert (purse.joined_to_id, purse.balance_micros) == (None, 4_750_000)
+    assert Transaction.objects.count() == before
+
+
 def test_a_purse_is_joined_to_one_that_is_there(bank: Bank):
     guest, _ = guest_who_bought(bank, "somebody@example.com")
     reader = cast.person("reader")
     till.purse(1_000_000, holder=f"user:{reader.pk}")
-    guest.client.force_login(reader)
-    guest.client.get("/welcome")
+    cast.sign_in(guest.client, reader)
     assert purse_of(reader).balance_micros == 5_750_000
 
 
@@ -80,7 +90,7 @@ def test_debts_of_this_browser_come_along_too():
     till.purse(tab=1_000_000, holder="guest:1")
     guest.press(address, f"{address}/buy", seen=402)
     reader = cast.person("reader")
-    guest.client.force_login(reader)
+    cast.sign_in(guest.client, reader)
     assert "Owls" in guest.see("/library")
     assert purse_of(reader).balance_micros == -250_000
 
@@ -134,8 +144,7 @@ def test_nobody_is_given_the_debts_and_disputes_of_who_names_their_address(troub
 def test_who_signs_out_leaves_the_purse_behind(bank: Bank):
     guest, address = guest_who_bought(bank)
     reader = cast.person("reader")
-    guest.client.force_login(reader)
-    guest.client.get("/welcome")
+    cast.sign_in(guest.client, reader)
     guest.client.logout()
     guest.see(address, 402)
     assert "There is nothing on it yet" in guest.see("/purse")
@@ -145,7 +154,6 @@ def test_two_browsers_of_one_person_join_both_purses(bank: Bank):
     reader = cast.person("reader")
     for _ in range(2):
         guest, _ = guest_who_bought(bank, "somebody@example.com")
-        guest.client.force_login(reader)
-        guest.client.get("/welcome")
+        cast.sign_in(guest.client, reader)
     assert purse_of(reader).balance_micros == 9_500_000
     assert len(purses.buyers(purse_of(reader))) == 3

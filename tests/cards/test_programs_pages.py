@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from marketplace.accounts.models import User
 from payments import gate
 from payments.models import Approval, ProgramKey, Purse
 from payments.purses import api_keys, approvals
-from publishers.models import User
 from tests.publishers import cast
 
 from . import till

@@ -6,11 +6,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from marketplace.accounts.models import User
 from payments import purses
 from payments.cards import holds
 from payments.models import Charge
 from publishers.articles import catalogue
-from publishers.models import Publication, User
+from publishers.models import Publication
 from tests.publishers import cast
 
 from . import till

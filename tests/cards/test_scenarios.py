@@ -12,12 +12,12 @@ from django.db import connection
 from django.utils import timezone
 
 from dev.standin import WEBHOOK_SECRET
+from marketplace.accounts.models import User
 from payments import gate, purses
 from payments.books import ledger
 from payments.cards import charges, checkout, disputes, holds, reconciliation, refunds, stripe_api, tabs, webhooks
 from payments.cards.facts import NoAnswer
 from payments.models import CardRefund, Charge, Dispute, Payment, ProcessorEvent, Purse, State, Transaction
-from publishers.models import User
 from tests.publishers import cast
 
 from . import till

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 from django.test import Client
 
+from marketplace.accounts.models import User
 from payments.models import Purse
-from publishers.models import Article, User
+from publishers.models import Article
 from tests.publishers import cast
 
 from . import till

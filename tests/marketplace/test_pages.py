@@ -9,11 +9,12 @@ from django.conf import settings as configured
 from django.template.loader import render_to_string
 from django.test import Client
 
+from marketplace.accounts.models import User
 from payments import gate
 from payments.models import Payment
 from payments.onchain import record
 from publishers.articles import catalogue, writing
-from publishers.models import Article, User
+from publishers.models import Article
 from tests.publishers import cast
 from tests.wallet import decoded
 
@@ -223,7 +224,7 @@ def test_signing_in_moves_this_browsers_shelf_to_the_account():
     article = owls()
     browser, _ = reader_of(article)
     reader: User = cast.person("reader")
-    browser.force_login(reader)
+    cast.sign_in(browser, reader)
     assert "Owls" in shown(browser, "/library")
     elsewhere = cast.signed_in(reader)
     assert "Owls" in shown(elsewhere, "/library")

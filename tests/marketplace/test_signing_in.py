@@ -10,7 +10,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
-from publishers.models import User
+from marketplace.accounts.models import User
 from tests.cards.visit import Forms
 
 from .passkey import Passkey

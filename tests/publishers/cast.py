@@ -2,24 +2,40 @@
 
 import itertools
 import os
+import re
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.test import Client
 
+from marketplace.accounts.models import User
 from payments.models import Authorization, Payment
 from payments.models import State as PaymentState
 from payments.onchain import record
 from payments.onchain.rpc import SeenTransfer
 from publishers.articles import catalogue, writing
-from publishers.models import Article, Membership, Publication, User
+from publishers.models import Article, Membership, Publication
 
 TEXT = "The free part.\n\n<!-- paywall -->\n\nThe paid part with a canary7731 in it.\n"
+_PASSWORD = "a password of some length"
 _count = itertools.count(1)
 
 
 def person(name: str) -> User:
     """An account without a password: use `signed_in`."""
     return User.objects.create_user(f"{name}{next(_count)}@example.org")
+
+
+def sign_in(browser: Client, user: User) -> None:
+    """On the site's own page, with a password; the address counts as proven. What the browser had comes along."""
+    user.set_password(_PASSWORD)
+    user.save()
+    EmailAddress.objects.get_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get("/accounts/login/").content.decode())
+    assert token
+    form = {"login": user.email, "password": _PASSWORD, "csrfmiddlewaretoken": token[1]}
+    answer = browser.post("/accounts/login/", form)
+    assert answer.status_code == 302, answer.content.decode()
 
 
 def signed_in(user: User) -> Client:

@@ -4,7 +4,8 @@ import pytest
 from django.contrib.auth import authenticate
 from django.db import IntegrityError, transaction
 
-from publishers.models import PriceVersion, User
+from marketplace.accounts.models import User
+from publishers.models import PriceVersion
 
 from . import cast
 
@@ -28,8 +29,10 @@ def test_an_account_needs_an_address():
 def test_the_back_office_shows_sellers_and_changes_no_price():
     article = cast.article(cast.publication(cast.person("alice")))
     staff = cast.signed_in(User.objects.create_superuser("root@example.org", "a long enough pass phrase"))
-    for page in ("user/", "user/add/", "publication/", f"publication/{article.publication_id}/change/", "article/"):
+    for page in ("publication/", f"publication/{article.publication_id}/change/", "article/"):
         assert staff.get(f"/admin/publishers/{page}").status_code == 200, page
+    for page in ("user/", "user/add/"):
+        assert staff.get(f"/admin/accounts/{page}").status_code == 200, page
     page = staff.get(f"/admin/publishers/article/{article.pk}/change/")
     assert page.status_code == 200
     assert b'name="_save"' not in page.content

@@ -7,8 +7,9 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
+from marketplace.accounts.models import User
 from publishers import sample
-from publishers.models import Article, PriceVersion, Publication, User, Version
+from publishers.models import Article, PriceVersion, Publication, Version
 
 pytestmark = pytest.mark.django_db
 
