@@ -1,4 +1,4 @@
-"""One purchase by a program, with the official x402 client as it comes: python dev/buy.py URL
+"""One purchase by an agent, with the official x402 client as it comes: python dev/buy.py URL
 
 The buyer's private key is BUYER_KEY in the environment. Prints one line of JSON about what was paid and what came.
 """

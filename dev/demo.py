@@ -1,4 +1,4 @@
-"""`dev.py demo`: the whole shop on this machine, one purchase by a program, and words that say what to look at."""
+"""`dev.py demo`: the whole shop on this machine, one purchase by an agent, and words that say what to look at."""
 
 import argparse
 import json
@@ -50,15 +50,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _buy(stack: Stack) -> dict[str, Any] | None:
-    """The agent buys the cheapest article for programs; None, and a reason on stderr, when it could not."""
-    affordable = [a for a in stack.sample["articles"] if a["program_price_micros"] <= _CLIENTS_LIMIT_MICROS]
-    article = min(affordable, key=lambda a: a["program_price_micros"])
+    """The agent buys the cheapest article for agents; None, and a reason on stderr, when it could not."""
+    affordable = [a for a in stack.sample["articles"] if a["agent_price_micros"] <= _CLIENTS_LIMIT_MICROS]
+    article = min(affordable, key=lambda a: a["agent_price_micros"])
     said = _run(stack, "buy.py", [article["md_url"]], BUYER_KEY=stack.accounts.agent.key)
     return said and {**said, "article": article, "earned": stack.ask("earned", article["id"])}
 
 
 def _read(stack: Stack) -> dict[str, Any] | None:
-    """A reader tops up with a test card and reads three articles, their program a fourth.
+    """A reader tops up with a test card and reads three articles, their agent a fourth.
 
     Empty when cards are charged elsewhere, since nobody can fill in that page here; None when it failed.
     """
@@ -68,11 +68,11 @@ def _read(stack: Stack) -> dict[str, Any] | None:
     login = stack.sample["logins"]["reader"]
     words = [stack.product["BASE_URL"], *(article["url"] for article in cheap[:3]), cheap[3]["md_url"]]
     said = _run(stack, "read.py", words, READER_EMAIL=login["email"], READER_PASSWORD=login["password"])
-    return said and {**said, "program_title": cheap[3]["title"]}
+    return said and {**said, "agent_title": cheap[3]["title"]}
 
 
 def _run(stack: Stack, script: str, words: list[str], **variables: str) -> dict[str, Any] | None:
-    """What a program of dev/ says in its line of JSON; None, and its words on stderr, when it fails."""
+    """What an agent of dev/ says in its line of JSON; None, and its words on stderr, when it fails."""
     done = subprocess.run(
         [str(install.PYTHON), str(install.ROOT / "dev" / script), *words],
         env={**stack.environment, **variables},
@@ -108,9 +108,9 @@ def _purchase(stack: Stack, bought: dict[str, Any] | None) -> list[str]:
     pay_to = stack.product["PAY_TO"]
     received = chain.balance_micros(stack.chain_url, pay_to)
     return [
-        "A program has just bought an article with the official x402 client:",
+        "An agent has just bought an article with the official x402 client:",
         f"  what            “{article['title']}” ({article['publication']})",
-        f"  price           {_usd(article['program_price_micros'])} USD for programs",
+        f"  price           {_usd(article['agent_price_micros'])} USD for agents",
         f"  paid by         {bought['payer']}",
         f"  transaction     {bought['transaction']}",
         f"  on the chain    {pay_to} received {_usd(received)} test dollars",
@@ -129,7 +129,7 @@ def _reader(stack: Stack, read: dict[str, Any] | None) -> list[str]:
         "A reader has paid by card, on the test card simulator:",
         "  topped up       5.00 USD with the test card 4242 4242 4242 4242",
         f"  read            {titles}",
-        f"  their program   bought “{read['program_title']}” with its key",
+        f"  their agent   bought “{read['agent_title']}” with its key",
         f"  left            {_usd(read['purse']['balance'])} USD, shown at {stack.product['BASE_URL']}/purse",
         "",
     ]

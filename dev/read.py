@@ -1,7 +1,7 @@
-"""A reader pays by card, reads, and lends money to a program: python dev/read.py BASE_URL ARTICLE_URL ARTICLE_URL …
+"""A reader pays by card, reads, and lends money to an agent: python dev/read.py BASE_URL ARTICLE_URL ARTICLE_URL …
 
 Only what a browser without scripts does: pages, forms and redirects. The reader (READER_EMAIL and READER_PASSWORD in
-the environment) tops up with a test card from the first article and reads all but the last; a program of theirs buys
+the environment) tops up with a test card from the first article and reads all but the last; an agent of theirs buys
 the last one with its key. Prints one line of JSON about what happened.
 """
 
@@ -58,7 +58,7 @@ class Reader:
 
 
 def main(base: str, *articles: str) -> int:
-    """Read all but the last, and have a program read that one; 0 when everything was delivered."""
+    """Read all but the last, and have an agent read that one; 0 when everything was delivered."""
     reader = Reader(base)
     email, password = os.environ["READER_EMAIL"], os.environ["READER_PASSWORD"]
     reader.send(reader.open("/accounts/login/"), "/accounts/login/$", login=email, password=password)
@@ -68,16 +68,16 @@ def main(base: str, *articles: str) -> int:
     read = [_opened(page)]
     for url in others:
         read.append(_opened(reader.send(reader.open(url), "/buy$")))
-    made = reader.send(reader.open("/purse/programs"), "/programs$|^$", name="My research assistant", budget="2.00")
+    made = reader.send(reader.open("/purse/keys"), "/agents$|^$", name="My research assistant", budget="2.00")
     key = _KEY.search(made.text)
-    program = requests.Session()
-    program.trust_env = False
-    program.headers["Authorization"] = f"Bearer {key[0] if key else ''}"
-    bought = program.get(articles[-1], timeout=30)
-    asked = program.get(f"{base}/api/purse", timeout=30)
+    agent = requests.Session()
+    agent.trust_env = False
+    agent.headers["Authorization"] = f"Bearer {key[0] if key else ''}"
+    bought = agent.get(articles[-1], timeout=30)
+    asked = agent.get(f"{base}/api/purse", timeout=30)
     said = {
         "read": read,
-        "program": {"url": articles[-1], "status": bought.status_code, "text": bought.text[:300]},
+        "agent": {"url": articles[-1], "status": bought.status_code, "text": bought.text[:300]},
         "purse": asked.json() if asked.ok else {},
     }
     print(json.dumps(said))

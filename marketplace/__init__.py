@@ -1,4 +1,4 @@
-"""The shop: what a visitor, a reader and a program see. Imports publishers and payments; nothing imports it."""
+"""The shop: what a visitor, a reader and an agent see. Imports publishers and payments; nothing imports it."""
 
 from .celery import app as celery_app
 

@@ -40,10 +40,10 @@ urlpatterns = [
     path("purse/refund/<uuid:payment_id>", balance_views.give_back, name="purse_refund"),
     path("purse/withdraw", balance_views.withdraw, name="purse_withdraw"),
     path("purse/authenticate/<uuid:charge_id>", bank_views.authenticate, name="purse_authenticate"),
-    # A reader's programs
-    path("purse/programs", key_views.overview, name="programs"),
-    path("purse/programs/<uuid:key_id>", key_views.program, name="program"),
-    path("purse/programs/<uuid:key_id>/revoke", key_views.revoke, name="program_revoke"),
+    # A reader's agents
+    path("purse/agents", key_views.overview, name="keys"),
+    path("purse/keys/<uuid:key_id>", key_views.detail, name="key"),
+    path("purse/keys/<uuid:key_id>/revoke", key_views.revoke, name="key_revoke"),
     path("purse/approvals", key_views.waiting, name="approvals"),
     path("purse/approvals/<uuid:approval_id>", key_views.approval, name="approval"),
     path("api/purse", balance.PurseView.as_view(), name="api_purse"),

@@ -14,6 +14,7 @@ from payments.cards import disputes
 
 from .models import (
     Account,
+    ApiKey,
     Approval,
     Authorization,
     Card,
@@ -27,7 +28,6 @@ from .models import (
     Payment,
     Posting,
     ProcessorEvent,
-    ProgramKey,
     Purse,
     Setup,
     Submission,
@@ -141,9 +141,9 @@ class ChargeAdmin(ReadOnly):
     search_fields = ["reference", "intent", "session", "purse__holder", "purse__email"]
 
 
-@admin.register(ProgramKey)
-class ProgramKeyAdmin(ReadOnly):
-    """Keys of people's programs, by their public halves."""
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnly):
+    """Keys of people's agents, by their public halves."""
 
     list_display = ["made_at", "name", "public", "purse", "spent_micros", "used_at", "revoked_at"]
     search_fields = ["name", "public", "purse__holder"]
@@ -152,7 +152,7 @@ class ProgramKeyAdmin(ReadOnly):
 
 @admin.register(Approval)
 class ApprovalAdmin(ReadOnly):
-    """What programs asked their people."""
+    """What agents asked their people."""
 
     list_display = ["asked_at", "title", "amount_micros", "state", "key"]
     list_filter = ["state"]

@@ -1,4 +1,4 @@
-"""The one door for money. Every page, format and program is admitted here and nowhere else.
+"""The one door for money. Every page, format and agent is admitted here and nowhere else.
 
 verify (writes nothing) → the caller renders → settle (claim, wait for the rail, read what was recorded) → the caller
 sends. A claim has four answers: fresh (this request's payment), replayed (already paid for this very thing), in flight

@@ -30,7 +30,7 @@ _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECE
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a refusal says: a stable word for programs, a sentence for people, whether money moved (None: unknown).
+    """What a refusal says: a stable word for agents, a sentence for people, whether money moved (None: unknown).
 
     `approve_at` is where a person can allow what was refused.
     """
@@ -57,7 +57,7 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
         authorization=authorization if purse.is_bearer(authorization) else "",
         purse=purse_id,
         address=client_address(request),
-        agent=sent.get("HTTP_USER_AGENT", ""),
+        user_agent=sent.get("HTTP_USER_AGENT", ""),
     )
 
 
@@ -68,7 +68,7 @@ def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
         spend=True,
         quote=quote[:_AUTHORIZATION_MAX],
         address=client_address(request),
-        agent=request.META.get("HTTP_USER_AGENT", ""),
+        user_agent=request.META.get("HTTP_USER_AGENT", ""),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One price version: what one audience ("people" or "programs") is asked, in micros of a US dollar."""
+    """One price version: what one audience ("people" or "agents") is asked, in micros of a US dollar."""
 
     id: int
     audience: str
@@ -36,7 +36,7 @@ class Presented:
     """What a request shows: payment headers, a receipt, a wallet proof, and what its session or its key stands for.
 
     `purse` is the id of a signed-in person's (or a guest's) purse, `spend` that the person has pressed the button,
-    `quote` the price they were shown. `address` and `agent` are kept as evidence and decide nothing.
+    `quote` the price they were shown. `address` and `user_agent` are kept as evidence and decide nothing.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -48,4 +48,4 @@ class Presented:
     spend: bool = False
     quote: str = ""
     address: str = ""
-    agent: str = ""
+    user_agent: str = ""

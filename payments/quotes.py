@@ -23,7 +23,7 @@ from .offers import Offer, Price
 _BODY = struct.Struct(">BBQQI12s")
 _FORMAT = 1
 _MAC_BYTES = 16
-_AUDIENCES = ("people", "programs")
+_AUDIENCES = ("people", "agents")
 
 
 class QuoteRefused(Exception):

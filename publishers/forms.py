@@ -11,7 +11,7 @@ from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS, format_usd
 from publishers.articles import manuscript, writing
 
 from . import pricing
-from .models import PEOPLE, PROGRAMS, SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Publication
+from .models import AGENTS, PEOPLE, SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Publication
 
 _ZONES = sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone and not zone.startswith("Etc/"))
 _BOUNDS = f"{format_usd(MIN_PRICE_MICROS)} to {format_usd(MAX_PRICE_MICROS)} USD."
@@ -77,7 +77,7 @@ class TextForm(_WithoutColons, forms.Form):
     summary = forms.CharField(
         max_length=SUMMARY_MAX,
         required=False,
-        help_text="One or two sentences for lists and for programs that decide whether to buy. Everybody sees it.",
+        help_text="One or two sentences for lists and for agents that decide whether to buy. Everybody sees it.",
     )
     markdown = forms.CharField(
         label="Text",
@@ -121,9 +121,9 @@ class ArticleForm(TextForm):
     people_price = PriceField(
         keeps="keeps-people", label="Price for people, in USD", help_text=f"What readers of the web page pay. {_BOUNDS}"
     )
-    program_price = PriceField(
-        keeps="keeps-programs",
-        label="Price for programs, in USD",
+    agent_price = PriceField(
+        keeps="keeps-agents",
+        label="Price for agents, in USD",
         help_text=f"What agents and scripts pay that ask for Markdown or JSON. {_BOUNDS}",
     )
     slug = forms.RegexField(
@@ -136,14 +136,14 @@ class ArticleForm(TextForm):
     )
     base = forms.IntegerField(min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
     people_was = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
-    program_was = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+    agent_was = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
 
-    field_order = ["title", "slug", "summary", "markdown", "people_price", "program_price", "note"]
+    field_order = ["title", "slug", "summary", "markdown", "people_price", "agent_price", "note"]
 
     def __init__(self, *args: Any, new: bool = False, fixed_address: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
         if new:
-            for name in ("note", "base", "people_was", "program_was"):
+            for name in ("note", "base", "people_was", "agent_was"):
                 del self.fields[name]
         if fixed_address:
             del self.fields["slug"]
@@ -155,13 +155,13 @@ class ArticleForm(TextForm):
     @property
     def prices(self) -> writing.Prices:
         """Both prices, when the form is valid."""
-        return writing.Prices(self.cleaned_data["people_price"], self.cleaned_data["program_price"])
+        return writing.Prices(self.cleaned_data["people_price"], self.cleaned_data["agent_price"])
 
     @property
     def was(self) -> tuple[int, int, int]:
         """What the author had before them: version number and the two price versions."""
         data = self.cleaned_data
-        return data["base"], data["people_was"], data["program_was"]
+        return data["base"], data["people_was"], data["agent_was"]
 
 
 class SalesFilter(_WithoutColons, forms.Form):
@@ -170,7 +170,7 @@ class SalesFilter(_WithoutColons, forms.Form):
     audience = forms.ChoiceField(
         label="Sold to",
         required=False,
-        choices=[("", "Everybody"), (PEOPLE, "People"), (PROGRAMS, "Programs")],
+        choices=[("", "Everybody"), (PEOPLE, "People"), (AGENTS, "Agents")],
     )
     since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))

@@ -17,8 +17,8 @@ from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS
 from payments.offers import Offer
 
 PEOPLE = "people"
-PROGRAMS = "programs"
-AUDIENCES = (PEOPLE, PROGRAMS)
+AGENTS = "agents"
+AUDIENCES = (PEOPLE, AGENTS)
 TITLE_MAX = 200
 SUMMARY_MAX = 300
 SLUG_MAX = 120
@@ -95,7 +95,7 @@ class ArticleQuerySet(models.QuerySet["Article"]):
         return (
             self.select_related("publication", "current_version")
             .defer("current_version__body_html", "current_version__markdown")
-            .annotate(people_price_micros=_open_price(PEOPLE), program_price_micros=_open_price(PROGRAMS))
+            .annotate(people_price_micros=_open_price(PEOPLE), agent_price_micros=_open_price(AGENTS))
         )
 
     def search(self, words: str) -> "ArticleQuerySet":
@@ -161,7 +161,7 @@ class Article(models.Model):
         return f"/articles/{self.slug}"
 
     def offer(self, audience: str, *, mime_type: str, with_quotable: bool = False) -> Offer:
-        """What payments needs to sell this article now to "people" or to "programs"."""
+        """What payments needs to sell this article now to "people" or to "agents"."""
         from publishers.articles import catalogue
 
         return catalogue.listing(self.pk).offer(audience, mime_type=mime_type, with_quotable=with_quotable)
@@ -215,7 +215,7 @@ class PriceVersion(AppendOnly):
     """
 
     article = models.ForeignKey(Article, models.PROTECT, related_name="prices")
-    audience = models.CharField(max_length=10, choices=[(PEOPLE, "People"), (PROGRAMS, "Programs")])
+    audience = models.CharField(max_length=10, choices=[(PEOPLE, "People"), (AGENTS, "Agents")])
     amount_micros = models.BigIntegerField()
     starts_at = models.DateTimeField(default=timezone.now)
     ends_at = models.DateTimeField(null=True)
@@ -228,7 +228,7 @@ class PriceVersion(AppendOnly):
             models.UniqueConstraint(
                 fields=["article", "audience"], condition=Q(ends_at=None), name="price_one_open_per_audience"
             ),
-            models.CheckConstraint(condition=Q(audience__in=["people", "programs"]), name="price_audience"),
+            models.CheckConstraint(condition=Q(audience__in=["people", "agents"]), name="price_audience"),
             models.CheckConstraint(
                 condition=Q(amount_micros__gte=MIN_PRICE_MICROS, amount_micros__lte=MAX_PRICE_MICROS),
                 name="price_bounds",

@@ -15,7 +15,7 @@ from payments import notify
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
 from payments.onchain.record import shares
 
-from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, PriceVersion
+from .models import AGENTS, AUDIENCES, PEOPLE, Article, PriceVersion
 
 # The official x402 clients refuse to pay more than this in one go unless their owner raised the limit.
 STOCK_CLIENT_LIMIT_MICROS = 1 * MICROS
@@ -53,19 +53,19 @@ def keeps(price_micros: int) -> Keeps:
     return Keeps(price_micros, fee, kept)
 
 
-def warnings(people_micros: int, program_micros: int) -> list[str]:
+def warnings(people_micros: int, agent_micros: int) -> list[str]:
     """What a publisher should know about two prices before they apply; an empty list when there is nothing."""
     said = []
-    if program_micros > STOCK_CLIENT_LIMIT_MICROS:
+    if agent_micros > STOCK_CLIENT_LIMIT_MICROS:
         said.append(
-            "Programs that use the official x402 clients refuse to pay more than 1.00 USD at once unless their owner "
-            "raised the limit. Most programs will not buy at this price."
+            "Agents that use the official x402 clients refuse to pay more than 1.00 USD at once unless their owner "
+            "raised the limit. Most agents will not buy at this price."
         )
-    if people_micros != program_micros:
-        cheaper, dearer = ("programs", "people") if program_micros < people_micros else ("people", "programs")
+    if people_micros != agent_micros:
+        cheaper, dearer = ("agents", "people") if agent_micros < people_micros else ("people", "agents")
         said.append(
             f"A purchase opens every format, so the cheaper price is what the article really costs: {dearer} can ask "
-            f"the way {cheaper} do and pay {format_usd(min(people_micros, program_micros))} USD."
+            f"the way {cheaper} do and pay {format_usd(min(people_micros, agent_micros))} USD."
         )
     return said
 
@@ -75,9 +75,9 @@ def open_prices(article: Article) -> dict[str, PriceVersion]:
     return {price.audience: price for price in article.prices.filter(ends_at=None)}
 
 
-def first_prices(article: Article, *, people_micros: int, program_micros: int, by: Person | None) -> None:
+def first_prices(article: Article, *, people_micros: int, agent_micros: int, by: Person | None) -> None:
     """Open both prices of a new article."""
-    for audience, micros in ((PEOPLE, people_micros), (PROGRAMS, program_micros)):
+    for audience, micros in ((PEOPLE, people_micros), (AGENTS, agent_micros)):
         PriceVersion.objects.create(article=article, audience=audience, amount_micros=micros, made_by=by)
 
 

@@ -15,7 +15,7 @@ from payments.books.reports import Holdings
 from payments.models import Payment, Posting, State
 from payments.money import format_usd
 
-from .models import AUDIENCES, PEOPLE, PROGRAMS, Article, Publication
+from .models import AGENTS, AUDIENCES, PEOPLE, Article, Publication
 
 CSV_COLUMNS = (
     *("sale", "sold_at_utc", "sold_at_local", "time_zone", "article", "title", "version", "sold_to", "buyer"),
@@ -112,12 +112,12 @@ def totals(publication: Publication) -> Totals:
 
 
 def counts(publication: Publication) -> dict[str, int]:
-    """How many sales: to people, to programs, and in the last seven days."""
+    """How many sales: to people, to agents, and in the last seven days."""
     week = timezone.now() - datetime.timedelta(days=7)
     sold = of(publication).order_by()
     by_audience = dict(sold.values_list("audience").annotate(Count("pk")))
     found = {audience: by_audience.get(audience, 0) for audience in AUDIENCES}
-    return {**found, "all": found[PEOPLE] + found[PROGRAMS], "week": sold.filter(decided_at__gte=week).count()}
+    return {**found, "all": found[PEOPLE] + found[AGENTS], "week": sold.filter(decided_at__gte=week).count()}
 
 
 def best_sellers(publication: Publication, many: int = 5) -> list[dict[str, Any]]:

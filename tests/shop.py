@@ -41,7 +41,7 @@ class Shop:
         """Two articles of one publication with equal prices."""
         seen: dict[tuple, dict] = {}
         for one in self.line["articles"]:
-            key = (one["publication"], one["people_price_micros"], one["program_price_micros"])
+            key = (one["publication"], one["people_price_micros"], one["agent_price_micros"])
             if key in seen:
                 return seen[key], one
             seen[key] = one

@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, get_resolver, reverse
 from marketplace.accounts.models import User
 from marketplace.models import LibraryEntry
 from payments import gate
-from payments.models import Approval, ProgramKey
+from payments.models import ApiKey, Approval
 from publishers.articles import catalogue
 from tests.cards import till
 from tests.marketplace.passkey import Passkey
@@ -45,7 +45,7 @@ NO_PAGE = {
 # The admin's pages that nobody may open, since what they are about is never made or removed there, and those
 # of rows that a small site does not have.
 _KEPT = "payments_account payments_authorization payments_grant payments_payment payments_transaction payments_transfer"
-_KEPT += " payments_purse payments_charge payments_programkey payments_approval payments_debit"
+_KEPT += " payments_purse payments_charge payments_apikey payments_approval payments_debit"
 CLOSED = {
     *(f"admin:{model}_{verb}" for model in [*_KEPT.split(), "publishers_article"] for verb in ("add", "delete")),
     *(f"admin:payments_{model}_{verb}"
@@ -112,7 +112,7 @@ def words() -> dict[str, Any]:
         LibraryEntry.objects.create(user=person, grant=payment.grants.get())
     purse = till.purse(2_000_000, holder=f"user:{alice.pk}")
     with override_settings(STRIPE_SECRET_KEY="sk_test_of_the_tests"):
-        till.present(till.key(purse), catalogue.listing(article.pk).offer("programs", mime_type="text/markdown"))
+        till.present(till.key(purse), catalogue.listing(article.pk).offer("agents", mime_type="text/markdown"))
         with pytest.raises(gate.PaymentRequired):
             till.present(till.key(purse, approve_above_micros=0), till.offer(2))
     return {
@@ -123,7 +123,7 @@ def words() -> dict[str, Any]:
         "who": "buyer",
         "suffix": "",
         "payment_id": payment.pk,
-        "key_id": ProgramKey.objects.earliest("made_at").pk,
+        "key_id": ApiKey.objects.earliest("made_at").pk,
         "approval_id": Approval.objects.get().pk,
         "grant_id": payment.grants.get().pk,
         "uidb36": "1",

@@ -1,4 +1,4 @@
-"""The documents say what is so: versions, dependencies, links, a rail's verbs; and the README's programs run."""
+"""The documents say what is so: versions, dependencies, links, a rail's verbs; and the README's agents run."""
 
 import json
 import os
@@ -90,13 +90,13 @@ def test_the_license_is_whole() -> None:
 
 
 def program(language: str) -> str:
-    """The README's only program in this language."""
+    """The README's only agent in this language."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     return found
 
 
 @pytest.mark.parametrize("language", ["python", "js"])
-def test_the_readmes_program_buys_and_its_receipt_opens_the_article(shop: Shop, tmp_path: Path, language: str) -> None:
+def test_the_readmes_agent_buys_and_its_receipt_opens_the_article(shop: Shop, tmp_path: Path, language: str) -> None:
     article = shop.article(3)
     wallet = shop.wallet(1_000_000)
     environment = {
@@ -115,12 +115,12 @@ def test_the_readmes_program_buys_and_its_receipt_opens_the_article(shop: Shop, 
     status, receipt = first.split()
     assert status == "200", done.stdout + done.stderr
     assert text.startswith(f"# {article['title']}")
-    assert shop.balance(wallet.address) == 1_000_000 - article["program_price_micros"]
+    assert shop.balance(wallet.address) == 1_000_000 - article["agent_price_micros"]
 
     assert 'curl -H "PAYMENT-RECEIPT: $RECEIPT" $URL' in README
     for address in (article["md_url"], article["json_url"], article["url"]):
         assert httpx.get(address, headers={"PAYMENT-RECEIPT": receipt}).status_code == 200
-    assert shop.balance(wallet.address) == 1_000_000 - article["program_price_micros"]
+    assert shop.balance(wallet.address) == 1_000_000 - article["agent_price_micros"]
 
 
 def test_the_readmes_commands_are_verbs_of_dev_py() -> None:

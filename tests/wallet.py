@@ -1,4 +1,4 @@
-"""A program's wallet: signs what a buyer signs, with a real key and nothing of the product."""
+"""An agent's wallet: signs what a buyer signs, with a real key and nothing of the product."""
 
 import base64
 import json

@@ -1,1 +1,1 @@
-"""Addresses for programs alone: JSON in, JSON out, and no page."""
+"""Addresses for agents alone: JSON in, JSON out, and no page."""

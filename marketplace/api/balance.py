@@ -1,4 +1,4 @@
-"""The API of a purse: what a program's own key may still spend, and what it has bought. Reads; buys nothing.
+"""The API of a purse: what an agent's own key may still spend, and what it has bought. Reads; buys nothing.
 
 Buying is asking for an article with the key: at its own address, or as JSON at /api/articles/<slug>.
 """
@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from payments.models import Debit, ProgramKey
+from payments.models import ApiKey, Debit
 from payments.purses import api_keys
 from payments.rails import purse as rail
 
@@ -25,7 +25,7 @@ _SHOWN = 20
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`: the key is who asks, and no person is signed in by it."""
 
-    def authenticate(self, request: Request) -> tuple[None, ProgramKey]:
+    def authenticate(self, request: Request) -> tuple[None, ApiKey]:
         """401 for everything that is no live key."""
         key = rail.key_of(request.META.get("HTTP_AUTHORIZATION", ""))
         if key is None:
@@ -43,7 +43,7 @@ class WithKey(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """The authentication has refused all others."""
-        return isinstance(request.auth, ProgramKey)
+        return isinstance(request.auth, ApiKey)
 
 
 class PurseView(APIView):
@@ -60,14 +60,14 @@ class PurseView(APIView):
         super().initial(request, *args, **kwargs)
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Whatever is answered is for this program alone."""
+        """Whatever is answered is for this agent alone."""
         response = super().finalize_response(*args, **kwargs)
         response["Cache-Control"] = "private, no-store"
         return response
 
     def get(self, request: Request) -> Response:
         """The purse's balance, this key's limits and what is left of them, and the last that it bought."""
-        key: ProgramKey = request.auth
+        key: ApiKey = request.auth
         purse = key.purse
         today, in_all = api_keys.left(key)
         return Response(
@@ -95,7 +95,7 @@ class PurseView(APIView):
         )
 
 
-def _purchases(key: ProgramKey) -> list[dict[str, Any]]:
+def _purchases(key: ApiKey) -> list[dict[str, Any]]:
     rows = Debit.objects.filter(key=key).select_related("payment").order_by("-payment__decided_at")[:_SHOWN]
     return [
         {

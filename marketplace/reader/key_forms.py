@@ -1,4 +1,4 @@
-"""What a person types about a program's key, checked: amounts in dollars, whole micros once they are clean."""
+"""What a person types about an agent's key, checked: amounts in dollars, whole micros once they are clean."""
 
 import datetime
 import uuid
@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from payments.models import ProgramKey
+from payments.models import ApiKey
 from payments.money import MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
 from payments.purses.api_keys import Limits
 from publishers.articles.manuscript import one_line
@@ -41,11 +41,11 @@ class DollarsField(forms.CharField):
         return micros
 
 
-class ProgramForm(forms.Form):
+class KeyForm(forms.Form):
     """A key's name and limits. Empty means that there is no such limit, and the page says so."""
 
     name = forms.CharField(
-        max_length=60, help_text="For you: what the program is, or where it runs.", label="Name of the program"
+        max_length=60, help_text="For you: what the agent is, or where it runs.", label="Name of the agent"
     )
     day_budget = DollarsField(label="Budget for a day, in dollars", help_text="A day begins at midnight UTC.")
     budget = DollarsField(label="Budget in all, in dollars", help_text="When it is spent, the key buys nothing more.")
@@ -73,7 +73,7 @@ class ProgramForm(forms.Form):
         self.fields["publications"].choices = _publications(chosen)  # type: ignore[attr-defined]
 
     @classmethod
-    def of(cls, key: ProgramKey, data: Any = None) -> "ProgramForm":
+    def of(cls, key: ApiKey, data: Any = None) -> "KeyForm":
         """The form of a key that is there."""
         initial = {
             "name": key.name,
@@ -118,7 +118,7 @@ class ProgramForm(forms.Form):
         )
 
 
-class NewProgramForm(ProgramForm):
+class NewKeyForm(KeyForm):
     """A key that is yet to be made. Its name in the form is the key's own: sent twice, it makes one."""
 
     field_order = ["form", "name"]

@@ -1,6 +1,6 @@
-"""A person's programs: their keys, what each may spend, and what waits for the person's word.
+"""A person's agents: their keys, what each may spend, and what waits for the person's word.
 
-Only ever the programs of whoever is signed in. A key's text is in one answer, the one that made it, and nowhere else.
+Only ever the agents of whoever is signed in. A key's text is in one answer, the one that made it, and nowhere else.
 """
 
 import uuid
@@ -15,12 +15,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.shop.buying import SeeOther, with_cards
-from payments.models import Approval, Debit, ProgramKey
+from payments.models import ApiKey, Approval, Debit
 from payments.money import MICROS
 from payments.purses import Refused, api_keys, approvals
 from publishers.models import Article, Publication
 
-from .key_forms import NewProgramForm, ProgramForm
+from .key_forms import KeyForm, NewKeyForm
 from .purse import open_purse, purse_of
 
 _SHOWN = 50
@@ -31,11 +31,11 @@ _SHOWN = 50
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
     """Every key with what it has spent, and the form for another; posted, the page that shows the new key once."""
-    form = NewProgramForm(request.POST or None)
+    form = NewKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and (answer := _made(request, form)):
         return answer
     purse = purse_of(request)
-    keys = list(ProgramKey.objects.filter(purse=purse).order_by("-made_at", "-id")) if purse else []
+    keys = list(ApiKey.objects.filter(purse=purse).order_by("-made_at", "-id")) if purse else []
     context = {
         "form": form,
         "live": [_spending(key) for key in keys if api_keys.is_live(key)],
@@ -46,7 +46,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "reader/keys.html", context)
 
 
-def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
+def _made(request: HttpRequest, form: NewKeyForm) -> HttpResponse | None:
     """The one page on which the key stands; None when it was refused, and the form says why."""
     purse = open_purse(request)
     limits = form.limits()
@@ -66,10 +66,10 @@ def _made(request: HttpRequest, form: NewProgramForm) -> HttpResponse | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @with_cards
 @login_required
-def program(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+def detail(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     """One key: its limits to change, and what it has bought."""
     key = _own(request, key_id)
-    form = ProgramForm.of(key, request.POST or None)
+    form = KeyForm.of(key, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             api_keys.change(key, form.cleaned_data["name"], form.limits())
@@ -94,7 +94,7 @@ def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     if request.method == "POST":
         api_keys.revoke(key)
         messages.success(request, f"The key of “{key.name}” is revoked. It opens nothing any more.")
-        return SeeOther(redirect("programs").url)
+        return SeeOther(redirect("keys").url)
     return render(request, "reader/keys_revoke.html", {"key": key})
 
 
@@ -116,7 +116,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
 @with_cards
 @login_required
 def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
-    """One question of a program: the address that its 402 names. One click answers it."""
+    """One question of an agent: the address that its 402 names. One click answers it."""
     purse = purse_of(request)
     found = get_object_or_404(approvals.of(purse), pk=approval_id) if purse else None
     if found is None:
@@ -133,9 +133,9 @@ def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
 def _answer(request: HttpRequest, found: Approval) -> None:
     seen = request.POST.get("micros", "")
     if request.POST.get("answer") == "no":
-        said = approvals.decline(found) and "Declined. The program is told so when it asks again."
+        said = approvals.decline(found) and "Declined. The agent is told so when it asks again."
     elif request.POST.get("answer") == "yes" and seen.isascii() and seen.isdigit() and len(seen) < 19:
-        said = approvals.approve(found, int(seen)) and "Approved. The program buys it when it asks again."
+        said = approvals.approve(found, int(seen)) and "Approved. The agent buys it when it asks again."
     else:
         said = False
     if said:
@@ -149,15 +149,15 @@ def _answer(request: HttpRequest, found: Approval) -> None:
 # --- What the pages show ----------------------------------------------------------------------------------
 
 
-def _own(request: HttpRequest, key_id: uuid.UUID) -> ProgramKey:
+def _own(request: HttpRequest, key_id: uuid.UUID) -> ApiKey:
     """This person's key, or 404: other people's are not there."""
     purse = purse_of(request)
     if purse is None:
         raise Http404
-    return get_object_or_404(ProgramKey, pk=key_id, purse=purse)
+    return get_object_or_404(ApiKey, pk=key_id, purse=purse)
 
 
-def _spending(key: ProgramKey) -> dict[str, object]:
+def _spending(key: ApiKey) -> dict[str, object]:
     today, in_all = api_keys.left(key)
     return {"key": key, "today_micros": api_keys.spent_today(key), "today_left": today, "all_left": in_all}
 
@@ -183,8 +183,8 @@ def _names(payees: Iterable[str]) -> QuerySet[Publication]:
 
 def _example(payees: tuple[str, ...]) -> str:
     """The address of an article that the key may buy: cheap, and of a publication that is allowed."""
-    cheap = Article.objects.on_sale().filter(program_price_micros__lte=MICROS)
+    cheap = Article.objects.on_sale().filter(agent_price_micros__lte=MICROS)
     if payees:
         cheap = cheap.filter(publication__in=_names(payees))
-    article = cheap.order_by("program_price_micros").first()
+    article = cheap.order_by("agent_price_micros").first()
     return article.url if article else f"{settings.BASE_URL}/articles/an-article"

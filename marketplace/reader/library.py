@@ -36,7 +36,7 @@ def held(request: HttpRequest, resource: str | None = None) -> set[str]:
 
 
 def grants(request: HttpRequest) -> QuerySet[Grant]:
-    """Every grant that this request may use: the shelf's, and what the purse bought for its person or by a program."""
+    """Every grant that this request may use: the shelf's, and what the purse bought for its person or by an agent."""
     mine = Q(id__in=held(request))
     if found := purse_of(request):
         mine |= Q(buyer__in=purses.buyers(found))

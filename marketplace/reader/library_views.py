@@ -43,7 +43,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     page = page_of(request, _found(grants, words) if words else grants)
     articles = _articles(grant.resource for grant in page)
     returnable = library.returnable(request, page)
-    programs = dict(
+    agents = dict(
         Debit.objects.filter(payment__in=[grant.payment_id for grant in page])
         .exclude(key=None)
         .values_list("payment_id", "key__name")
@@ -52,7 +52,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         {
             "grant": grant,
             "article": articles.get(grant.resource),
-            "program": programs.get(grant.payment_id),
+            "agent": agents.get(grant.payment_id),
             "returnable": grant.id in returnable,
         }
         for grant in page

@@ -12,7 +12,7 @@ from payments.purses import movements
 from publishers.sales import inert
 
 CSV_COLUMNS = (
-    *("at_utc", "what", "article", "program", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
+    *("at_utc", "what", "article", "agent", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
     "reference",
 )
 _EVERYTHING = 1_000_000
@@ -41,7 +41,7 @@ class Line:
     at: datetime.datetime
     what: str
     title: str
-    program: str
+    agent: str
     amount_micros: int
     after_micros: int
     key: str
@@ -62,7 +62,7 @@ def lines(purse: Purse, limit: int) -> list[Line]:
             if move.kind == "card_paid"
             else _WORDS.get(move.kind, move.kind.replace("_", " ").capitalize()),
             move.title,
-            move.program,
+            move.agent,
             move.amount_micros,
             move.after_micros,
             move.key,
@@ -78,7 +78,7 @@ def csv_rows(purse: Purse) -> Iterator[str]:
     yield writer.writerow(CSV_COLUMNS)
     for line in lines(purse, _EVERYTHING):
         at = line.at.astimezone(datetime.UTC).isoformat(timespec="seconds")
-        words = [inert(text) for text in (at, line.what, line.title, line.program)]
+        words = [inert(text) for text in (at, line.what, line.title, line.agent)]
         amounts = (format_usd(line.amount_micros), format_usd(line.after_micros), line.amount_micros, line.after_micros)
         yield writer.writerow([*words, *amounts, inert(line.key)])
 

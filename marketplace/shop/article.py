@@ -48,7 +48,7 @@ def _sold(
 ) -> HttpResponse:
     """Render, settle, send. Rendering may fail here and nobody has paid.
 
-    A program's key puts nothing on the shelf of a session: that would outlive the key.
+    An agent's key puts nothing on the shelf of a session: that would outlive the key.
     """
     if admission.sells and listing.state != "published":
         raise gate.PaymentRequired(admission.offer)

@@ -41,7 +41,7 @@ def publication(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def about(request: HttpRequest) -> HttpResponse:
     """How it works, with examples that name a real article, of a price that stock clients pay unasked."""
-    article = Article.objects.on_sale().filter(program_price_micros__lte=MICROS).first()
+    article = Article.objects.on_sale().filter(agent_price_micros__lte=MICROS).first()
     context = {
         "example_url": f"{article.url}.md" if article else f"{settings.BASE_URL}/articles/an-article.md",
         "network": f"eip155:{settings.CHAIN_ID}",

@@ -19,8 +19,8 @@ class Form:
 
 
 HTML = Form("html", "people", "text/html")
-MARKDOWN = Form("md", "programs", "text/markdown")
-JSON = Form("json", "programs", "application/json")
+MARKDOWN = Form("md", "agents", "text/markdown")
+JSON = Form("json", "agents", "application/json")
 _ACCEPT_MAX = 512
 _BY_SUFFIX = {".md": MARKDOWN, ".json": JSON}
 
@@ -28,7 +28,7 @@ _BY_SUFFIX = {".md": MARKDOWN, ".json": JSON}
 def wanted(request: HttpRequest, suffix: str) -> Form:
     """The form that an address or, without a suffix, the Accept header asks for. Never decided by User-Agent.
 
-    HTML goes to those who name it; a client that takes anything is a program and gets Markdown.
+    HTML goes to those who name it; a client that takes anything is an agent and gets Markdown.
     """
     if suffix:
         return _BY_SUFFIX[suffix]

@@ -10,7 +10,7 @@ from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Valu
 from django.db.models.functions import Cast, Coalesce, Concat, Least, Replace, Substr
 
 from payments.books import ledger
-from payments.models import OWNED, CardRefund, Charge, Debit, Dispute, Payment, ProgramKey, Purse, State, Transaction
+from payments.models import OWNED, ApiKey, CardRefund, Charge, Debit, Dispute, Payment, Purse, State, Transaction
 
 from .findings import Finding, finding
 
@@ -78,7 +78,7 @@ def _purse_id(buyer: str) -> uuid.UUID:
 def keys_are_in_budget() -> Iterator[Finding]:
     """What a key has spent is the sum of the payments made with it."""
     kept = Q(debits__payment__state__in=OWNED)
-    spent = ProgramKey.objects.annotate(sum=Coalesce(Sum("debits__payment__amount_micros", filter=kept), 0))
+    spent = ApiKey.objects.annotate(sum=Coalesce(Sum("debits__payment__amount_micros", filter=kept), 0))
     wrong = spent.exclude(spent_micros=F("sum")).values_list("id", flat=True)
     yield from finding("key_differs", "A key has not spent what it says.", wrong)
 

@@ -1,4 +1,4 @@
-"""The database refuses to delete, empty or replace what purses, programs and cards did (payments/sql/purses.*.sql)."""
+"""The database refuses to delete, empty or replace what purses, agents and cards did (payments/sql/purses.*.sql)."""
 
 from django.db import migrations
 

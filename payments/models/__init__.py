@@ -1,8 +1,8 @@
 """Every table that remembers money: the books, payments, what the chain did, purses and the cards that fill them."""
 
+from .api_keys import ApiKey, Approval, Debit
 from .books import Account, Posting, Transaction
 from .evm import Attempt, Authorization, Chain, Lease, Submission, Transfer
-from .programs import Approval, Debit, ProgramKey
 from .purchases import LIVE, OPEN, OWNED, Grant, Payment, State
 from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 
@@ -25,7 +25,7 @@ __all__ = [
     "Payment",
     "Posting",
     "ProcessorEvent",
-    "ProgramKey",
+    "ApiKey",
     "Purse",
     "Setup",
     "State",

@@ -1,4 +1,4 @@
-"""The purse: one balance per buyer, filled by cards, emptied by purchases, for a person and that person's programs.
+"""The purse: one balance per buyer, filled by cards, emptied by purchases, for a person and that person's agents.
 
 Every change is an entry in the books and a conditional update of the balance, in one commit. A purchase from a purse
 moves no money outside: it is decided the moment it is claimed. What a publisher gets of it is pending until the card
@@ -17,7 +17,7 @@ from django.utils import timezone
 from payments import notify
 from payments.books import ledger
 from payments.books.ledger import Entry, Move
-from payments.models import Debit, Grant, Payment, ProgramKey, Purse, State
+from payments.models import ApiKey, Debit, Grant, Payment, Purse, State
 from payments.onchain.record import shares
 
 ASSET = "USD"
@@ -25,7 +25,7 @@ CARD_FLOOR_MICROS = 500_000
 
 
 class Refused(Exception):
-    """Nothing was taken from the purse: `word` for programs, `sentence` for people.
+    """Nothing was taken from the purse: `word` for agents, `sentence` for people.
 
     `approve_at` is where the purse's person can allow it.
     """
@@ -166,7 +166,7 @@ def take_back(payment: Payment, kind: str, reason: str) -> bool:
 
 def _give_back_budget(key_id: uuid.UUID, payment: Payment) -> None:
     amount = payment.amount_micros
-    key = ProgramKey.objects.filter(id=key_id)
+    key = ApiKey.objects.filter(id=key_id)
     key.update(spent_micros=F("spent_micros") - amount)
     if payment.decided_at:
         today = key.filter(day=payment.decided_at.date(), day_spent_micros__gte=amount)

@@ -1,4 +1,4 @@
-"""A person's programs: making keys, checking them, and what their limits allow.
+"""A person's agents: making keys, checking them, and what their limits allow.
 
 A key is shown once; only its digest is kept. Its budgets are kept by a conditional update in the commit of each sale,
 so two hundred requests at once cannot overspend one. What waits for the person's word is in payments.purses.approvals.
@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from payments.models import Payment, ProgramKey, Purse
+from payments.models import ApiKey, Payment, Purse
 from payments.offers import Offer
 
 from . import Refused, approvals
@@ -55,14 +55,14 @@ class Limits:
 # --- Making, changing and revoking ------------------------------------------------------------------------
 
 
-def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = None) -> tuple[ProgramKey, str]:
+def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = None) -> tuple[ApiKey, str]:
     """A new key and its text, which nobody can read again.
 
     With `key_id`, the name of the form it was asked for with, one form makes one key. Raises Refused.
     """
     public, secret = (_random(length) for length in (12, 32))
     text = f"pp_{public}_{secret}"
-    key = ProgramKey(purse=purse, name=name, public=public, digest=_digest(text), **limits.columns())
+    key = ApiKey(purse=purse, name=name, public=public, digest=_digest(text), **limits.columns())
     if key_id:
         key.id = key_id
     try:
@@ -77,32 +77,32 @@ def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = Non
     return key, text
 
 
-def change(key: ProgramKey, name: str, limits: Limits) -> None:
+def change(key: ApiKey, name: str, limits: Limits) -> None:
     """Give a key another name and other limits, from this commit on. Raises Refused."""
-    row = ProgramKey.objects.filter(id=key.id, revoked_at=None)
+    row = ApiKey.objects.filter(id=key.id, revoked_at=None)
     if limits.budget_micros is not None:
         row = row.filter(spent_micros__lte=limits.budget_micros)
     if not row.update(name=name, **limits.columns()):
-        if ProgramKey.objects.filter(id=key.id, revoked_at=None).exists():
+        if ApiKey.objects.filter(id=key.id, revoked_at=None).exists():
             raise Refused("budget_below_spent", "It has spent more than this already: choose at least that.")
         raise Refused("key_revoked", "This key is revoked.")
 
 
-def revoke(key: ProgramKey) -> None:
+def revoke(key: ApiKey) -> None:
     """From this commit on the key opens nothing."""
-    ProgramKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now())
+    ApiKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now())
 
 
-def in_use(purse: Purse) -> QuerySet[ProgramKey]:
+def in_use(purse: Purse) -> QuerySet[ApiKey]:
     """A purse's keys that open something."""
-    return ProgramKey.objects.filter(_live(), purse=purse)
+    return ApiKey.objects.filter(_live(), purse=purse)
 
 
 def _live() -> Q:
     return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
-def is_live(key: ProgramKey) -> bool:
+def is_live(key: ApiKey) -> bool:
     """Whether the key opens anything now."""
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > timezone.now())
 
@@ -110,44 +110,44 @@ def is_live(key: ProgramKey) -> bool:
 # --- Checking ---------------------------------------------------------------------------------------------
 
 
-def known(text: str) -> ProgramKey | None:
+def known(text: str) -> ApiKey | None:
     """The live key that this text is, or None. One query; a write too when it was not seen for a minute."""
     match = _FORM.fullmatch(text)
     if not match:
         return None
-    key = ProgramKey.objects.select_related("purse").filter(_live(), public=match[1]).first()
+    key = ApiKey.objects.select_related("purse").filter(_live(), public=match[1]).first()
     if key is None or not hmac.compare_digest(key.digest, _digest(text)):
         return None
     _seen(key)
     return key
 
 
-def _seen(key: ProgramKey) -> None:
+def _seen(key: ApiKey) -> None:
     """Its person wants to know when it was used last, whether or not it bought anything."""
     now = timezone.now()
     if key.used_at is None or key.used_at < now - _SEEN_EVERY:
         unseen = Q(used_at=None) | Q(used_at__lt=now - _SEEN_EVERY)
-        ProgramKey.objects.filter(unseen, id=key.id).update(used_at=now)
+        ApiKey.objects.filter(unseen, id=key.id).update(used_at=now)
 
 
-def allowed_payee(key: ProgramKey, payee: str) -> bool:
+def allowed_payee(key: ApiKey, payee: str) -> bool:
     """Whether the key may be used with this publication at all."""
     return not key.payees or payee in key.payees
 
 
-def spent_today(key: ProgramKey) -> int:
+def spent_today(key: ApiKey) -> int:
     """What it has spent on this UTC day."""
     return key.day_spent_micros if key.day == _today() else 0
 
 
-def left(key: ProgramKey) -> tuple[int | None, int | None]:
+def left(key: ApiKey) -> tuple[int | None, int | None]:
     """What is left of its budget of today and of its budget in all; None: no such budget."""
     today = None if key.day_budget_micros is None else max(key.day_budget_micros - spent_today(key), 0)
     in_all = None if key.budget_micros is None else max(key.budget_micros - key.spent_micros, 0)
     return today, in_all
 
 
-def permit(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
+def permit(key: ApiKey, offer: Offer, amount_micros: int) -> None:
     """Say no early to what the key may not buy. Raises Refused; a purchase above the person's limit is written down
     for the person to approve, which moves nothing."""
     if refused := _beyond(key, offer.payee, amount_micros):
@@ -156,7 +156,7 @@ def permit(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
         approvals.demand(key, offer, amount_micros)
 
 
-def _beyond(key: ProgramKey, payee: str, amount_micros: int) -> Refused | None:
+def _beyond(key: ApiKey, payee: str, amount_micros: int) -> Refused | None:
     """The limit that stands in the way, in the order in which nothing but the person can help first."""
     if not is_live(key):
         return invalid()
@@ -177,7 +177,7 @@ def invalid() -> Refused:
     return Refused("invalid_key", "This key is unknown, expired or revoked.")
 
 
-def needs_approval(key: ProgramKey, amount_micros: int) -> bool:
+def needs_approval(key: ApiKey, amount_micros: int) -> bool:
     """Whether the person wants to be asked."""
     return key.approve_above_micros is not None and amount_micros > key.approve_above_micros
 
@@ -190,7 +190,7 @@ def spend(key_id: uuid.UUID, payment: Payment) -> None:
     today, amount = _today(), payment.amount_micros
     so_far = Case(When(day=today, then=F("day_spent_micros")), default=Value(0))
     row = (
-        ProgramKey.objects.filter(_live(), id=key_id)
+        ApiKey.objects.filter(_live(), id=key_id)
         .filter(Q(ceiling_micros=None) | Q(ceiling_micros__gte=amount))
         .filter(Q(budget_micros=None) | Q(budget_micros__gte=F("spent_micros") + amount))
         .alias(so_far=so_far)
@@ -202,7 +202,7 @@ def spend(key_id: uuid.UUID, payment: Payment) -> None:
         day=today,
         used_at=timezone.now(),
     )
-    key = ProgramKey.objects.get(id=key_id)
+    key = ApiKey.objects.get(id=key_id)
     if not changed:
         # Another sale, or the person, was first. In between there may be room again: then asking again will do.
         raise _beyond(key, payment.payee, amount) or Refused("budget_exhausted", "This key's budget is not enough.")

@@ -1,4 +1,4 @@
-"""What waits for a person's word: purchases by their programs above the amount at which they want to be asked.
+"""What waits for a person's word: purchases by their agents above the amount at which they want to be asked.
 
 A yes is for one thing at up to one price, for one purchase, for a week. Nothing here moves money: the sale does, and
 uses the yes up in its own commit.
@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from payments import purses
-from payments.models import OWNED, Approval, Payment, ProgramKey, Purse
+from payments.models import OWNED, ApiKey, Approval, Payment, Purse
 from payments.offers import Offer
 
 from . import Refused
@@ -21,7 +21,7 @@ from . import Refused
 State = Approval.State
 OPEN = (State.ASKED, State.APPROVED)
 YES_IS_GOOD_FOR = timedelta(days=7)
-# A program that asks for everything at once fills no page: the rest is asked when these are answered.
+# An agent that asks for everything at once fills no page: the rest is asked when these are answered.
 WAITING_MAX = 100
 
 
@@ -36,7 +36,7 @@ def _required(approve_at: str) -> Refused:
     return Refused("approval_required", sentence, approve_at=approve_at)
 
 
-def demand(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
+def demand(key: ApiKey, offer: Offer, amount_micros: int) -> None:
     """Return when there is a yes to this thing at this price; otherwise ask for one. Raises Refused."""
     rows = Approval.objects.filter(key=key, resource=offer.resource)
     found = rows.filter(state__in=OPEN).first()
@@ -55,8 +55,8 @@ def demand(key: ProgramKey, offer: Offer, amount_micros: int) -> None:
     raise _required(url(found.id))
 
 
-def _ask(key: ProgramKey, offer: Offer, amount_micros: int) -> Approval | None:
-    """Write the question down; None when another request of this program was first, or has bought it just now."""
+def _ask(key: ApiKey, offer: Offer, amount_micros: int) -> Approval | None:
+    """Write the question down; None when another request of this agent was first, or has bought it just now."""
     try:
         with transaction.atomic():
             asked = Approval.objects.create(
@@ -87,7 +87,7 @@ def _good(found: Approval) -> bool:
     return found.decided_at is not None and found.decided_at > timezone.now() - YES_IS_GOOD_FOR
 
 
-def use(key: ProgramKey, resource: str, amount_micros: int) -> None:
+def use(key: ApiKey, resource: str, amount_micros: int) -> None:
     """Use a yes up in the caller's transaction. Raises Refused, and then that must not be committed."""
     yes = Approval.objects.filter(key=key, resource=resource, state=State.APPROVED)
     good = yes.filter(amount_micros__gte=amount_micros, decided_at__gt=timezone.now() - YES_IS_GOOD_FOR)
@@ -99,7 +99,7 @@ def use(key: ProgramKey, resource: str, amount_micros: int) -> None:
 
 
 def of(purse: Purse) -> QuerySet[Approval]:
-    """Everything that this purse's programs ever asked."""
+    """Everything that this purse's agents ever asked."""
     return Approval.objects.filter(key__purse=purse).select_related("key")
 
 
@@ -117,7 +117,7 @@ def approve(approval: Approval, amount_micros: int) -> bool:
         with transaction.atomic():
             return row.update(state=State.APPROVED, decided_at=timezone.now()) == 1
     except IntegrityError:
-        return False  # After a no to this price the program has asked at a lower one: that question is open.
+        return False  # After a no to this price the agent has asked at a lower one: that question is open.
 
 
 def decline(approval: Approval) -> bool:

@@ -18,7 +18,7 @@ class Movement:
     amount_micros: int
     after_micros: int
     title: str = ""
-    program: str = ""
+    agent: str = ""
     payment_id: uuid.UUID | None = None
 
 

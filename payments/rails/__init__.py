@@ -13,7 +13,7 @@ from payments.offers import Offer, Presented, Price
 class RailRefused(Exception):
     """The proof does not pay for this offer. Nobody was charged by presenting it.
 
-    `word` is stable and for programs, `sentence` is for people; `malformed` says that it is not a proof at all;
+    `word` is stable and for agents, `sentence` is for people; `malformed` says that it is not a proof at all;
     `approve_at` is where a person can allow it.
     """
 

@@ -1,4 +1,4 @@
-"""The purse rail: a program's bearer key (RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
+"""The purse rail: an agent's bearer key (RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
 
 Nothing moves outside our books, so a claim is decided in its own commit: there is no waiting and nothing to look up.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from payments import purses, quotes
-from payments.models import OWNED, Debit, Payment, ProgramKey, Purse
+from payments.models import OWNED, ApiKey, Debit, Payment, Purse
 from payments.offers import Offer, Presented, Price
 from payments.purses import api_keys
 
@@ -23,13 +23,13 @@ _BEARER = re.compile(r"bearer +([!-~]{1,100})", re.IGNORECASE | re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who asks to spend from which purse: a program with its key, or the person (and the quote they were shown)."""
+    """Who asks to spend from which purse: an agent with its key, or the person (and the quote they were shown)."""
 
     purse: Purse
-    key: ProgramKey | None
+    key: ApiKey | None
     quote: str
     address: str
-    agent: str
+    user_agent: str
 
 
 def enabled() -> bool:
@@ -43,7 +43,7 @@ def quote(offer: Offer) -> dict | None:
 
 
 def advertisement(offer: Offer) -> dict:
-    """The entry among a 402's extensions that says how a program pays from a person's purse."""
+    """The entry among a 402's extensions that says how an agent pays from a person's purse."""
     if not enabled():
         return {}
     info = {
@@ -52,7 +52,7 @@ def advertisement(offer: Offer) -> dict:
         "amount": str(offer.price.amount_micros),
         "currency": "USD",
         "decimals": 6,
-        "keys": f"{settings.BASE_URL}/purse/programs",
+        "keys": f"{settings.BASE_URL}/purse/keys",
     }
     return {EXTENSION: {"info": info, "schema": {"type": "object"}}}
 
@@ -65,15 +65,15 @@ def read(presented: Presented) -> Credential | None:
         key = key_of(presented.authorization)
         if key is None:
             raise _refused(api_keys.invalid())
-        return Credential(key.purse, key, presented.quote, presented.address, presented.agent)
+        return Credential(key.purse, key, presented.quote, presented.address, presented.user_agent)
     if presented.purse and presented.spend:
         purse = Purse.objects.filter(id=presented.purse, joined_to=None).first()
         if purse:
-            return Credential(purse, None, presented.quote, presented.address, presented.agent)
+            return Credential(purse, None, presented.quote, presented.address, presented.user_agent)
     return None
 
 
-def key_of(authorization: str) -> ProgramKey | None:
+def key_of(authorization: str) -> ApiKey | None:
     """The live key in an Authorization header, or None."""
     match = _BEARER.fullmatch(authorization)
     return api_keys.known(match[1]) if match else None
@@ -122,7 +122,7 @@ def verify(credential: Credential, offer: Offer) -> Verified:
         try:
             api_keys.permit(key, offer, price.amount_micros)
         except purses.Refused as refusal:
-            # Another request of the same program may have bought it, and used a yes or a budget up, just now.
+            # Another request of the same agent may have bought it, and used a yes or a budget up, just now.
             if not owned.exists():
                 raise _refused(refusal) from refusal
     return verified
@@ -160,7 +160,7 @@ def claim(verified: Verified, payment: Payment) -> None:
         key=credential.key,
         title=verified.title[:200],
         address=credential.address or None,
-        agent=credential.agent[:200],
+        user_agent=credential.user_agent[:200],
     )
     try:
         # The purse before the key, as when an article is given back: two of them in opposite order would block.

@@ -1,4 +1,4 @@
--- What purses, programs and cards did is kept for ever; statements are separated by blank lines (see
+-- What purses, agents and cards did is kept for ever; statements are separated by blank lines (see
 -- books.postgresql.sql).
 CREATE TRIGGER kept BEFORE DELETE ON payments_purse FOR EACH ROW EXECUTE FUNCTION payments_append_only()
 
@@ -16,9 +16,9 @@ CREATE TRIGGER kept BEFORE DELETE ON payments_dispute FOR EACH ROW EXECUTE FUNCT
 
 CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_dispute FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
 
-CREATE TRIGGER kept BEFORE DELETE ON payments_programkey FOR EACH ROW EXECUTE FUNCTION payments_append_only()
+CREATE TRIGGER kept BEFORE DELETE ON payments_apikey FOR EACH ROW EXECUTE FUNCTION payments_append_only()
 
-CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_programkey FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_apikey FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
 
 CREATE TRIGGER kept BEFORE DELETE ON payments_approval FOR EACH ROW EXECUTE FUNCTION payments_append_only()
 

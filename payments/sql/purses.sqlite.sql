@@ -1,4 +1,4 @@
--- What purses, programs and cards did is kept for ever; statements are separated by blank lines (see books.sqlite.sql).
+-- What purses, agents and cards did is kept for ever; statements are separated by blank lines (see books.sqlite.sql).
 CREATE TRIGGER purse_kept BEFORE DELETE ON payments_purse BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_purse is forbidden'); END
 
 CREATE TRIGGER charge_kept BEFORE DELETE ON payments_charge BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_charge is forbidden'); END
@@ -7,7 +7,7 @@ CREATE TRIGGER cardrefund_kept BEFORE DELETE ON payments_cardrefund BEGIN SELECT
 
 CREATE TRIGGER dispute_kept BEFORE DELETE ON payments_dispute BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_dispute is forbidden'); END
 
-CREATE TRIGGER programkey_kept BEFORE DELETE ON payments_programkey BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_programkey is forbidden'); END
+CREATE TRIGGER apikey_kept BEFORE DELETE ON payments_apikey BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_apikey is forbidden'); END
 
 CREATE TRIGGER approval_kept BEFORE DELETE ON payments_approval BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_approval is forbidden'); END
 
@@ -37,9 +37,9 @@ CREATE TRIGGER dispute_no_replace BEFORE INSERT ON payments_dispute
 WHEN EXISTS (SELECT 1 FROM payments_dispute WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_dispute already has this row'); END
 
-CREATE TRIGGER programkey_no_replace BEFORE INSERT ON payments_programkey
-WHEN EXISTS (SELECT 1 FROM payments_programkey WHERE id = NEW.id OR public = NEW.public)
-BEGIN SELECT RAISE(ABORT, 'append-only: payments_programkey already has this row'); END
+CREATE TRIGGER apikey_no_replace BEFORE INSERT ON payments_apikey
+WHEN EXISTS (SELECT 1 FROM payments_apikey WHERE id = NEW.id OR public = NEW.public)
+BEGIN SELECT RAISE(ABORT, 'append-only: payments_apikey already has this row'); END
 
 CREATE TRIGGER approval_no_replace BEFORE INSERT ON payments_approval
 WHEN EXISTS (SELECT 1 FROM payments_approval WHERE id = NEW.id

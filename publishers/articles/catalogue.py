@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from payments.offers import Offer, Price
-from publishers.models import PEOPLE, PROGRAMS, Article, PriceVersion, Version
+from publishers.models import AGENTS, PEOPLE, Article, PriceVersion, Version
 
 from .manuscript import without_divider
 
@@ -42,7 +42,7 @@ class Listing:
     updated_at: datetime.datetime
     teaser_html: str
     people: Price
-    programs: Price
+    agents: Price
 
     @functools.cached_property
     def resource(self) -> str:
@@ -70,8 +70,8 @@ class Listing:
         return max(1, round(self.words / 220))
 
     def price(self, audience: str) -> Price:
-        """What "people" or "programs" are asked now."""
-        return self.people if audience == PEOPLE else self.programs
+        """What "people" or "agents" are asked now."""
+        return self.people if audience == PEOPLE else self.agents
 
     def offer(self, audience: str, *, mime_type: str, with_quotable: bool = False) -> Offer:
         """What payments needs to sell this to one audience; the list of quotable prices costs one more query."""
@@ -103,14 +103,14 @@ class Body:
 _LISTING = """
 SELECT a.id, a.slug, a.state, a.published_at, p.id, p.name, p.slug,
        v.number, v.title, v.summary, v.words, v.made_at, v.teaser_html,
-       people.id, people.amount_micros, programs.id, programs.amount_micros
+       people.id, people.amount_micros, agents.id, agents.amount_micros
 FROM publishers_article a
 JOIN publishers_publication p ON p.id = a.publication_id
 JOIN publishers_version v ON v.id = a.current_version_id
 JOIN publishers_priceversion people
   ON people.article_id = a.id AND people.audience = 'people' AND people.ends_at IS NULL
-JOIN publishers_priceversion programs
-  ON programs.article_id = a.id AND programs.audience = 'programs' AND programs.ends_at IS NULL
+JOIN publishers_priceversion agents
+  ON agents.article_id = a.id AND agents.audience = 'agents' AND agents.ends_at IS NULL
 """
 _BY_SLUG = _LISTING + "WHERE a.slug = %s"
 _BY_ID = _LISTING + "WHERE a.id = %s"
@@ -175,7 +175,7 @@ def _one(statement: str, argument: Any) -> Listing | None:
         _aware(row[11]),
         row[12],
         Price(row[13], PEOPLE, row[14]),
-        Price(row[15], PROGRAMS, row[16]),
+        Price(row[15], AGENTS, row[16]),
     )
 
 

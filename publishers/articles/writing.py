@@ -41,10 +41,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What people and what programs are asked, in micros."""
+    """What people and what agents are asked, in micros."""
 
     people_micros: int
-    program_micros: int
+    agent_micros: int
 
 
 def draft(title: str, markdown: str, summary: str = "", note: str = "") -> Draft:
@@ -92,7 +92,7 @@ def create_article(
             with transaction.atomic():
                 article = Article.objects.create(publication=publication, slug=candidate)
                 pricing.first_prices(
-                    article, people_micros=prices.people_micros, program_micros=prices.program_micros, by=by
+                    article, people_micros=prices.people_micros, agent_micros=prices.agent_micros, by=by
                 )
                 _add_version(article, text, number=1, by=by)
                 return article
@@ -124,14 +124,14 @@ def save_version(article: Article, text: Draft, *, by: Person | None, base: int)
 def revise(article: Article, text: Draft, prices: Prices, *, by: Person | None, was: tuple[int, int, int]) -> Version:
     """Save a text and both prices together, or nothing.
 
-    `was` is what the author had before them: version number, price version for people, price version for programs.
+    `was` is what the author had before them: version number, price version for people, price version for agents.
     Raises ChangedMeanwhile or pricing.PriceChangedMeanwhile.
     """
-    base, people_id, programs_id = was
+    base, people_id, agents_id = was
     with transaction.atomic():
         version = save_version(article, text, by=by, base=base)
         pricing.change_price(article, pricing.PEOPLE, prices.people_micros, by=by, was=people_id)
-        pricing.change_price(article, pricing.PROGRAMS, prices.program_micros, by=by, was=programs_id)
+        pricing.change_price(article, pricing.AGENTS, prices.agent_micros, by=by, was=agents_id)
     return version
 
 

@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
             name="PriceVersion",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("audience", models.CharField(choices=[("people", "People"), ("programs", "Programs")], max_length=10)),
+                ("audience", models.CharField(choices=[("people", "People"), ("agents", "Agents")], max_length=10)),
                 ("amount_micros", models.BigIntegerField()),
                 ("starts_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("ends_at", models.DateTimeField(null=True)),
@@ -177,7 +177,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="priceversion",
             constraint=models.CheckConstraint(
-                condition=models.Q(("audience__in", ["people", "programs"])), name="price_audience"
+                condition=models.Q(("audience__in", ["people", "agents"])), name="price_audience"
             ),
         ),
         migrations.AddConstraint(

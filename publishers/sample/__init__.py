@@ -1,6 +1,6 @@
 """The sample catalogue: original articles as Markdown files, and the people who sell and read them.
 
-Each file begins with lines between `---`: title, publication, slug, people and programs (prices in USD), summary.
+Each file begins with lines between `---`: title, publication, slug, people and agents (prices in USD), summary.
 """
 
 import secrets
@@ -28,7 +28,7 @@ class Sample:
     publication: str
     slug: str
     people: str
-    programs: str
+    agents: str
     summary: str
     markdown: str
 
@@ -48,7 +48,7 @@ def put_on_sale(publisher: Person) -> list[Article]:
         article = Article.objects.filter(slug=sample.slug).first()
         if article is None:
             text = writing.draft(sample.title, sample.markdown, sample.summary)
-            prices = writing.Prices(parse_usd(sample.people), parse_usd(sample.programs))
+            prices = writing.Prices(parse_usd(sample.people), parse_usd(sample.agents))
             publication = _publication(sample.publication, publisher)
             article = writing.create_article(publication, text, prices, by=publisher, slug=sample.slug)
             writing.publish(article)

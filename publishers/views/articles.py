@@ -17,12 +17,12 @@ from payments.money import format_usd
 from publishers import pricing, sales
 from publishers.articles import catalogue, manuscript, writing
 from publishers.forms import ArticleForm, TextForm
-from publishers.models import PEOPLE, PROGRAMS, Article, Publication, Version
+from publishers.models import AGENTS, PEOPLE, Article, Publication, Version
 
 from .access import article_of, member
 
 PAGE = 50
-VIEWERS = {"buyer": "A reader before paying", "owner": "A reader after paying", "program": "A program"}
+VIEWERS = {"buyer": "A reader before paying", "owner": "A reader after paying", "agent": "An agent"}
 
 
 @require_GET
@@ -55,7 +55,7 @@ def article_list(request: HttpRequest, publication: Publication) -> HttpResponse
 @member
 def new_article(request: HttpRequest, publication: Publication) -> HttpResponse:
     """Write an article. It is a draft until it is published, by the second button or later."""
-    form = ArticleForm(request.POST or None, new=True, initial={"people_price": "0.25", "program_price": "0.05"})
+    form = ArticleForm(request.POST or None, new=True, initial={"people_price": "0.25", "agent_price": "0.05"})
     if form.is_valid():
         try:
             article = writing.create_article(
@@ -110,8 +110,8 @@ def article_page(request: HttpRequest, publication: Publication, article_id: uui
         "publication": publication,
         "article": article,
         "listing": listing,
-        "keeps": [pricing.keeps(price.amount_micros) for price in (listing.people, listing.programs)],
-        "warnings": pricing.warnings(listing.people.amount_micros, listing.programs.amount_micros),
+        "keeps": [pricing.keeps(price.amount_micros) for price in (listing.people, listing.agents)],
+        "warnings": pricing.warnings(listing.people.amount_micros, listing.agents.amount_micros),
         "versions": article.versions.select_related("made_by").defer("body_html", "markdown", "teaser_html"),
         "prices": article.prices.select_related("made_by"),
         "sold": sales.per_article(publication, [article]).get(article.resource, 0),
@@ -169,7 +169,7 @@ def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.
         raise Http404("Nobody of that name.")
     article = article_of(publication, article_id)
     listing = _listing(article)
-    offer = listing.offer(PROGRAMS if who == "program" else PEOPLE, mime_type="text/markdown")
+    offer = listing.offer(AGENTS if who == "agent" else PEOPLE, mime_type="text/markdown")
     context = {
         "publication": publication,
         "article": article,
@@ -177,7 +177,7 @@ def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.
         "who": who,
         "viewers": VIEWERS,
         "offer": offer,
-        "terms": json.dumps(http.terms(offer), indent=2) if who == "program" else "",
+        "terms": json.dumps(http.terms(offer), indent=2) if who == "agent" else "",
         "body": catalogue.body(article.pk) if who != "buyer" else None,
     }
     return render(request, "studio/preview_as.html", context)
@@ -202,10 +202,10 @@ def _before_the_author(request: HttpRequest, article: Article, prices: dict[str,
         "markdown": text.markdown,
         "slug": article.slug,
         "people_price": format_usd(prices[PEOPLE].amount_micros),
-        "program_price": format_usd(prices[PROGRAMS].amount_micros),
+        "agent_price": format_usd(prices[AGENTS].amount_micros),
         "base": article.current_version.number,
         "people_was": prices[PEOPLE].pk,
-        "program_was": prices[PROGRAMS].pk,
+        "agent_was": prices[AGENTS].pk,
     }
 
 
@@ -224,7 +224,7 @@ def _second(
     prices = pricing.open_prices(article)
     form.data = form.data.copy()
     form.data.update(
-        {"base": article.current_version.number, "people_was": prices[PEOPLE].pk, "program_was": prices[PROGRAMS].pk}
+        {"base": article.current_version.number, "people_was": prices[PEOPLE].pk, "agent_was": prices[AGENTS].pk}
     )
     form.add_error(None, f"{said} Your text is still here and not saved. Compare it, then save again to put it on top.")
     return _editor(request, publication, form, article, conflict=True)
@@ -239,7 +239,7 @@ def _editor(
 ) -> HttpResponse:
     """The editor with whatever was typed, warnings about the prices, and what the publisher keeps."""
     micros = []
-    for field in ("people_price", "program_price"):
+    for field in ("people_price", "agent_price"):
         try:
             micros.append(pricing.parse_price(str(form[field].value() or "")))
         except ValueError:

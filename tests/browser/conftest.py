@@ -43,7 +43,7 @@ def visits(chromium: Browser, shop: Shop) -> Iterator[Visits]:
 @pytest.fixture(scope="package")
 def article(shop: Shop) -> dict[str, Any]:
     """One whose two prices differ, so that the wrong one would be noticed."""
-    return next(a for a in shop.line["articles"] if a["people_price_micros"] != a["program_price_micros"])
+    return next(a for a in shop.line["articles"] if a["people_price_micros"] != a["agent_price_micros"])
 
 
 @pytest.fixture

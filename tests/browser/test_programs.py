@@ -1,4 +1,4 @@
-"""A reader without scripts lets a program buy: a key, its limits, one click for what is dear, and the end of it."""
+"""A reader without scripts lets an agent buy: a key, its limits, one click for what is dear, and the end of it."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def reader(chromium: Browser, shop: Shop) -> Iterator[Page]:
 
 def make_key(page: Page, **typed: str) -> str:
     """The text of a new key, from the one page that shows it."""
-    page.goto("/purse/programs")
+    page.goto("/purse/keys")
     for label, text in typed.items():
         page.get_by_label(label.replace("_", " ")).fill(text)
     page.get_by_role("button", name="Make the key").click()
@@ -50,11 +50,11 @@ def waiting(article: dict[str, Any], text: str) -> str:
     return answer.json()["approve_at"]
 
 
-def test_a_reader_lets_a_program_buy_within_limits_and_ends_it(reader: Page, shop: Shop):
+def test_a_reader_lets_an_agent_buy_within_limits_and_ends_it(reader: Page, shop: Shop):
     reader.goto("/purse")
     reader.get_by_role("button", name="$5", exact=False).first.click()
     type_card(reader)
-    text = make_key(reader, Name_of_the_program="Crow", Ask_me_above="0")
+    text = make_key(reader, Name_of_the_agent="Crow", Ask_me_above="0")
     reader.get_by_role("link", name="I have copied it").click()
     expect(reader.locator("main")).to_contain_text("Crow")
     assert not KEY.search(reader.content())
@@ -62,10 +62,10 @@ def test_a_reader_lets_a_program_buy_within_limits_and_ends_it(reader: Page, sho
     dear, another = shop.article(0), shop.article(1)
     reader.goto(waiting(dear, text))
     reader.get_by_role("button", name="Approve $").click()
-    expect(reader.locator("main")).to_contain_text("The program buys it when it asks again")
+    expect(reader.locator("main")).to_contain_text("The agent buys it when it asks again")
     assert ask(dear, text).status_code == 200
 
-    reader.goto("/purse/programs")
+    reader.goto("/purse/keys")
     reader.get_by_role("link", name="Change limits of Crow").click()
     reader.get_by_label("Ask me above").fill("")
     reader.get_by_label("Most for one article").fill("0.001")
@@ -95,12 +95,12 @@ def test_the_pages_please_axe_and_fit(chromium: Browser, shop: Shop, mode: str):
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     sign_in(page, shop.reader())
-    text = make_key(page, Name_of_the_program="A" * 60, Ask_me_above="0")
+    text = make_key(page, Name_of_the_agent="A" * 60, Ask_me_above="0")
     looks(page, mode)
-    for address in ("/purse/programs", "/purse/approvals", waiting(shop.article(0), text)):
+    for address in ("/purse/keys", "/purse/approvals", waiting(shop.article(0), text)):
         page.goto(address)
         looks(page, mode)
-    page.goto("/purse/programs")
+    page.goto("/purse/keys")
     page.get_by_role("link", name=re.compile("^Change limits of A")).first.click()
     looks(page, mode)
     page.get_by_label("Budget in all").fill("ten")

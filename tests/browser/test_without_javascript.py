@@ -20,11 +20,11 @@ def test_a_publisher_signs_in_writes_and_publishes_and_a_reader_meets_the_paywal
     page.get_by_label("Title").fill("Ears of owls")
     page.locator("[name=markdown]").fill(TEXT)
     page.locator("[name=people_price]").fill("0.30")
-    page.locator("[name=program_price]").fill("2")
+    page.locator("[name=agent_price]").fill("2")
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.locator("main")).to_contain_text("official x402 clients")
     page.get_by_role("link", name="Edit text and prices").click()
-    page.locator("[name=program_price]").fill("0.05")
+    page.locator("[name=agent_price]").fill("0.05")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_role("button", name="Put on sale").click()
     address = page.locator("dl.facts a").first.get_attribute("href")
@@ -40,11 +40,11 @@ def test_a_publisher_signs_in_writes_and_publishes_and_a_reader_meets_the_paywal
     expect(reader.locator("#no-wallet noscript")).to_be_visible()
     assert "Paying with a wallet needs JavaScript" in reader.locator("#no-wallet").inner_html()
     assert SECRET not in reader.content()
-    reader.get_by_text("For programs", exact=True).first.click()
+    reader.get_by_text("For agents", exact=True).first.click()
     expect(reader.get_by_role("link", name="Markdown")).to_be_visible()
 
 
-def test_what_a_program_bought_opens_here_with_its_receipt(visits, shop, article):
+def test_what_an_agent_bought_opens_here_with_its_receipt(visits, shop, article):
     bought = shop.buy(shop.wallet(), article["json_url"])
     page = visits.open("/library", java_script_enabled=False)
     page.locator("summary", has_text="Have a receipt").click()

@@ -1,1 +1,1 @@
-"""The card half: purses, programs, charges, and the strict stand-in they are tried against."""
+"""The card half: purses, agents, charges, and the strict stand-in they are tried against."""

@@ -41,7 +41,7 @@ _NO_NEWS = (
     "setup_intent.created",
     "charge.succeeded",
 )
-# No to a person or a program, and "later": everything else that comes out of an operation is a defect.
+# No to a person or an agent, and "later": everything else that comes out of an operation is a defect.
 _ANSWERS = (purses.Refused, gate.PaymentRequired, gate.PaymentInFlight, NoAnswer)
 
 # What happened in all episodes of this run together; said at its end.
@@ -213,7 +213,7 @@ def grown(before: dict[str, int]) -> dict[str, int]:
 
 # How often each is chosen.
 _OPERATIONS = {
-    "top_up": 12, "direct": 4, "save_card": 2, "old_page": 5, "buy": 10, "dear": 8, "program": 6, "give_back": 3,
+    "top_up": 12, "direct": 4, "save_card": 2, "old_page": 5, "buy": 10, "dear": 8, "agent": 6, "give_back": 3,
     "refund": 5, "dashboard_refund": 3, "refund_fails": 2, "dispute": 4, "dispute_moves": 6, "warning": 1, "by_hand": 1,
     "settle": 9, "pay_now": 4, "authenticate": 3, "cards": 3, "join": 1, "time": 4, "clear": 5, "sweep": 6,
     "undelivered": 2, "reconcile": 2, "post": 9, "lost_post": 2,

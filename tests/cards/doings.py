@@ -34,7 +34,7 @@ _PRICES = [1_000, 20_000, 50_000, 333_333, 990_000, 1_500_000, 3_000_000, 3_333_
 
 
 class Doings:
-    """A few buyers with their programs, some articles, and a bank."""
+    """A few buyers with their agents, some articles, and a bank."""
 
     def __init__(self, bank: Bank, seed: int) -> None:
         self.bank = bank
@@ -128,7 +128,7 @@ class Doings:
         purse = Purse.objects.get(id=self.random.choice(self.people[1:]).id)
         return str(till.press(purse, self._offer(1_500_000)).payment.amount_micros)
 
-    def _program(self) -> str:
+    def _agent(self) -> str:
         purse, text = self.random.choice(self.keys)
         return str(till.present(text, self._offer()).payment.amount_micros)
 

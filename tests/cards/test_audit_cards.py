@@ -1,4 +1,4 @@
-"""The audit finds every kind of corruption of purses, programs and cards, names it, and finds nothing in clean ones."""
+"""The audit finds every kind of corruption of purses, agents and cards, names it, and finds nothing in clean ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from payments import purses
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.ids import uuid7
-from payments.models import Account, Card, CardRefund, Charge, Dispute, Payment, ProgramKey, Purse
+from payments.models import Account, ApiKey, Card, CardRefund, Charge, Dispute, Payment, Purse
 from payments.purses import joining
 from tests.payments.planting import found, past_the_guards, with_digest
 
@@ -22,7 +22,7 @@ planted = [pytest.mark.django_db(transaction=True), pytest.mark.planted]
 
 @dataclass
 class Books:
-    """A purse whose program bought something and whose charge was refunded and disputed in part; and a stranger's."""
+    """A purse whose agent bought something and whose charge was refunded and disputed in part; and a stranger's."""
 
     purse: Purse
     other: Purse
@@ -39,8 +39,8 @@ class Books:
             "charge": self.charge.id.hex,
             "reference": self.charge.reference,
             "refund": self.refund.id.hex,
-            "key": ProgramKey.objects.get(purse=self.purse).id.hex,
-            "others_key": ProgramKey.objects.get(purse=self.other).id.hex,
+            "key": ApiKey.objects.get(purse=self.purse).id.hex,
+            "others_key": ApiKey.objects.get(purse=self.other).id.hex,
             "card": Card.objects.get(purse=self.purse).id,
             "others_account": Account.objects.get(code=self.other.account).id,
             "new": uuid7().hex,
@@ -119,7 +119,7 @@ CORRUPTIONS: dict[tuple[str, str], list[str]] = {
     ],
     ("key_of_another", "payment"): [changed("debit", "key_id = '{others_key}'", DEBIT)],
     ("key_differs", "key"): [
-        changed("programkey", "spent_micros = 0", "id = '{key}'"),
+        changed("apikey", "spent_micros = 0", "id = '{key}'"),
         changed("debit", "key_id = NULL", DEBIT),
     ],
     ("purse_payment_open", "payment"): [changed("payment", "state = 'released', sale_id = NULL", PAYMENT)],

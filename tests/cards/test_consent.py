@@ -60,7 +60,7 @@ def test_what_the_platform_lost_for_a_buyer_clears_the_sales_it_paid(bank: Bank)
     bank.agrees()
 
 
-def test_a_price_for_programs_is_no_price_for_people(bank: Bank):
+def test_a_price_for_agents_is_no_price_for_people(bank: Bank):
     purse = till.purse(1_000_000)
     cheap = till.offer(1, 50_000)
     dear = replace(cheap, price=Price(2, "people", 250_000), mime_type="text/html")

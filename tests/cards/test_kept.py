@@ -1,4 +1,4 @@
-"""What the databases themselves refuse about purses, programs and cards: nothing is deleted, emptied or replaced."""
+"""What the databases themselves refuse about purses, agents and cards: nothing is deleted, emptied or replaced."""
 
 import sqlite3
 
@@ -17,7 +17,7 @@ from .test_audit_cards import Books, books
 
 __all__ = ["books"]
 pytestmark = pytest.mark.django_db(transaction=True)
-TABLES = ("purse", "charge", "cardrefund", "dispute", "programkey", "approval", "debit", "processorevent")
+TABLES = ("purse", "charge", "cardrefund", "dispute", "apikey", "approval", "debit", "processorevent")
 VERBS = {"sqlite": ("DELETE", "REPLACE"), "postgresql": ("DELETE", "TRUNCATE")}[connection.vendor]
 STATEMENTS = {
     "DELETE": "DELETE FROM payments_{0}",
@@ -71,7 +71,7 @@ REPLACED = {
     "charge, by its page": ("charge", "id = '{new}', reference = '', intent = ''"),
     "charge, by its intent": ("charge", "id = '{new}', reference = '', session = ''"),
     "refund, by reference": ("cardrefund", "id = '{new}'"),
-    "key, by its public half": ("programkey", "id = '{new}'"),
+    "key, by its public half": ("apikey", "id = '{new}'"),
     "approval, by what it asks": ("approval", "id = '{new}'"),
     "a live tab, by its purse": ("charge", "id = '{new}', reference = '', intent = '', session = ''"),
 }
@@ -110,7 +110,7 @@ def test_every_column_may_change_or_is_kept_for_ever():
     for_ever = {
         "purse": "id holder made_at",
         "debit": "payment_id key_id title address agent",
-        "programkey": "id purse_id public digest made_at",
+        "apikey": "id purse_id public digest made_at",
         "approval": "id key_id resource payee title url",
         "charge": "id purpose amount_micros wants address made_at",
         "cardrefund": "id charge_id amount_micros ours made_at",

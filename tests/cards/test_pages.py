@@ -79,7 +79,7 @@ def test_without_a_processor_nothing_of_it_is_there(settings):
         assert Client().post(address).status_code == 404
 
 
-def test_a_stranger_costs_no_query_and_a_program_gets_no_cookie(monkeypatch):
+def test_a_stranger_costs_no_query_and_an_agent_gets_no_cookie(monkeypatch):
     monkeypatch.setattr(waiters, "generation", lambda: 1)
     monkeypatch.setattr(listings, "_SECONDS", 60.0)
     address = owls().get_absolute_url()

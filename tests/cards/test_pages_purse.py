@@ -56,7 +56,7 @@ def test_every_movement_is_there_with_the_balance_after_it():
         ["+$0.25", "$0.90"], ["−$0.25", "$0.65"], ["−$0.10", "$0.90"], ["+$1.00", "$1.00"],
     ]  # fmt: skip
     assert "Given back" in rows[0]
-    assert "by your program “reader”" in rows[2]
+    assert "by your agent “reader”" in rows[2]
     assert "Added by card" in rows[3]
     assert "UTC" in page
 
@@ -86,7 +86,7 @@ def test_the_file_has_every_movement_and_runs_nothing():
     assert [row["amount_usd"] for row in rows] == ["-0.10", "1.00"]
     assert [int(row["balance_micros"]) for row in rows] == [900_000, 1_000_000]
     assert rows[0]["article"].startswith("'=HYPERLINK")
-    assert rows[0]["program"] == "'@SUM(A1)"
+    assert rows[0]["agent"] == "'@SUM(A1)"
 
 
 def test_a_title_cannot_break_out_of_the_statement():
@@ -322,7 +322,7 @@ def test_a_refund_is_never_of_another_amount_than_the_page_showed(bank: Bank):
 # --- The library ----------------------------------------------------------------------------------------------------
 
 
-def test_the_library_shows_what_programs_bought_and_opens_it():
+def test_the_library_shows_what_agents_bought_and_opens_it():
     article = owls()
     visitor, purse, _ = reader(1_000_000)
     key = till.key(purse)
@@ -330,9 +330,9 @@ def test_the_library_shows_what_programs_bought_and_opens_it():
     assert answer.status_code == 200
     page = visitor.see("/library")
     assert "Owls" in page
-    assert "by your program “reader”" in page
+    assert "by your agent “reader”" in page
     assert CANARY in visitor.see(article.get_absolute_url())
-    assert "the program “reader”" in visitor.see(f"/receipts/{Payment.objects.get().grants.get().pk}")
+    assert "the agent “reader”" in visitor.see(f"/receipts/{Payment.objects.get().grants.get().pk}")
     assert "Owls" not in reader(1_000_000)[0].see("/library")
 
 

@@ -1,4 +1,4 @@
-"""A program's key: what it buys, each of its limits with its word, and what is answered to one that is none."""
+"""An agent's key: what it buys, each of its limits with its word, and what is answered to one that is none."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from x402.http.utils import decode_payment_required_header
 
 from payments import gate, purses
 from payments.books import ledger
-from payments.models import Approval, Payment, ProgramKey, Purse
+from payments.models import ApiKey, Approval, Payment, Purse
 from payments.offers import Presented
 from payments.purses import api_keys
 from tests.journeys.errors import promised
@@ -27,7 +27,7 @@ HTML = {"Accept": "text/html,*/*;q=0.8"}
 
 @pytest.fixture
 def address() -> str:
-    """An article at 0.05 for programs and 0.25 for people."""
+    """An article at 0.05 for agents and 0.25 for people."""
     return cast.article(cast.publication(cast.person("alice"))).get_absolute_url()
 
 
@@ -73,7 +73,7 @@ def test_a_key_buys_in_every_form_and_reads_again_in_every_other(address, suffix
     assert Payment.objects.count() == 1
 
 
-def test_what_its_person_bought_a_program_reads_for_nothing(address):
+def test_what_its_person_bought_an_agent_reads_for_nothing(address):
     purse = till.purse(1_000_000)
     listing = shown(address, till.key(purse))
     assert listing.status_code == 200
@@ -102,7 +102,7 @@ def test_head_buys_nothing_asks_nobody_and_shows_the_terms(address):
     assert answer.status_code == 402
     assert not Approval.objects.exists()
     assert not Payment.objects.exists()
-    assert ProgramKey.objects.get().used_at is None
+    assert ApiKey.objects.get().used_at is None
 
 
 def test_two_keys_of_one_purse_buy_an_article_once(address):
@@ -373,7 +373,7 @@ def test_a_402_advertises_the_key_where_the_official_client_still_reads_the_term
     terms = decode_payment_required_header(answer["PAYMENT-REQUIRED"])
     info = terms.extensions["prepaid-key"]["info"]
     assert (info["header"], info["scheme"], info["keys"]) == (
-        "Authorization", "Bearer", "http://localhost:8000/purse/programs",
+        "Authorization", "Bearer", "http://localhost:8000/purse/keys",
     )  # fmt: skip
     assert int(info["amount"]) == (250_000 if "html" in accept else 50_000)
     assert answer["WWW-Authenticate"] == 'Bearer realm="pennypress"'
@@ -385,7 +385,7 @@ def test_other_sites_may_send_a_key_and_read_why_it_was_refused(address):
     assert "WWW-Authenticate" in Client().get(address)["Access-Control-Expose-Headers"]
 
 
-# --- A key is nowhere but with its program ----------------------------------------------------------------
+# --- A key is nowhere but with its agent ----------------------------------------------------------------
 
 
 def test_a_key_is_in_no_column_of_any_table_and_in_no_line_of_the_log(address, caplog):

@@ -1,4 +1,4 @@
-"""The API for programs: what a key may still spend, told to its bearer alone; and an article as JSON."""
+"""The API for agents: what a key may still spend, told to its bearer alone; and an article as JSON."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from payments.purses import api_keys
 from tests.publishers import cast
 
 from . import till
-from .test_programs import STRANGE
+from .test_agents import STRANGE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

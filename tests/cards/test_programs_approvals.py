@@ -135,7 +135,7 @@ def test_a_dead_key_asks_nothing_and_its_questions_wait_no_longer(text):
     assert not approvals.approve(one, 200_000)
 
 
-def test_a_program_that_asks_for_everything_is_told_where_and_fills_no_table(text, monkeypatch):
+def test_an_agent_that_asks_for_everything_is_told_where_and_fills_no_table(text, monkeypatch):
     monkeypatch.setattr(approvals, "WAITING_MAX", 3)
     assert {word(text, till.offer(number, 200_000)) for number in range(1, 7)} == {"approval_required"}
     assert Approval.objects.count() == 3

@@ -1,4 +1,4 @@
-"""The pages of a person's programs: a key shown once, limits in dollars, and nothing of anybody else's."""
+"""The pages of a person's agents: a key shown once, limits in dollars, and nothing of anybody else's."""
 
 import html
 import os
@@ -13,12 +13,12 @@ from django.test import Client
 
 from marketplace.accounts.models import User
 from payments import gate
-from payments.models import Approval, ProgramKey, Purse
+from payments.models import ApiKey, Approval, Purse
 from payments.purses import api_keys, approvals
 from tests.publishers import cast
 
 from . import till
-from .test_programs import everything, shown
+from .test_agents import everything, shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KEY = re.compile(r"pp_[A-Za-z0-9]{12}_[A-Za-z0-9]{32}")
@@ -38,9 +38,9 @@ def purse_of(reader: User, micros: int = 0) -> Purse:
     return till.purse(micros, holder=f"user:{reader.pk}")
 
 
-def key_of(reader: User, micros: int = 0, **limits: Any) -> tuple[ProgramKey, str]:
+def key_of(reader: User, micros: int = 0, **limits: Any) -> tuple[ApiKey, str]:
     text = till.key(purse_of(reader, micros), **limits)
-    return ProgramKey.objects.get(public=text.split("_")[1]), text
+    return ApiKey.objects.get(public=text.split("_")[1]), text
 
 
 def page(browser: Client, address: str, status: int = 200) -> str:
@@ -60,7 +60,7 @@ def typed(**changes: Any) -> dict[str, Any]:
 
 def made(browser: Client, **changes: Any) -> tuple[str, str]:
     """Make a key: its text, and the page it was on."""
-    answer = browser.post("/purse/programs", typed(**changes))
+    answer = browser.post("/purse/keys", typed(**changes))
     assert answer.status_code == 200
     shown_once = html.unescape(answer.content.decode())
     texts = set(KEY.findall(shown_once))
@@ -73,23 +73,23 @@ def made(browser: Client, **changes: Any) -> tuple[str, str]:
 
 
 def test_a_guest_is_asked_to_sign_in_and_comes_back():
-    for address in ("/purse/programs", "/purse/approvals", f"/purse/approvals/{uuid.uuid4()}"):
+    for address in ("/purse/keys", "/purse/approvals", f"/purse/approvals/{uuid.uuid4()}"):
         answer = Client().get(address)
         assert answer.status_code == 302
         assert answer["Location"] == f"/accounts/login/?next={address}"
-    assert Client().post("/purse/programs", typed()).status_code == 302
-    assert not ProgramKey.objects.exists()
+    assert Client().post("/purse/keys", typed()).status_code == 302
+    assert not ApiKey.objects.exists()
 
 
 def test_without_cards_there_are_no_such_pages(browser, settings):
     settings.STRIPE_SECRET_KEY = ""
-    for address in ("/purse/programs", "/purse/approvals", "/api/purse"):
+    for address in ("/purse/keys", "/purse/approvals", "/api/purse"):
         assert browser.get(address).status_code == 404
 
 
-def test_who_has_none_is_told_what_a_program_is_for(browser):
-    said = page(browser, "/purse/programs")
-    assert "No program can buy from your balance yet" in said
+def test_who_has_none_is_told_what_an_agent_is_for(browser):
+    said = page(browser, "/purse/keys")
+    assert "No agent can buy from your balance yet" in said
     assert 'value="10.00"' in said
     assert not Purse.objects.exists()
 
@@ -98,8 +98,8 @@ def test_a_key_is_shown_once_and_kept_nowhere(browser, reader, caplog):
     text, shown_once = made(browser, name="Crow")
     assert "It is shown this once" in shown_once
     secret = text.rpartition("_")[2]
-    key = ProgramKey.objects.get()
-    mine = ("/purse/programs", f"/purse/programs/{key.pk}", f"/purse/programs/{key.pk}/revoke", "/purse", "/library")
+    key = ApiKey.objects.get()
+    mine = ("/purse/keys", f"/purse/keys/{key.pk}", f"/purse/keys/{key.pk}/revoke", "/purse", "/library")
     later = [page(browser, address) for address in mine]
     assert secret not in browser.get("/").content.decode()
     assert all(secret not in one for one in later)
@@ -112,13 +112,13 @@ def test_a_key_is_shown_once_and_kept_nowhere(browser, reader, caplog):
 
 def test_the_form_sent_twice_makes_one_key_and_says_so(browser):
     fields = typed()
-    assert KEY.search(browser.post("/purse/programs", fields).content.decode())
-    again = browser.post("/purse/programs", fields)
-    assert (again.status_code, again["Location"]) == (303, "/purse/programs")
-    said = page(browser, "/purse/programs")
+    assert KEY.search(browser.post("/purse/keys", fields).content.decode())
+    again = browser.post("/purse/keys", fields)
+    assert (again.status_code, again["Location"]) == (303, "/purse/keys")
+    said = page(browser, "/purse/keys")
     assert not KEY.search(said)
     assert "This key was made already" in said
-    assert ProgramKey.objects.count() == 1
+    assert ApiKey.objects.count() == 1
 
 
 def test_dollars_become_limits(browser):
@@ -126,7 +126,7 @@ def test_dollars_become_limits(browser):
     payee = f"publisher:{owls.publication_id}"
     made(browser, day_budget="0.50", budget="$2", ceiling="0.001", approve_above="0", publications=[payee],
          last_day="2099-12-31")  # fmt: skip
-    key = ProgramKey.objects.get()
+    key = ApiKey.objects.get()
     limits = (key.day_budget_micros, key.budget_micros, key.ceiling_micros, key.approve_above_micros)
     assert limits == (500_000, 2_000_000, 1_000, 0)
     assert key.payees == [payee]
@@ -135,7 +135,7 @@ def test_dollars_become_limits(browser):
 
 def test_what_is_left_empty_is_no_limit(browser):
     made(browser, day_budget="", budget=" ", ceiling="")
-    key = ProgramKey.objects.get()
+    key = ApiKey.objects.get()
     assert api_keys.Limits() == api_keys.Limits(
         key.day_budget_micros, key.budget_micros, key.ceiling_micros, key.approve_above_micros, tuple(key.payees),
         key.expires_at,
@@ -169,17 +169,17 @@ def test_what_is_left_empty_is_no_limit(browser):
 )
 def test_a_mistake_is_named_and_everything_typed_is_kept(browser, wrong, says):
     cast.article(cast.publication(cast.person("alice")))
-    answer = browser.post("/purse/programs", typed(ceiling="0.77", **wrong))
+    answer = browser.post("/purse/keys", typed(ceiling="0.77", **wrong))
     said = html.unescape(answer.content.decode())
     assert answer.status_code == 200
     assert says in said
     assert 'value="0.77"' in said
-    assert not ProgramKey.objects.exists()
+    assert not ApiKey.objects.exists()
 
 
 def test_a_name_is_shown_as_it_is_and_never_as_markup(browser):
     made(browser, name="<script>alert(1)</script>")
-    said = browser.get("/purse/programs").content.decode()
+    said = browser.get("/purse/keys").content.decode()
     assert "<script>alert" not in said
     assert "&lt;script&gt;alert(1)" in said
 
@@ -211,19 +211,19 @@ def test_the_page_says_what_was_spent_and_what_each_key_may(browser, reader):
     text = till.key(purse, day_budget_micros=200_000, budget_micros=500_000, approve_above_micros=100_000)
     till.present(text, till.offer(1))
     till.present(text, till.offer(2))
-    said = page(browser, "/purse/programs")
+    said = page(browser, "/purse/keys")
     assert "$0.10 of $0.20" in said
     assert "$0.10 of $0.50" in said
     assert 'max="200000" value="100000"' in said
     assert "you are asked above $0.10" in said
-    one = page(browser, f"/purse/programs/{purse.keys.get().pk}")
+    one = page(browser, f"/purse/keys/{purse.keys.get().pk}")
     assert "Article 1" in one
     assert "Article 2" in one
 
 
 def test_limits_are_changed_and_hold_at_once(browser, reader):
     key, text = key_of(reader, 1_000_000, budget_micros=1_000_000, payees=("publisher:7",))
-    address = f"/purse/programs/{key.pk}"
+    address = f"/purse/keys/{key.pk}"
     answer = browser.post(address, typed(name="Raven", budget="0.04", day_budget="", ceiling=""))
     assert (answer.status_code, answer["Location"]) == (303, address)
     key.refresh_from_db()
@@ -236,7 +236,7 @@ def test_limits_are_changed_and_hold_at_once(browser, reader):
 def test_a_budget_below_what_is_spent_is_refused_in_words(browser, reader):
     key, text = key_of(reader, 1_000_000)
     till.present(text, till.offer())
-    answer = browser.post(f"/purse/programs/{key.pk}", typed(budget="0.01"))
+    answer = browser.post(f"/purse/keys/{key.pk}", typed(budget="0.01"))
     assert "choose at least that" in html.unescape(answer.content.decode())
     key.refresh_from_db()
     assert key.budget_micros is None
@@ -245,13 +245,13 @@ def test_a_budget_below_what_is_spent_is_refused_in_words(browser, reader):
 def test_revoking_asks_first_then_is_for_ever(browser, reader):
     address = cast.article(cast.publication(cast.person("alice"))).get_absolute_url()
     key, text = key_of(reader, 1_000_000)
-    assert "This cannot be undone" in page(browser, f"/purse/programs/{key.pk}/revoke")
+    assert "This cannot be undone" in page(browser, f"/purse/keys/{key.pk}/revoke")
     assert shown(address, text).status_code == 200
-    assert browser.post(f"/purse/programs/{key.pk}/revoke").status_code == 303
+    assert browser.post(f"/purse/keys/{key.pk}/revoke").status_code == 303
     assert shown(address, text).status_code == 402
-    said = page(browser, "/purse/programs")
+    said = page(browser, "/purse/keys")
     assert "Keys that ended (1)" in said
-    browser.post(f"/purse/programs/{key.pk}", typed())
+    browser.post(f"/purse/keys/{key.pk}", typed())
     key.refresh_from_db()
     assert key.revoked_at
     assert key.name == "reader"
@@ -264,22 +264,22 @@ def test_another_persons_key_is_not_there(browser, reader, where, method, has_pu
     if has_purse:
         purse_of(reader)
     key, _ = key_of(cast.person("stranger"))
-    answer = getattr(browser, method)(f"/purse/programs/{key.pk}{where}", typed())
+    answer = getattr(browser, method)(f"/purse/keys/{key.pk}{where}", typed())
     assert answer.status_code == 404
     key.refresh_from_db()
     assert key.revoked_at is None
     assert key.name == "reader"
-    assert "Keys that ended" not in page(browser, "/purse/programs")
-    assert key.public not in page(browser, "/purse/programs")
+    assert "Keys that ended" not in page(browser, "/purse/keys")
+    assert key.public not in page(browser, "/purse/keys")
 
 
 def test_a_form_of_another_site_changes_nothing(reader):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(reader)
     key, _ = key_of(reader)
-    for address in ("/purse/programs", f"/purse/programs/{key.pk}", f"/purse/programs/{key.pk}/revoke"):
+    for address in ("/purse/keys", f"/purse/keys/{key.pk}", f"/purse/keys/{key.pk}/revoke"):
         assert strict.post(address, typed()).status_code == 403
-    assert ProgramKey.objects.get().revoked_at is None
+    assert ApiKey.objects.get().revoked_at is None
 
 
 # --- Approvals --------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_a_form_of_another_site_changes_nothing(reader):
 
 @pytest.fixture
 def asked(reader: User) -> Approval:
-    """Something dearer than the program may buy unasked; on sale."""
+    """Something dearer than the agent may buy unasked; on sale."""
     owls = cast.article(cast.publication(cast.person("alice")))
     _, text = key_of(reader, 1_000_000, approve_above_micros=10_000)
     answer = shown(owls.get_absolute_url(), text)
@@ -303,19 +303,19 @@ def where(found: Approval) -> str:
     return f"/purse/approvals/{found.pk}"
 
 
-def test_one_click_approves_and_the_programs_retry_buys(browser, asked):
-    assert "1 purchase</a> waits for your word" in page(browser, "/purse/programs")
+def test_one_click_approves_and_the_agents_retry_buys(browser, asked):
+    assert "1 purchase</a> waits for your word" in page(browser, "/purse/keys")
     assert "Approve $0.05" in page(browser, "/purse/approvals")
     assert "Approve $0.05" in page(browser, where(asked))
     assert browser.post(where(asked), {"answer": "yes", "micros": "50000"}).status_code == 303
-    assert "Approved. The program buys it" in page(browser, "/purse/approvals")
+    assert "Approved. The agent buys it" in page(browser, "/purse/approvals")
     assert shown(asked.address, asked.text).status_code == 200
     assert "has bought it" in page(browser, where(asked))
     assert browser.post(where(asked), {"answer": "no"}).status_code == 303
     assert Approval.objects.get().state == "used"
 
 
-def test_no_is_told_to_the_program_and_can_become_yes(browser, asked):
+def test_no_is_told_to_the_agent_and_can_become_yes(browser, asked):
     browser.post(where(asked), {"answer": "no"})
     assert shown(asked.address, asked.text).json()["error"] == "approval_declined"
     assert "Approve after all" in page(browser, where(asked))

@@ -1,4 +1,4 @@
-"""Buying from a purse: once, within the balance, by a person or a program, and giving it back."""
+"""Buying from a purse: once, within the balance, by a person or an agent, and giving it back."""
 
 from datetime import timedelta
 
@@ -73,7 +73,7 @@ def test_a_session_that_did_not_press_pays_nothing():
     assert gate.verify(Presented(purse=str(purse.pk)), till.offer()).grant
 
 
-def test_a_program_buys_what_its_person_then_owns():
+def test_an_agent_buys_what_its_person_then_owns():
     purse = till.purse(1_000_000)
     text = till.key(purse)
     till.present(text, till.offer())
@@ -133,5 +133,5 @@ def test_the_statement_explains_the_balance_line_by_line():
         ("sale", -250_000, 750_000),
         ("card_paid", 1_000_000, 1_000_000),
     ]
-    assert [line.program for line in lines] == ["", "reader", "", ""]
+    assert [line.agent for line in lines] == ["", "reader", "", ""]
     assert lines[1].title == "Article 2"

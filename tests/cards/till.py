@@ -45,7 +45,7 @@ def offer(number: int = 1, micros: int = 50_000, payee: str = "publisher:7") -> 
         resource=f"article:{number}",
         version=1,
         payee=payee,
-        price=Price(number, "programs", micros),
+        price=Price(number, "agents", micros),
         url=f"http://localhost:8000/articles/a{number}",
         title=f"Article {number}",
         mime_type="text/markdown",
@@ -58,7 +58,7 @@ def press(made: Purse, wanted: Offer) -> gate.Admitted:
 
 
 def present(text: str, wanted: Offer) -> gate.Admitted:
-    """A program shows its key."""
+    """An agent shows its key."""
     return gate.verify(Presented(authorization=f"Bearer {text}"), wanted).settle()
 
 

@@ -1,4 +1,4 @@
-"""Runs of `dev.py demo` as another program sees them: a command line, its output, its exit code."""
+"""Runs of `dev.py demo` as another agent sees them: a command line, its output, its exit code."""
 
 import json
 import os

@@ -30,7 +30,7 @@ def status(address: str) -> int:
         return refusal.code
 
 
-def test_the_line_has_everything_another_program_needs(demo: Demo) -> None:
+def test_the_line_has_everything_another_agent_needs(demo: Demo) -> None:
     assert set(demo.line) == {
         *("base_url", "rpc_url", "chain_id", "chain_url", "network", "asset", "pay_to", "database_url", "broker_url"),
         *("env", "pids", "processor", "buyer_keys", "articles", "logins"),
@@ -50,8 +50,7 @@ def test_there_are_a_dozen_articles_of_two_publications_and_two_that_cost_the_sa
     assert len(articles) >= 12
     assert len({article["publication"] for article in articles}) >= 2
     prices = collections.Counter(
-        (article["publication"], article["people_price_micros"], article["program_price_micros"])
-        for article in articles
+        (article["publication"], article["people_price_micros"], article["agent_price_micros"]) for article in articles
     )
     assert max(prices.values()) >= 2
 

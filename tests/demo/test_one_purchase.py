@@ -28,7 +28,7 @@ def test_the_first_command_of_the_readme_buys_an_article_and_says_what_it_did() 
         "transaction     0x",
         "the publisher has earned",
         "topped up       5.00 USD",
-        "their program   bought",
+        "their agent   bought",
     ):
         assert words in run.stdout
 

@@ -121,7 +121,7 @@ class Stage:
     # --- Dying and coming back ------------------------------------------------------------------------
 
     def set_traps(self) -> None:
-        """Start the product's processes anew, each with the same program, but mortal at every step."""
+        """Start the product's processes anew, each with the same agent, but mortal at every step."""
         for role, child in self.children.items():
             child.environment = {**child.environment, VARIABLE: str(self.trap.file)}
             python, *words = child.command

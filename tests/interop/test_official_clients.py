@@ -13,9 +13,9 @@ from tests.wallet import Wallet
 HTML = {"Accept": "text/html"}
 # Address, headers beside the client's own, and whose price it is.
 FORMS = {
-    "as it comes": ("url", {}, "program"),
-    "Markdown": ("md_url", {}, "program"),
-    "JSON": ("json_url", {}, "program"),
+    "as it comes": ("url", {}, "agent"),
+    "Markdown": ("md_url", {}, "agent"),
+    "JSON": ("json_url", {}, "agent"),
     "HTML": ("url", HTML, "people"),
 }
 PAIRS = [(kind, form) for kind in KINDS for form in FORMS if kind.reads_headers or form != "HTML"]
@@ -47,7 +47,7 @@ def test_who_asks_again_is_served_and_not_charged(client: Client, shop: Shop):
     answers = [client.get(wallet, article[form], instance=client.kind.another(form)) for form in forms]
     assert [answer["status"] for answer in answers] == [200, 200, 200]
     assert all(proof.delivered(shop, article, answer) for answer in answers)
-    proof.paid_once(shop, client.kind, wallet, article, article["program_price_micros"], first["settled"])
+    proof.paid_once(shop, client.kind, wallet, article, article["agent_price_micros"], first["settled"])
     assert {answer["settled"]["transaction"] for answer in answers} == {first["settled"]["transaction"]}
 
 
@@ -76,7 +76,7 @@ def test_an_empty_wallet_is_told_so_and_may_buy_once_it_is_filled(client: Client
     assert proof.transfers(shop, wallet) == []
     assert proof.states(shop, wallet) == ["released"]
 
-    shop.mint(wallet.address, article["program_price_micros"])
+    shop.mint(wallet.address, article["agent_price_micros"])
     bought = client.get(wallet, article["md_url"], instance=client.kind.another("filled"))
 
     assert bought["status"] == 200
@@ -98,7 +98,7 @@ def test_version_1_cannot_read_terms_from_a_page_but_its_receipt_opens_the_page(
     page = client.get(wallet, article["url"], instance=client.kind.another("third"), PAYMENT_RECEIPT=receipt, **HTML)
     assert page["status"] == 200
     assert proof.delivered(shop, article, page)
-    proof.paid_once(shop, client.kind, wallet, article, article["program_price_micros"], bought["settled"])
+    proof.paid_once(shop, client.kind, wallet, article, article["agent_price_micros"], bought["settled"])
 
 
 @pytest.mark.parametrize("client", [kind for kind in KINDS if kind.runs_in_browsers], ids=str, indirect=True)

@@ -31,7 +31,7 @@ def test_who_meets_a_503_and_signs_again_pays_once(all_clients: list[Client]):
         for client, wallet in pairs:
             answer = client.hear()
             assert proof.delivered(shop, article, answer), answer
-            proof.paid_once(shop, client.kind, wallet, article, article["program_price_micros"], answer["settled"])
+            proof.paid_once(shop, client.kind, wallet, article, article["agent_price_micros"], answer["settled"])
             (header, nonce), (same_header, another_nonce) = wire.payments(wallet)
             assert header == same_header == client.kind.sent_in
             assert nonce != another_nonce

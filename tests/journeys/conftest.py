@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def owls(db: None) -> Article:
-    """An article on sale: 25 cents for people, 5 for programs."""
+    """An article on sale: 25 cents for people, 5 for agents."""
     return cast.article(cast.publication(cast.person("alice")))
 
 

@@ -69,22 +69,22 @@ def test_a_publishers_day(shop, studio):
         title=f"Morning {mark}",
         markdown=TEXT.format("first"),
         people_price="0.30",
-        program_price="0.06",
+        agent_price="0.06",
         then="publish",
     )
     page = str(written.url.path)
     url = f"{shop.url}/articles/morning-{mark}"
 
-    # On sale, at one price for people and another for programs.
+    # On sale, at one price for people and another for agents.
     browser = httpx.get(url, headers={"accept": "text/html"})
     assert decoded(browser.headers["PAYMENT-REQUIRED"])["accepts"][0]["amount"] == "300000"
     terms = shop.terms(f"{url}.json")
     assert terms["accepts"][0]["amount"] == "60000"
 
-    # The price changes while a program holds a quote: the quote is honoured, others are asked the new price.
+    # The price changes while an agent holds a quote: the quote is honoured, others are asked the new price.
     early, late = shop.wallet(1_000_000), shop.wallet(1_000_000)
     header = early.pay(terms)
-    studio.send(f"{page}/edit", program_price="0.09")
+    studio.send(f"{page}/edit", agent_price="0.09")
     assert _soon(lambda: shop.terms(f"{url}.json")["accepts"][0]["amount"] == "90000")
     bought = httpx.get(f"{url}.json", headers={"payment-signature": header}, timeout=30)
     assert (bought.status_code, bought.json()["version"]) == (200, 1)

@@ -17,12 +17,12 @@ FORMATS = {"url": "text/html", "md_url": "text/markdown", "json_url": "applicati
 
 @pytest.fixture(scope="module")
 def article(shop: Shop) -> dict[str, Any]:
-    """One whose price differs between people and programs, so that the wrong one would be noticed."""
-    return next(a for a in shop.line["articles"] if a["people_price_micros"] != a["program_price_micros"])
+    """One whose price differs between people and agents, so that the wrong one would be noticed."""
+    return next(a for a in shop.line["articles"] if a["people_price_micros"] != a["agent_price_micros"])
 
 
 def price(article: dict[str, Any], form: str) -> int:
-    return article["people_price_micros" if form == "url" else "program_price_micros"]
+    return article["people_price_micros" if form == "url" else "agent_price_micros"]
 
 
 def read(shop: Shop, url: str, **headers: str) -> httpx.Response:
@@ -32,7 +32,7 @@ def read(shop: Shop, url: str, **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_program_buys_each_format_with_version_2(shop, article, form):
+def test_an_agent_buys_each_format_with_version_2(shop, article, form):
     wallet, url = shop.wallet(10_000_000), article[form]
     asked = read(shop, url)
     assert asked.status_code == 402
@@ -55,21 +55,21 @@ def test_a_program_buys_each_format_with_version_2(shop, article, form):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_program_buys_each_format_with_version_1(shop, article, form):
-    """The body of a page is for people, so a version 1 program asks as programs do."""
+def test_an_agent_buys_each_format_with_version_1(shop, article, form):
+    """The body of a page is for people, so a version 1 agent asks as agents do."""
     wallet, url = shop.wallet(10_000_000), article[form]
     body = read(shop, url, accept="application/json").json()
     assert body["x402Version"] == 1
     first = body["accepts"][0]
     assert (first["network"], first["resource"]) == ("base-sepolia", article["url"])
-    assert first["maxAmountRequired"] == str(article["program_price_micros"])
+    assert first["maxAmountRequired"] == str(article["agent_price_micros"])
     bought = read(shop, url, accept="application/json", x_payment=wallet.pay_v1(body, shop.line["chain_id"]))
     assert bought.status_code == 200, bought.text[:500]
     told = decoded(bought.headers["X-PAYMENT-RESPONSE"])
     assert told["network"] == "base-sepolia"
-    _settled(shop, wallet, told, article["program_price_micros"])
+    _settled(shop, wallet, told, article["agent_price_micros"])
     assert bought.headers["PAYMENT-RECEIPT"]
-    assert shop.balance(wallet.address) == 10_000_000 - article["program_price_micros"]
+    assert shop.balance(wallet.address) == 10_000_000 - article["agent_price_micros"]
 
 
 def _settled(shop: Shop, wallet: Wallet, told: dict[str, Any], micros: int) -> None:
@@ -167,14 +167,14 @@ def test_a_purchase_for_one_article_opens_no_other_of_the_same_price(shop):
         refused = read(shop, other["json_url"], **shown)
         assert refused.status_code == 402
         assert len(refused.text) < 2_000
-    assert shop.balance(wallet.address) == 10_000_000 - one["program_price_micros"]
+    assert shop.balance(wallet.address) == 10_000_000 - one["agent_price_micros"]
 
 
 def test_distinct_buyers_of_one_article_pay_each(shop, article):
     before = shop.balance(shop.line["pay_to"])
     for _ in range(3):
         assert shop.buy(shop.wallet(1_000_000), article["json_url"]).status_code == 200
-    assert shop.balance(shop.line["pay_to"]) == before + 3 * article["program_price_micros"]
+    assert shop.balance(shop.line["pay_to"]) == before + 3 * article["agent_price_micros"]
 
 
 def test_junk_over_the_wire_is_refused_and_the_server_goes_on(shop, article):

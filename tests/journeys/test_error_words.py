@@ -108,7 +108,7 @@ def test_every_reason_for_which_a_payment_is_let_go_has_a_sentence():
 
 
 def test_the_errors_of_the_gate_have_the_promised_status_and_say_the_promised_thing_of_a_charge():
-    offer = Offer("article:x", 1, "publisher:1", Price(1, "programs", 50_000), "http://x/", "X", "text/html")
+    offer = Offer("article:x", 1, "publisher:1", Price(1, "agents", 50_000), "http://x/", "X", "text/html")
     table = promised()
     for error in (
         gate.PaymentRequired(offer),

@@ -148,7 +148,7 @@ def test_the_form_is_what_is_asked_for_and_never_who_asks(owls, accept, agent):
         assert answer.json()["accepts"][0]["maxAmountRequired"] == amount
 
 
-def test_a_client_that_says_nothing_of_what_it_accepts_is_a_program(owls):
+def test_a_client_that_says_nothing_of_what_it_accepts_is_a_agent(owls):
     answer = Client().get(f"/articles/{owls.slug}")
     assert answer["Content-Type"] == "application/json"
 
@@ -277,8 +277,8 @@ def test_what_an_unpaid_request_costs_does_not_grow_and_writes_nothing(till, owl
     for number in range(8):
         cast.sale(cast.article(owls.publication, f"More owls {number}"))
         till.buy(till.wallet(), owls)
-        open_now = owls.prices.get(audience="programs", ends_at=None)
-        pricing.change_price(owls, "programs", 50_001 + number, by=None, was=open_now.pk)
+        open_now = owls.prices.get(audience="agents", ends_at=None)
+        pricing.change_price(owls, "agents", 50_001 + number, by=None, was=open_now.pk)
     many = asked()
     assert len(many) == len(few) <= 2 * len(UNPAID)
     assert all(statement.startswith("SELECT") for statement in map(str.lstrip, many))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 FORMATS = ["", ".md", ".json"]
 
 
-def priced(article, micros, audience="programs"):
+def priced(article, micros, audience="agents"):
     """Change a price now."""
     open_now = pricing.open_prices(article)[audience]
     pricing.change_price(article, audience, micros, by=None, was=open_now.pk)

@@ -250,7 +250,7 @@ def _wasted(article: Article, payer: bytes, number: int, at: datetime) -> None:
         resource=f"article:{article.pk}",
         version=1,
         payee=f"publisher:{article.publication_id}",
-        audience="programs",
+        audience="agents",
         price_id=1,
         amount_micros=50_000,
         state="failed",

@@ -56,7 +56,7 @@ def reader_of(article: Article) -> tuple[Client, Payment]:
 
 def test_the_catalogue_shows_what_is_on_sale_with_both_prices():
     lantern = cast.publication(cast.person("alice"))
-    cast.article(lantern, "Owls", people=250_000, programs=2_000)
+    cast.article(lantern, "Owls", people=250_000, agents=2_000)
     draft = writing.create_article(
         lantern, writing.draft("Unfinished", cast.TEXT), writing.Prices(9_000, 9_000), by=None
     )
@@ -130,7 +130,7 @@ def test_the_paywall_is_small_and_says_one_price_in_plain_words():
     assert "You were not charged" not in page
 
 
-def test_the_paywall_works_for_programs_and_people_without_scripts():
+def test_the_paywall_works_for_agents_and_people_without_scripts():
     article = owls()
     page = shown(Client(), article.get_absolute_url(), 402)
     assert f"curl -i -H 'Accept: application/json' {article.url}" in page
@@ -339,5 +339,5 @@ def test_a_strange_day_shows_earnings_of_the_last_weeks(day):
 def test_the_examples_name_an_article_that_stock_clients_pay_for(settings):
     alices = cast.publication(cast.person("alice"))
     cheap = cast.article(alices, "Cheap")
-    cast.article(alices, "Dear", programs=1_500_000)
+    cast.article(alices, "Dear", agents=1_500_000)
     assert f"{settings.BASE_URL}/articles/{cheap.slug}.md" in shown(Client(), "/about")

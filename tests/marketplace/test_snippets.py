@@ -33,12 +33,12 @@ def example(shop: Shop, beginning: str) -> str:
     return next(box for box in boxes if box.startswith(beginning))
 
 
-def ran(shop: Shop, command: list[str], program: str) -> str:
+def ran(shop: Shop, command: list[str], agent: str) -> str:
     wallet = shop.wallet()
     direct = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     key = "0x" + bytes(wallet.account.key).hex()
     done = subprocess.run(
-        command, input=program, env=direct | {"BUYER_KEY": key}, cwd=ROOT, capture_output=True, text=True, timeout=60
+        command, input=agent, env=direct | {"BUYER_KEY": key}, cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     assert shop.balance(wallet.address) < 100_000_000

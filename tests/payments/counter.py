@@ -23,8 +23,8 @@ _TURNS = 12
 
 
 def offer(number: int = 1, micros: int = 50_000, payee: str = "publisher:7") -> Offer:
-    """One article for programs."""
-    price = Price(number, "programs", micros)
+    """One article for agents."""
+    price = Price(number, "agents", micros)
     address = f"https://shop.example/articles/{number}"
     return Offer(f"article:{number}", 1, payee, price, address, f"Article {number}", "application/json", (price,))
 

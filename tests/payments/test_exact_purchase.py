@@ -10,7 +10,7 @@ from tests.wallet import decoded
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_program_buys_an_article(chain, counter):
+def test_an_agent_buys_an_article(chain, counter):
     owls = cast.article(cast.publication(cast.person("alice")))
     wallet = counter.wallet(1_000_000)
     browser = Client()

@@ -20,7 +20,7 @@ def test_a_quote_says_what_was_promised():
     promised = quotes.issue(offer(3, micros=70_000))
     again = quotes.read(promised.token, offer(3))
     assert again == promised
-    assert (again.price, again.expired) == (Price(3, "programs", 70_000), False)
+    assert (again.price, again.expired) == (Price(3, "agents", 70_000), False)
 
 
 def test_every_quote_is_one_of_a_kind():

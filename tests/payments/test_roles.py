@@ -20,7 +20,7 @@ BOOKS = ("payments_account", "payments_transaction", "payments_posting")
 KEPT = ("payments_payment", "payments_authorization", "payments_grant", "payments_transfer")
 KEPT += tuple(
     f"payments_{table}"
-    for table in ("purse", "charge", "cardrefund", "dispute", "programkey", "approval", "debit", "processorevent")
+    for table in ("purse", "charge", "cardrefund", "dispute", "apikey", "approval", "debit", "processorevent")
 )
 VIEWS = [f"audit_{name}" for name in ("journal", "entry", "payment", "grant", "payout", "voucher", "chain_seen")]
 
@@ -49,7 +49,7 @@ holder.let_go()
 """
 
 
-# The same with purses: programs, a guest who signs in, and all that the card processor can say of a charge.
+# The same with purses: agents, a guest who signs in, and all that the card processor can say of a charge.
 CARDS = """
 from django.conf import settings
 settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
@@ -157,8 +157,8 @@ REFUSED = [
     "UPDATE payments_authorization SET nonce = payer",
     "UPDATE payments_transfer SET value = '1'",
     "UPDATE payments_purse SET holder = 'user:1'",
-    "UPDATE payments_programkey SET digest = 'mine'",
-    "UPDATE payments_programkey SET purse_id = (SELECT id FROM payments_purse LIMIT 1)",
+    "UPDATE payments_apikey SET digest = 'mine'",
+    "UPDATE payments_apikey SET purse_id = (SELECT id FROM payments_purse LIMIT 1)",
     "UPDATE payments_approval SET resource = 'article:dearer'",
     "UPDATE payments_debit SET key_id = NULL",
     "UPDATE payments_debit SET address = NULL",
@@ -185,7 +185,7 @@ REFUSED = [
     "ALTER ROLE CURRENT_USER CREATEROLE",
     "SET ROLE {owner}",
     "GRANT {owner} TO CURRENT_USER",
-    "COPY payments_posting TO PROGRAM 'cat'",
+    "COPY payments_posting TO AGENT 'cat'",
     "INSERT INTO django_migrations (app, name, applied) VALUES ('payments', '0099', now())",
     "UPDATE pg_trigger SET tgenabled = 'D'",
 ]

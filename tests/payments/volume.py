@@ -47,7 +47,7 @@ def sell(many: int, payees: int = 20) -> None:
             for line, (source, target, amount) in zip(lines, moves, strict=True):
                 rows["posting"].append((line, entry, account[source], account[target], amount))
             rows["payment"].append(
-                (payment, "exact", buyer, resource, 1, earned[n % payees][:-7], "programs", 1, AMOUNT, "", "final", "")
+                (payment, "exact", buyer, resource, 1, earned[n % payees][:-7], "agents", 1, AMOUNT, "", "final", "")
                 + (_WHEN, _WHEN, 0, entry)
             )
             rows["authorization"].append((payment, chain_id, token, payer, nonce, us, 0, 2**40, bytes(65), False))

@@ -58,16 +58,16 @@ def editor(of: Publication) -> User:
 
 
 def article(
-    of: Publication, title: str = "Owls", markdown: str = TEXT, people: int = 250_000, programs: int = 50_000
+    of: Publication, title: str = "Owls", markdown: str = TEXT, people: int = 250_000, agents: int = 50_000
 ) -> Article:
     """An article on sale."""
-    made = writing.create_article(of, writing.draft(title, markdown), writing.Prices(people, programs), by=None)
+    made = writing.create_article(of, writing.draft(title, markdown), writing.Prices(people, agents), by=None)
     writing.publish(made)
     made.refresh_from_db()
     return made
 
 
-def sale(of: Article, audience: str = "programs") -> Payment:
+def sale(of: Article, audience: str = "agents") -> Payment:
     """A sale, booked from a transfer as the watcher of the chain would bring it."""
     offer = catalogue.listing(of.pk).offer(audience, mime_type="text/html")
     payer, nonce, recipient, token = os.urandom(20), os.urandom(32), b"\x01" * 20, b"\x02" * 20

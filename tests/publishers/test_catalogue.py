@@ -50,12 +50,12 @@ def test_only_what_is_on_sale_is_found(article):
 
 
 def test_an_offer_carries_what_payments_needs(article, settings):
-    offer = catalogue.find("owls").offer("programs", mime_type="text/markdown")
-    assert offer == article.offer("programs", mime_type="text/markdown")
+    offer = catalogue.find("owls").offer("agents", mime_type="text/markdown")
+    assert offer == article.offer("agents", mime_type="text/markdown")
     assert offer.resource == f"article:{article.pk}"
     assert offer.payee == f"publisher:{article.publication_id}"
     assert offer.url == f"{settings.BASE_URL}/articles/owls"
-    assert (offer.price.audience, offer.price.amount_micros, offer.quotable) == ("programs", 50_000, ())
+    assert (offer.price.audience, offer.price.amount_micros, offer.quotable) == ("agents", 50_000, ())
     assert article.offer("people", mime_type="text/html").price.amount_micros == 250_000
 
 
@@ -75,11 +75,10 @@ def test_an_unknown_article_has_no_listing():
 
 
 def test_the_shop_window_is_one_query_and_has_both_prices(article, django_assert_num_queries):
-    cast.article(article.publication, title="Bats", people=3_000, programs=2_000)
+    cast.article(article.publication, title="Bats", people=3_000, agents=2_000)
     with django_assert_num_queries(1) as asked:
         shown = [
-            (str(a), a.publication.name, a.people_price_micros, a.program_price_micros)
-            for a in Article.objects.on_sale()
+            (str(a), a.publication.name, a.people_price_micros, a.agent_price_micros) for a in Article.objects.on_sale()
         ]
     assert "body_html" not in asked.captured_queries[0]["sql"]
     assert shown == [("Bats", "The Lantern", 3_000, 2_000), ("Owls", "The Lantern", 250_000, 50_000)]

@@ -122,7 +122,7 @@ def test_nothing_a_form_does_not_ask_for_is_written(lantern):
     publication, article, _ = lantern
     other = cast.publication(cast.person("dave"), name="Other")
     browser = cast.signed_in(publication.members.get())
-    sent = {"title": "T", "markdown": cast.TEXT, "people_price": "1", "program_price": "1"}
+    sent = {"title": "T", "markdown": cast.TEXT, "people_price": "1", "agent_price": "1"}
     sent |= {"publication": other.pk, "publication_id": other.pk, "state": "published", "id": str(uuid.uuid4())}
     assert browser.post(f"/studio/{publication.slug}/articles/new", sent).status_code == 302
     made = Article.objects.exclude(pk=article.pk).get()

@@ -25,7 +25,7 @@ def article():
     return cast.article(cast.publication(cast.person("alice")))
 
 
-def price_of(article, audience="programs"):
+def price_of(article, audience="agents"):
     return PriceVersion.objects.get(article=article, audience=audience, ends_at=None)
 
 
@@ -47,7 +47,7 @@ def test_the_database_refuses_a_hostile_price_from_raw_sql(article, amount):
     before = PriceVersion.objects.count()
     insert = (
         "INSERT INTO publishers_priceversion (article_id, audience, amount_micros, starts_at, ends_at) "
-        "VALUES (%s, 'programs', %s, %s, %s)"
+        "VALUES (%s, 'agents', %s, %s, %s)"
     )
     now = timezone.now()
     key = article.pk if connection.vendor == "postgresql" else article.pk.hex
@@ -67,7 +67,7 @@ def test_no_database_keeps_a_fraction_of_a_micro(article):
 
 def test_the_database_refuses_a_second_open_price(article):
     with pytest.raises(IntegrityError), transaction.atomic():
-        PriceVersion.objects.create(article=article, audience="programs", amount_micros=60_000)
+        PriceVersion.objects.create(article=article, audience="agents", amount_micros=60_000)
 
 
 def test_the_database_refuses_an_audience_nobody_knows(article):
@@ -84,52 +84,52 @@ def test_a_price_version_is_never_saved_again(article):
 
 def test_changing_a_price_closes_one_and_opens_the_next(article):
     old = price_of(article)
-    new = pricing.change_price(article, "programs", 70_000, by=None, was=old.pk)
+    new = pricing.change_price(article, "agents", 70_000, by=None, was=old.pk)
     old.refresh_from_db()
     assert (old.amount_micros, old.ends_at) == (50_000, new.starts_at)
     assert price_of(article) == new
-    assert catalogue.find(article.slug).programs.amount_micros == 70_000
+    assert catalogue.find(article.slug).agents.amount_micros == 70_000
     assert catalogue.find(article.slug).people.amount_micros == 250_000
 
 
 def test_the_same_amount_changes_nothing(article):
     old = price_of(article)
-    assert pricing.change_price(article, "programs", 50_000, by=None, was=old.pk) == old
+    assert pricing.change_price(article, "agents", 50_000, by=None, was=old.pk) == old
     assert article.prices.count() == 2
 
 
 def test_whoever_changes_a_price_second_is_told_and_writes_nothing(article):
     old = price_of(article)
-    pricing.change_price(article, "programs", 70_000, by=None, was=old.pk)
+    pricing.change_price(article, "agents", 70_000, by=None, was=old.pk)
     with pytest.raises(pricing.PriceChangedMeanwhile):
-        pricing.change_price(article, "programs", 80_000, by=None, was=old.pk)
+        pricing.change_price(article, "agents", 80_000, by=None, was=old.pk)
     assert price_of(article).amount_micros == 70_000
 
 
 def test_a_price_out_of_bounds_leaves_the_old_one_open(article):
     old = price_of(article)
     with pytest.raises(IntegrityError), transaction.atomic():
-        pricing.change_price(article, "programs", 999, by=None, was=old.pk)
+        pricing.change_price(article, "agents", 999, by=None, was=old.pk)
     assert price_of(article) == old
 
 
 def test_a_price_of_another_article_cannot_be_closed(article):
     other = cast.article(article.publication, title="Another")
     with pytest.raises(pricing.PriceChangedMeanwhile):
-        pricing.change_price(article, "programs", 70_000, by=None, was=price_of(other).pk)
+        pricing.change_price(article, "agents", 70_000, by=None, was=price_of(other).pk)
     assert price_of(other).ends_at is None
 
 
 def test_a_price_started_by_a_clock_that_is_ahead_can_be_closed(article):
     old = price_of(article)
     PriceVersion.objects.filter(pk=old.pk).update(starts_at=timezone.now() + datetime.timedelta(minutes=1))
-    pricing.change_price(article, "programs", 70_000, by=None, was=old.pk)
+    pricing.change_price(article, "agents", 70_000, by=None, was=old.pk)
     assert price_of(article).amount_micros == 70_000
 
 
 def test_a_quote_can_still_name_every_price_of_the_last_quarter_of_an_hour(article, settings):
     old = price_of(article)
-    pricing.change_price(article, "programs", 70_000, by=None, was=old.pk)
+    pricing.change_price(article, "agents", 70_000, by=None, was=old.pk)
     offer = article.offer("people", mime_type="text/html", with_quotable=True)
     assert {price.amount_micros for price in offer.quotable} == {50_000, 70_000, 250_000}
     past = timezone.now() - datetime.timedelta(seconds=settings.QUOTE_SECONDS + 1)
@@ -141,8 +141,8 @@ def test_a_quote_can_still_name_every_price_of_the_last_quarter_of_an_hour(artic
 def test_the_publisher_is_told_what_the_prices_mean():
     assert pricing.warnings(1_000_000, 1_000_000) == []
     assert "1.00 USD" in pricing.warnings(1_000_001, 1_000_001)[0]
-    assert "people can ask the way programs do" in pricing.warnings(250_000, 50_000)[0]
-    assert "programs can ask the way people do and pay 0.05 USD" in pricing.warnings(50_000, 250_000)[0]
+    assert "people can ask the way agents do" in pricing.warnings(250_000, 50_000)[0]
+    assert "agents can ask the way people do and pay 0.05 USD" in pricing.warnings(50_000, 250_000)[0]
 
 
 def test_what_is_kept_and_the_fee_make_the_price(settings):

@@ -70,12 +70,12 @@ def test_of_many_authors_one_is_first_and_the_others_are_told(article):
 
 
 def test_of_many_price_changes_one_is_first_and_one_price_is_open(article):
-    was = catalogue.find(article.slug).programs.id
-    results = at_once(lambda n: pricing.change_price(article, "programs", 60_000 + n, by=None, was=was))
+    was = catalogue.find(article.slug).agents.id
+    results = at_once(lambda n: pricing.change_price(article, "agents", 60_000 + n, by=None, was=was))
     changed = [result for result in results if isinstance(result, PriceVersion)]
     assert len(changed) == 1
     assert all(isinstance(r, pricing.PriceChangedMeanwhile | IntegrityError) for r in results if r not in changed)
-    assert PriceVersion.objects.get(article=article, audience="programs", ends_at=None) == changed[0]
+    assert PriceVersion.objects.get(article=article, audience="agents", ends_at=None) == changed[0]
 
 
 def test_many_articles_of_one_title_all_get_an_address(article):

@@ -32,9 +32,9 @@ def rows(browser, address):
 
 
 def test_the_balance_explains_itself(browser, lantern):
-    article = cast.article(lantern, people=333_333, programs=50_000)
+    article = cast.article(lantern, people=333_333, agents=50_000)
     cast.sale(article, "people")
-    payment = cast.sale(article, "programs")
+    payment = cast.sale(article, "agents")
     kept = ledger.balance(lantern.earned_account)
     assert kept == 333_333 - 16_666 + 47_500
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
@@ -84,7 +84,7 @@ def test_the_file_has_both_clocks_both_units_and_the_shares(browser, lantern):
     assert row["sold_at_local"] == "2026-01-02T05:00:00+09:00"
     assert (row["price_usd"], row["fee_usd"], row["kept_usd"]) == ("0.05", "0.0025", "0.0475")
     assert (row["price_micros"], row["fee_micros"], row["kept_micros"]) == ("50000", "2500", "47500")
-    assert (row["sold_to"], row["buyer"]) == ("programs", payment.buyer)
+    assert (row["sold_to"], row["buyer"]) == ("agents", payment.buyer)
 
 
 @pytest.mark.parametrize("title", ["=1+1", "+cmd", "-2", "@SUM(A1)", '=HYPERLINK("http://x")'])
@@ -97,7 +97,7 @@ def test_no_cell_of_the_file_is_a_formula(browser, lantern, title):
 
 def test_page_and_file_honour_the_same_filter(browser, lantern):
     owls, bats = cast.article(lantern, title="Owls"), cast.article(lantern, title="Bats")
-    old, new = cast.sale(owls, "people"), cast.sale(bats, "programs")
+    old, new = cast.sale(owls, "people"), cast.sale(bats, "agents")
     # 23:30 on the first in UTC is the second in Tokyo.
     Payment.objects.filter(pk=old.pk).update(decided_at=datetime.datetime(2026, 1, 1, 23, 30, tzinfo=datetime.UTC))
     for query, expected in [

@@ -27,9 +27,9 @@ def test_the_catalogue_is_what_the_demo_promises(capsys, settings):
         row = Article.objects.get(pk=article["id"])
         assert article["url"] == f"{settings.BASE_URL}/articles/{row.slug}"
         assert (article["md_url"], article["json_url"]) == (f"{article['url']}.md", f"{article['url']}.json")
-        prices = (article["people_price_micros"], article["program_price_micros"])
+        prices = (article["people_price_micros"], article["agent_price_micros"])
         per_publication.setdefault(article["publication"], []).append(prices)
-        assert 1_000 <= article["program_price_micros"] <= 1_000_000
+        assert 1_000 <= article["agent_price_micros"] <= 1_000_000
         version = row.current_version
         assert version.words >= 500, row.slug
         assert version.teaser_html, row.slug

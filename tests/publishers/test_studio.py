@@ -55,7 +55,7 @@ def test_from_nothing_to_an_article_on_sale(browser, alice):
     assert "Write the first article" in browser.get("/studio/the-lantern").content.decode()
 
     page = browser.get("/studio/the-lantern/articles/new").content.decode()
-    sent = typed(page, title="On owls", markdown=WORDS, people_price="0.30", program_price="0.04")
+    sent = typed(page, title="On owls", markdown=WORDS, people_price="0.30", agent_price="0.04")
     article_page = browser.post("/studio/the-lantern/articles/new", sent)["Location"]
     article = Article.objects.get()
     assert (article.state, article.slug) == ("draft", "on-owls")
@@ -64,13 +64,13 @@ def test_from_nothing_to_an_article_on_sale(browser, alice):
 
     browser.post(f"{article_page}/publish")
     found = catalogue.find("on-owls")
-    assert (found.people.amount_micros, found.programs.amount_micros) == (300_000, 40_000)
+    assert (found.people.amount_micros, found.agents.amount_micros) == (300_000, 40_000)
     browser.post(f"{article_page}/withdraw")
     assert catalogue.find("on-owls") is None
 
 
 def test_saving_and_publishing_is_one_press(browser, lantern):
-    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "program_price": "0.04", "then": "publish"}
+    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "agent_price": "0.04", "then": "publish"}
     browser.post(f"/studio/{lantern.slug}/articles/new", sent)
     assert catalogue.find("t") is not None
 
@@ -82,7 +82,7 @@ def test_editing_makes_a_version_and_a_price_version(browser, lantern):
     answer = browser.post(editor_of(article), typed(page, markdown=WORDS, people_price="0.5"))
     assert answer.status_code == 302
     found = catalogue.listing(article.pk)
-    assert (found.version, found.people.amount_micros, found.programs.amount_micros) == (2, 500_000, 50_000)
+    assert (found.version, found.people.amount_micros, found.agents.amount_micros) == (2, 500_000, 50_000)
     history = browser.get(answer["Location"]).content.decode()
     assert "0.50" in history
     assert "0.25" in history
@@ -97,9 +97,9 @@ def test_saving_without_a_change_changes_nothing(browser, lantern):
 
 
 @pytest.mark.parametrize("price", HOSTILE)
-@pytest.mark.parametrize("field", ["people_price", "program_price"])
+@pytest.mark.parametrize("field", ["people_price", "agent_price"])
 def test_a_hostile_price_is_refused_writes_nothing_and_keeps_the_text(browser, lantern, field, price):
-    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "program_price": "0.04", field: price}
+    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "agent_price": "0.04", field: price}
     answer = browser.post(f"/studio/{lantern.slug}/articles/new", sent)
     assert answer.status_code == 400
     assert "dear to me: canary7731." in answer.content.decode()
@@ -131,7 +131,7 @@ def test_a_hostile_price_is_refused_writes_nothing_and_keeps_the_text(browser, l
     ],
 )
 def test_what_cannot_be_saved_is_refused_with_a_page(browser, lantern, field, value):
-    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "program_price": "0.04", field: value}
+    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "agent_price": "0.04", field: value}
     answer = browser.post(f"/studio/{lantern.slug}/articles/new", sent)
     assert answer.status_code == 400
     assert 'role="alert"' in answer.content.decode()
@@ -140,7 +140,7 @@ def test_what_cannot_be_saved_is_refused_with_a_page(browser, lantern, field, va
 
 def test_a_text_of_the_greatest_length_in_any_script_is_taken(browser, lantern):
     text = "梟 " * 125_000
-    sent = {"title": "T", "markdown": text, "people_price": "0.3", "program_price": "0.04"}
+    sent = {"title": "T", "markdown": text, "people_price": "0.3", "agent_price": "0.04"}
     assert browser.post(f"/studio/{lantern.slug}/articles/new", sent).status_code == 302
 
 
@@ -148,7 +148,7 @@ def test_a_colleague_who_was_faster_costs_nobody_a_word(browser, lantern):
     article = cast.article(lantern)
     bobs = cast.signed_in(cast.editor(lantern))
     mine, his = (typed(b.get(editor_of(article)).content.decode()) for b in (browser, bobs))
-    bobs.post(editor_of(article), his | {"markdown": "Bob's.\n\nBob's paid part.", "program_price": "0.06"})
+    bobs.post(editor_of(article), his | {"markdown": "Bob's.\n\nBob's paid part.", "agent_price": "0.06"})
 
     answer = browser.post(editor_of(article), mine | {"markdown": WORDS})
     page = answer.content.decode()
@@ -156,7 +156,7 @@ def test_a_colleague_who_was_faster_costs_nobody_a_word(browser, lantern):
     assert "Somebody saved a newer version" in page
     assert "dear to me: canary7731." in page
     assert article.versions.count() == 2
-    assert catalogue.listing(article.pk).programs.amount_micros == 60_000
+    assert catalogue.listing(article.pk).agents.amount_micros == 60_000
 
     assert browser.post(editor_of(article), typed(page)).status_code == 302
     assert "canary7731" in catalogue.body(article.pk).html
@@ -167,11 +167,11 @@ def test_a_colleague_who_changed_only_a_price_is_noticed_too(browser, lantern):
     article = cast.article(lantern)
     bobs = cast.signed_in(cast.editor(lantern))
     mine, his = (typed(b.get(editor_of(article)).content.decode()) for b in (browser, bobs))
-    bobs.post(editor_of(article), his | {"program_price": "0.06"})
-    answer = browser.post(editor_of(article), mine | {"markdown": WORDS, "program_price": "0.07"})
+    bobs.post(editor_of(article), his | {"agent_price": "0.06"})
+    answer = browser.post(editor_of(article), mine | {"markdown": WORDS, "agent_price": "0.07"})
     assert answer.status_code == 409
     assert article.versions.count() == 1
-    assert catalogue.listing(article.pk).programs.amount_micros == 60_000
+    assert catalogue.listing(article.pk).agents.amount_micros == 60_000
 
 
 def test_an_older_text_can_be_opened_again(browser, lantern):
@@ -185,7 +185,7 @@ def test_an_older_text_can_be_opened_again(browser, lantern):
 
 
 def test_a_draft_can_move_and_a_published_article_cannot(browser, lantern):
-    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "program_price": "0.04"}
+    sent = {"title": "T", "markdown": WORDS, "people_price": "0.3", "agent_price": "0.04"}
     browser.post(f"/studio/{lantern.slug}/articles/new", sent)
     article = Article.objects.get()
     page = browser.get(editor_of(article)).content.decode()
@@ -218,23 +218,21 @@ def test_previews_show_what_others_would_get(browser, lantern):
     base = f"/studio/{lantern.slug}/articles/{article.pk}/preview"
     assert "canary7731" not in browser.get(f"{base}/buyer").content.decode()
     assert "canary7731" in browser.get(f"{base}/owner").content.decode()
-    page = browser.get(f"{base}/program").content.decode()
+    page = browser.get(f"{base}/agent").content.decode()
     assert "50000" in page
     assert "canary7731" in page
 
 
-def test_the_publisher_is_warned_about_programs_that_refuse_and_told_the_real_price(browser, lantern):
-    article = cast.article(lantern, people=2_000_000, programs=1_500_000)
+def test_the_publisher_is_warned_about_agents_that_refuse_and_told_the_real_price(browser, lantern):
+    article = cast.article(lantern, people=2_000_000, agents=1_500_000)
     page = browser.get(f"/studio/{lantern.slug}/articles/{article.pk}").content.decode()
     assert "refuse to pay more than 1.00 USD" in page
     assert "the cheaper price is what the article really costs" in page
     assert "you keep 1.425" in page
     editor = browser.get(editor_of(article)).content.decode()
     assert "the cheaper price is what the article really costs" in editor
-    assert re.search(r'id="program-limit">', editor)
-    assert re.search(
-        r'id="program-limit" hidden>', browser.get(f"/studio/{lantern.slug}/articles/new").content.decode()
-    )
+    assert re.search(r'id="agent-limit">', editor)
+    assert re.search(r'id="agent-limit" hidden>', browser.get(f"/studio/{lantern.slug}/articles/new").content.decode())
 
 
 def test_the_list_is_searched_by_title_and_state(browser, lantern):

@@ -119,7 +119,7 @@ def test_one_signature_for_two_articles_at_once_serves_one_of_them(stage: Stage,
     mine, others = answers[served[0] :: 2], answers[1 - served[0] :: 2]
     assert set(statuses(mine)) <= {200, 503}
     assert {_word(answer) for answer in others} == {(402, "authorization_spent_elsewhere")}
-    price = pair[0]["program_price_micros"]
+    price = pair[0]["agent_price_micros"]
     assert stage.shop.balance(wallet.address) == 1_000_000 - price
     grown = {account: now - earned.get(account, 0) for account, now in _earned(stage).items()}
     (grown_by,) = [amount for amount in grown.values() if amount]
@@ -130,7 +130,7 @@ def _two_of_a_price(stage: Stage, same_publication: bool) -> tuple[dict, dict]:
     articles = stage.shop.line["articles"]
     for first in articles:
         for second in articles:
-            same_price = first["program_price_micros"] == second["program_price_micros"]
+            same_price = first["agent_price_micros"] == second["agent_price_micros"]
             if (
                 first is not second
                 and same_price

@@ -1,4 +1,4 @@
-"""Two hundred requests with programs' keys at once, four ways: one sale each, no budget overspent, nobody for nothing.
+"""Two hundred requests with agents' keys at once, four ways: one sale each, no budget overspent, nobody for nothing.
 
 The fourth, that without its guard a budget is overspent, is in test_the_race_of_budgets_is_real.py.
 """
@@ -115,13 +115,13 @@ def test_a_key_is_dead_within_five_seconds_of_its_revocation_under_load(stage: S
 
 def _spent(stage: Stage, made: Made) -> list[tuple]:
     public = made.texts[0].split("_")[1]
-    return stage.shop.sql(f"SELECT spent_micros FROM payments_programkey WHERE public = '{public}'")  # noqa: S608
+    return stage.shop.sql(f"SELECT spent_micros FROM payments_apikey WHERE public = '{public}'")  # noqa: S608
 
 
 def _revoke(stage: Stage, text: str) -> None:
     run(
         stage,
-        "import os; from payments.purses import api_keys; from payments.models import ProgramKey;"
-        "api_keys.revoke(ProgramKey.objects.get(public=os.environ['PUBLIC']))",
+        "import os; from payments.purses import api_keys; from payments.models import ApiKey;"
+        "api_keys.revoke(ApiKey.objects.get(public=os.environ['PUBLIC']))",
         PUBLIC=text.split("_")[1],
     )

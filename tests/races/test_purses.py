@@ -138,7 +138,7 @@ def test_fifty_copies_of_one_purchase_are_one_sale_and_all_read():
     assert balance(purse) == (MANY - 1) * PRICE
 
 
-def test_a_person_and_a_program_who_buy_the_same_pay_once():
+def test_a_person_and_an_agent_who_buy_the_same_pay_once():
     purse = till.purse(MANY * PRICE)
     text = till.key(purse)
     pair = [lambda: till.press(purse, OFFERS[0]), lambda: till.present(text, OFFERS[0])]

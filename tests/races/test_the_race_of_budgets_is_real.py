@@ -12,7 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from payments import gate, purses
-from payments.models import Approval, Debit, Payment, ProgramKey, Purse
+from payments.models import ApiKey, Approval, Debit, Payment, Purse
 from payments.offers import Offer
 from payments.purses import api_keys, approvals
 from tests.cards import till
@@ -62,8 +62,8 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Counter[str]]:
 
 
 def unguarded(key_id: Any, payment: Payment) -> None:
-    """What `programs.spend` does, without asking whether there is room."""
-    ProgramKey.objects.filter(id=key_id).update(
+    """What `agents.spend` does, without asking whether there is room."""
+    ApiKey.objects.filter(id=key_id).update(
         spent_micros=F("spent_micros") + payment.amount_micros,
         day_spent_micros=F("day_spent_micros") + payment.amount_micros,
         day=timezone.now().date(),
@@ -74,7 +74,7 @@ def test_a_budget_for_three_of_eight_buys_three(race):
     purse = till.purse(1_000_000)
     text = till.key(purse, day_budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": 3, "day_budget_exhausted": MANY - 3}
-    assert ProgramKey.objects.get().day_spent_micros == 3 * PRICE
+    assert ApiKey.objects.get().day_spent_micros == 3 * PRICE
     assert Payment.objects.count() == Debit.objects.count() == 3
 
 
@@ -82,7 +82,7 @@ def test_without_its_guard_all_eight_are_bought(race, monkeypatch):
     monkeypatch.setattr(api_keys, "spend", unguarded)
     text = till.key(till.purse(1_000_000), day_budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": MANY}
-    assert ProgramKey.objects.get().day_spent_micros == MANY * PRICE
+    assert ApiKey.objects.get().day_spent_micros == MANY * PRICE
 
 
 def test_without_its_guard_a_budget_in_all_is_kept_by_the_database(race, monkeypatch):
@@ -90,9 +90,9 @@ def test_without_its_guard_a_budget_in_all_is_kept_by_the_database(race, monkeyp
     monkeypatch.setattr(api_keys, "spend", unguarded)
     text = till.key(till.purse(1_000_000), budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": 3, "settlement_pending": MANY - 3}
-    assert ProgramKey.objects.get().spent_micros == 3 * PRICE
+    assert ApiKey.objects.get().spent_micros == 3 * PRICE
     with pytest.raises(IntegrityError), transaction.atomic():
-        ProgramKey.objects.update(spent_micros=F("spent_micros") + PRICE)
+        ApiKey.objects.update(spent_micros=F("spent_micros") + PRICE)
 
 
 def test_a_balance_for_ten_of_twelve_buys_ten(race):
@@ -123,10 +123,10 @@ def test_one_yes_is_one_purchase_of_eight_keys_retries(race):
     one = Approval.objects.get()
     assert approvals.approve(one, PRICE)
     assert race(text, [OFFERS[0]] * MANY) == {"": MANY}
-    assert (Payment.objects.count(), ProgramKey.objects.get().spent_micros) == (1, PRICE)
+    assert (Payment.objects.count(), ApiKey.objects.get().spent_micros) == (1, PRICE)
 
 
 def test_a_key_revoked_when_all_were_permitted_buys_nothing(race):
     text = till.key(till.purse(1_000_000))
-    assert race(text, OFFERS, lambda: api_keys.revoke(ProgramKey.objects.get())) == {"invalid_key": MANY}
+    assert race(text, OFFERS, lambda: api_keys.revoke(ApiKey.objects.get())) == {"invalid_key": MANY}
     assert not Payment.objects.exists()

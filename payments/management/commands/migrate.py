@@ -20,7 +20,7 @@ _KEPT = {
     "payments_purse": "email, balance_micros, tab_limit_micros, tab_opened_at, flag, owing_since, customer, card_id,"
     " joined_to_id",
     "payments_debit": "purse_id",
-    "payments_programkey": "name, day_budget_micros, budget_micros, ceiling_micros, approve_above_micros, payees,"
+    "payments_apikey": "name, day_budget_micros, budget_micros, ceiling_micros, approve_above_micros, payees,"
     " expires_at, revoked_at, spent_micros, day, day_spent_micros, used_at",
     "payments_approval": "amount_micros, state, asked_at, decided_at",
     "payments_charge": "purse_id, state, reason, session, intent, reference, declined_reference, card_id, attempt,"

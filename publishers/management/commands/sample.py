@@ -29,8 +29,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"articles": [_facts(article) for article in articles], "logins": logins}))
             return
         for article in articles:
-            people_usd, program_usd = map(format_usd, (article.people_price_micros, article.program_price_micros))
-            self.stdout.write(f"{article.url}  people {people_usd} USD, programs {program_usd} USD  {article}")
+            people_usd, agent_usd = map(format_usd, (article.people_price_micros, article.agent_price_micros))
+            self.stdout.write(f"{article.url}  people {people_usd} USD, agents {agent_usd} USD  {article}")
         for name, login in logins.items():
             self.stdout.write(f"{name}: {login['email']}  {login['password']}")
 
@@ -44,5 +44,5 @@ def _facts(article: Article) -> dict[str, Any]:
         "json_url": f"{article.url}.json",
         "publication": article.publication.name,
         "people_price_micros": article.people_price_micros,
-        "program_price_micros": article.program_price_micros,
+        "agent_price_micros": article.agent_price_micros,
     }

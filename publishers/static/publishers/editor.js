@@ -17,11 +17,11 @@ function usd(amount) {
 
 function keepCounting(input) {
   const output = document.getElementById(input.dataset.keeps);
-  const warning = document.getElementById("program-limit");
+  const warning = document.getElementById("agent-limit");
   const show = () => {
     const price = micros(input.value);
     output.textContent = price === null ? "" : `You keep ${usd(price - (price * BigInt(form.dataset.fee)) / 10_000n)} USD of each sale.`;
-    if (input.name === "program_price") warning.hidden = price === null || price <= BigInt(form.dataset.limit);
+    if (input.name === "agent_price") warning.hidden = price === null || price <= BigInt(form.dataset.limit);
   };
   input.addEventListener("input", show);
   show();

@@ -1,4 +1,4 @@
-"""A person's programs: the keys they spend with, the limits on each, and what waits for the person's word."""
+"""A person's agents: the keys they spend with, the limits on each, and what waits for the person's word."""
 
 import uuid
 
@@ -12,7 +12,7 @@ from .purchases import Payment
 from .purses import Purse
 
 
-class ProgramKey(models.Model):
+class ApiKey(models.Model):
     """A bearer key that spends from a purse, within limits. Only a digest of it is kept."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -52,7 +52,7 @@ class ProgramKey(models.Model):
 
 
 class Approval(models.Model):
-    """A purchase by a program that waits for its person. One open per key and thing; a yes pays for one purchase."""
+    """A purchase by an agent that waits for its person. One open per key and thing; a yes pays for one purchase."""
 
     class State(models.TextChoices):
         """What the person said, and whether it was used."""
@@ -63,7 +63,7 @@ class Approval(models.Model):
         USED = "used", "bought"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    key = models.ForeignKey(ProgramKey, models.PROTECT, related_name="approvals")
+    key = models.ForeignKey(ApiKey, models.PROTECT, related_name="approvals")
     resource = models.CharField(max_length=100)
     payee = models.CharField(max_length=64)
     title = models.CharField(max_length=200)
@@ -87,15 +87,15 @@ class Approval(models.Model):
 class Debit(models.Model):
     """What a payment took from a purse, and on whose word: evidence for the buyer, kept beside the entry.
 
-    A tab is only our log, so who asked, from where, and with which program are kept (address and agent as sent).
+    A tab is only our log, so who asked, from where, and with which agent are kept (address and user agent as sent).
     """
 
     payment = models.OneToOneField(Payment, models.PROTECT, primary_key=True, related_name="debit")
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="debits")
-    key = models.ForeignKey(ProgramKey, models.PROTECT, null=True, related_name="debits")
+    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="debits")
     title = models.CharField(max_length=200, blank=True)
     address = models.GenericIPAddressField(null=True)
-    agent = models.CharField(max_length=200, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
 
     def __str__(self) -> str:
         return f"{self.payment_id} from {self.purse_id}"
