@@ -13,6 +13,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from payments.books import accounts
 from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS
 from payments.offers import Offer
 
@@ -50,12 +51,12 @@ class Publication(models.Model):
     @property
     def earned_account(self) -> str:
         """The account of the books that holds what this publication has earned."""
-        return f"{self.payee}:earned"
+        return accounts.earned(self.payee)
 
     @property
     def accounts(self) -> tuple[str, str]:
         """Its accounts: what it has earned, and what card buyers have paid that is not cleared yet."""
-        return self.earned_account, f"{self.payee}:pending"
+        return self.earned_account, accounts.pending(self.payee)
 
     def get_absolute_url(self) -> str:
         return f"/publications/{self.slug}"

@@ -5,15 +5,15 @@ import datetime
 
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from payments.books import ledger, reports
+from payments.books import accounts, ledger, reports
 from payments.books.reports import Day
 from payments.money import format_usd
-from payments.onchain import record
 from publishers.models import Publication
 
 _DAYS_SHOWN = 28
@@ -41,9 +41,9 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "gross_micros": sum(day.gross_micros for day in days),
         "earned_micros": sum(day.earned_micros for day in days),
         "fees_micros": sum(day.fees_micros for day in days),
-        "fees_ever_micros": ledger.balance("platform:fees") + ledger.balance("platform:fees", "USD"),
+        "fees_ever_micros": sum(ledger.balances(Q(code=accounts.PLATFORM_FEES)).values()),
         "cards": reports.cards() if settings.STRIPE_SECRET_KEY else None,
-        "unclaimed_micros": ledger.balance(record.suspense_here()),
+        "unclaimed_micros": ledger.balance(accounts.suspense(settings.CHAIN_ID)),
     }
     return render(request, "staff/earnings.html", context)
 
