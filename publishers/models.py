@@ -25,6 +25,16 @@ SUMMARY_MAX = 300
 SLUG_MAX = 120
 
 
+def payee_of(publication_id: int) -> str:
+    """The name under which payments knows a publication: "publisher:7"."""
+    return f"publisher:{publication_id}"
+
+
+def publication_id_of(payee: str) -> str:
+    """The id of the publication that payments knows under this name."""
+    return payee.removeprefix("publisher:")
+
+
 class Publication(models.Model):
     """Who sells: a name over articles, and the one whom the books owe."""
 
@@ -46,7 +56,7 @@ class Publication(models.Model):
     @property
     def payee(self) -> str:
         """The name under which payments knows this publication."""
-        return f"publisher:{self.pk}"
+        return payee_of(self.pk)
 
     @property
     def earned_account(self) -> str:
