@@ -11,9 +11,8 @@ from django.db.models.signals import post_migrate
 from dev import chain as dev_chain
 from dev.children import Children
 from marketplace.shop import listings
-from payments import audit, waiters
+from payments import audit, onchain, waiters
 from payments.onchain import signatures, watcher
-from payments.rails import exact
 from tests.shop import ANVIL, Shop, open_shop
 
 
@@ -72,7 +71,7 @@ def the_books_hold(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         if request.node.get_closest_marker("planted"):
             return
-        if exact.enabled():
+        if onchain.enabled():
             watcher.watch()
         assert [str(finding) for finding in audit.findings()] == []
         return

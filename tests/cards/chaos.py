@@ -18,7 +18,7 @@ from payments import gate, purses
 from payments.books import ledger
 from payments.cards import holds, reconciliation, sweeper, webhooks
 from payments.cards.facts import NoAnswer
-from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, ProcessorEvent, Setup, State
+from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, PaymentState, ProcessorEvent, Setup
 
 from .accidents import Accidents, Crash
 from .bank import Bank
@@ -42,7 +42,7 @@ _NO_NEWS = (
     "charge.succeeded",
 )
 # No to a person or an agent, and "later": everything else that comes out of an operation is a defect.
-_ANSWERS = (purses.Refused, gate.PaymentRequired, gate.PaymentInFlight, NoAnswer)
+_ANSWERS = (purses.PurseRefused, gate.PaymentRequired, gate.PaymentInFlight, NoAnswer)
 
 # What happened in all episodes of this run together; said at its end.
 ALL_EPISODES: Counter[str] = Counter()
@@ -137,8 +137,8 @@ class Episode(Doings):
             "refunds to cards": CardRefund.objects.filter(state="done").count(),
             "disputes": Dispute.objects.count(),
             "sales": Payment.objects.filter(state__in=OWNED).count(),
-            "sales cleared": Payment.objects.filter(state=State.FINAL).count(),
-            "articles given back": Payment.objects.filter(state=State.REFUNDED).count(),
+            "sales cleared": Payment.objects.filter(state=PaymentState.FINAL).count(),
+            "articles given back": Payment.objects.filter(state=PaymentState.REFUNDED).count(),
             "calls to the processor": self.accidents.calls,
         }
         return self.counts + Counter(came)

@@ -9,7 +9,7 @@ from typing import Any
 
 from payments import purses
 from payments.cards import charges, checkout, refunds, sweeper, tabs
-from payments.models import Card, Charge, Payment, Purse, Setup, State
+from payments.models import Card, Charge, Payment, PaymentState, Purse, Setup
 from payments.offers import Offer
 from payments.purses import joining
 
@@ -133,7 +133,7 @@ class Doings:
         return str(till.present(text, self._offer()).payment.amount_micros)
 
     def _give_back(self) -> str:
-        bought = list(Payment.objects.filter(rail="purse", state=State.CONFIRMED).order_by("decided_at", "id"))
+        bought = list(Payment.objects.filter(rail="purse", state=PaymentState.CONFIRMED).order_by("decided_at", "id"))
         if not bought:
             return "none"
         payment = self.random.choice(bought)

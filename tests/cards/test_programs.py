@@ -192,7 +192,7 @@ def test_budgets_end_exactly_and_a_new_day_has_a_new_one():
     till.present(text, till.offer(3))
     key = purse.keys.get()
     assert (key.day_spent_micros, key.spent_micros) == (50_000, 150_000)
-    assert api_keys.left(key) == (50_000, 0)
+    assert api_keys.remaining(key) == (50_000, 0)
     assert _word(text, 4) == "budget_exhausted"
     assert till.present(text, till.offer(1)).grant
     assert balance(purse) == 850_000
@@ -258,14 +258,14 @@ def test_limits_change_from_the_next_request_on_and_never_below_what_was_spent()
     text = till.key(purse)
     till.present(text, till.offer(1))
     key = purse.keys.get()
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.change(key, "reader", api_keys.Limits(budget_micros=49_999))
     assert no.value.word == "budget_below_spent"
     api_keys.change(key, "renamed", api_keys.Limits(budget_micros=50_000))
     assert _word(text, 2) == "budget_exhausted"
     assert purse.keys.get().name == "renamed"
     api_keys.revoke(key)
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.change(key, "alive", api_keys.Limits())
     assert no.value.word == "key_revoked"
 
@@ -273,12 +273,12 @@ def test_limits_change_from_the_next_request_on_and_never_below_what_was_spent()
 def test_one_form_makes_one_key_and_fifty_are_enough():
     purse = till.purse()
     key, _ = api_keys.make(purse, "first", api_keys.Limits())
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.make(till.purse(), "first", api_keys.Limits(), key.id)
     assert no.value.word == "key_made_already"
     for _ in range(api_keys.KEYS_MAX - 1):
         till.key(purse)
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.make(purse, "one more", api_keys.Limits())
     assert no.value.word == "too_many_keys"
     api_keys.revoke(key)

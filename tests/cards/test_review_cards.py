@@ -264,7 +264,7 @@ def test_a_page_that_was_given_up_meanwhile_is_shown_to_nobody(bank, monkeypatch
 
     monkeypatch.setattr(stripe_api, "open_checkout", slowly)
     purse = till.purse()
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         checkout.top_up(purse, 500, "/")
     assert newest(purse).state == "canceled"
 

@@ -17,7 +17,7 @@ from payments import gate, purses
 from payments.books import ledger
 from payments.cards import charges, checkout, disputes, holds, reconciliation, refunds, stripe_api, tabs, webhooks
 from payments.cards.facts import NoAnswer
-from payments.models import CardRefund, Charge, Dispute, Payment, ProcessorEvent, Purse, State, Transaction
+from payments.models import CardRefund, Charge, Dispute, Payment, PaymentState, ProcessorEvent, Purse, Transaction
 from tests.publishers import cast
 
 from . import till
@@ -265,7 +265,7 @@ def test_s12_paying_now_with_a_new_card_ends_it(bank):
     assert tabs.pay_now(purse).state == "succeeded"
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("", 0)
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         tabs.pay_now(purse)
     bank.agrees()
 
@@ -346,7 +346,7 @@ def test_s16_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_
     assert ledger.balance("publisher:1:earned", "USD") == 2_850_000  # Earned is never touched.
     assert ledger.balance("publisher:2:pending", "USD") == 0
     taken.refresh_from_db()
-    assert (taken.state, taken.reason) == (State.REFUNDED, "chargeback")
+    assert (taken.state, taken.reason) == (PaymentState.REFUNDED, "chargeback")
     assert not taken.grants.filter(revoked_at=None).exists()
     assert ledger.balance("loss:chargeback", "USD") == -3_000_000
     assert ledger.balance("loss:dispute_fee", "USD") == -15_000_000
@@ -406,7 +406,7 @@ def test_s18_refunds_in_parts_in_full_too_much_and_one_that_comes_back(bank):
     purse.refresh_from_db()
     assert refunds.refundable(purse) == [(charge, 6_000_000)]
     for wrong in (6_010_000, 0, -10_000, 5_000):
-        with pytest.raises(purses.Refused):
+        with pytest.raises(purses.PurseRefused):
             refunds.to_card(purse, charge, wrong)
     last = refunds.to_card(purse, charge, 6_000_000)
     assert balance(purse) == 0
@@ -422,7 +422,7 @@ def test_s18_what_is_spent_cannot_go_back_to_the_card(bank):
     purse = till.purse()
     charge = bank.top_up(purse, 500)
     till.press(purse, till.offer(1, 4_000_000))
-    with pytest.raises(purses.Refused) as refused:
+    with pytest.raises(purses.PurseRefused) as refused:
         refunds.to_card(purse, charge, 2_000_000)
     assert refused.value.word == "insufficient_balance"
     purse.refresh_from_db()
@@ -445,7 +445,7 @@ def test_s20_a_disputed_charge_is_not_refunded(bank):
     charge = bank.top_up(purse, 500)
     bank.do("disputes", charge=charge.reference, kind="fraudulent")
     bank.bring()
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         refunds.to_card(purse, charge, 1_000_000)
     other = till.purse()
     second = bank.top_up(other, 500)
@@ -591,9 +591,9 @@ def test_s26_one_key_for_other_parameters_is_refused_and_charges_nothing(bank):
 def test_s27_below_the_minimum_nothing_is_sent(bank):
     purse = till.purse()
     for cents in (2, 49, 499, 0, -500):
-        with pytest.raises(purses.Refused):
+        with pytest.raises(purses.PurseRefused):
             checkout.top_up(purse, cents, "/")
-    with pytest.raises(purses.Refused) as refused:
+    with pytest.raises(purses.PurseRefused) as refused:
         checkout.direct(purse, till.offer(1, 2_990_000), "/")
     assert refused.value.word == "below_card_minimum"
     assert bank.requests("/v1/") == []
@@ -643,10 +643,10 @@ def test_who_opens_page_after_page_is_stopped(bank):
     purse = till.purse()
     for _ in range(3):
         checkout.top_up(purse, 500, "/", address="10.0.0.1")
-    with pytest.raises(purses.Refused) as refused:
+    with pytest.raises(purses.PurseRefused) as refused:
         checkout.top_up(purse, 500, "/")
     assert refused.value.word == "too_many_checkouts"
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         checkout.save_card(till.purse(), "/", address="10.0.0.1")
     checkout.top_up(till.purse(), 500, "/", address="10.0.0.2")
 
@@ -702,7 +702,7 @@ def test_pending_becomes_earned_when_hold_funds_and_order_allow(bank):
 def test_removing_the_card_closes_the_tab_and_forgets_it_at_the_processor(bank):
     purse = bank.tab()
     till.press(purse, till.offer(1, 600_000))
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         tabs.remove_card(purse.card)
     purse.refresh_from_db()
     tabs.pay_now(purse)

@@ -86,7 +86,7 @@ def test_what_an_articles_address_can_say_is_promised_with_its_status():
     "line",
     [
         "raise RailRefused('new_word', 'x')",
-        "raise purses.Refused('new_word', 'x')",
+        "raise purses.PurseRefused('new_word', 'x')",
         "raise gate.PaymentRequired(offer, 'new_word', 'x')",
         "record.release([1], 'new_word')",
         "payments.update(reason=Case(When(x, then=Value('new_word'))))",

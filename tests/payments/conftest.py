@@ -10,7 +10,7 @@ from django.db import connection
 
 from dev import chain as dev_chain
 from dev.children import Children
-from payments.models import State, Transfer
+from payments.models import PaymentState, Transfer
 from payments.onchain import rpc as product_chain
 from payments.onchain import watcher
 from tests.conftest import LocalChain
@@ -94,6 +94,6 @@ def books(counter: Counter) -> Books:
     counter.work()
     watcher.watch()
     released.refresh_from_db()
-    assert released.state == State.RELEASED
+    assert released.state == PaymentState.RELEASED
     arrival = Transfer.objects.get(value=1_234_567)
     return Books(counter, sold, other, released, arrival)

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from payments.models import Payment, State
+from payments.models import Payment, PaymentState
 from tests.publishers import cast
 from tests.wallet import decoded
 
@@ -24,4 +24,4 @@ def test_an_agent_buys_an_article(chain, counter):
     assert paid.status_code == 200
     assert "canary7731" in paid.content.decode()
     assert chain.balance(wallet.address) == 950_000
-    assert Payment.objects.get().state == State.CONFIRMED
+    assert Payment.objects.get().state == PaymentState.CONFIRMED

@@ -10,7 +10,7 @@ from django.test import Client
 
 from payments import gate
 from payments.books import accounts, ledger
-from payments.models import Grant, Payment, State, Transfer
+from payments.models import Grant, Payment, PaymentState, Transfer
 from payments.onchain import record, watcher
 from payments.onchain import rpc as blockchain
 from payments.onchain.rpc import SeenTransfer
@@ -34,7 +34,7 @@ def test_a_proof_that_was_released_does_not_open_what_another_proof_has_bought(c
     with pytest.raises(gate.PaymentInFlight):
         counter.present(first, offer())
     counter.work()
-    assert Payment.objects.get().state == State.RELEASED
+    assert Payment.objects.get().state == PaymentState.RELEASED
     counter.chain.mint(wallet.address, 1_000_000)
     counter.buy(wallet, offer())
     with pytest.raises(gate.AlreadyPaid):
@@ -56,7 +56,7 @@ def test_a_transfer_that_was_sold_while_it_left_the_chain_leaves_no_grant_behind
     assert Grant.objects.filter(revoked_at=None).count() == 1
     record.take_back(stale)
     assert not Grant.objects.filter(revoked_at=None).exists()
-    assert Payment.objects.get().state == State.CLAIMED
+    assert Payment.objects.get().state == PaymentState.CLAIMED
     assert set(ledger.balances(ledger.Q()).values()) == {0}
 
 
@@ -74,7 +74,7 @@ def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counte
         counter.mine()
         counter.turn()
     payment.refresh_from_db()
-    assert payment.state == State.CONFIRMED
+    assert payment.state == PaymentState.CONFIRMED
     counter.work()
 
 

@@ -15,7 +15,7 @@ from dev.standin import Standin
 from payments import gate, purses
 from payments.books import accounts, ledger
 from payments.cards import checkout, refunds, sweeper, tabs, webhooks
-from payments.models import CardRefund, Charge, Debit, Grant, Payment, Purse, State
+from payments.models import CardRefund, Charge, Debit, Grant, Payment, PaymentState, Purse
 from payments.purses import joining
 from tests.cards import till
 from tests.cards.bank import CENT, Bank, make_due
@@ -52,7 +52,7 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
         try:
             barrier.wait(60)
             answers[number] = act()
-        except (gate.PaymentRequired, gate.PaymentInFlight, purses.Refused) as no:
+        except (gate.PaymentRequired, gate.PaymentInFlight, purses.PurseRefused) as no:
             answers[number] = no.word
         except Exception as error:
             answers[number] = error
@@ -185,7 +185,7 @@ def test_a_return_and_a_purchase_of_one_article_at_once_leave_one_or_none():
     answers = at_once(pair * (MANY // 2))
     assert answers.count("given back") == 1
     assert words(answers).keys() <= {"served", "given back", "refund_too_late", "settlement_pending"}
-    owned = Payment.objects.filter(state=State.CONFIRMED).count()
+    owned = Payment.objects.filter(state=PaymentState.CONFIRMED).count()
     assert Grant.objects.filter(revoked_at=None).count() == owned <= 1
     assert balance(purse) == 1_000_000 - owned * PRICE
 
