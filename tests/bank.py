@@ -7,13 +7,15 @@ import httpx
 from dev.standin import WEBHOOK_SECRET, Standin
 from payments.books import ledger
 from payments.cards import checkout, reconciliation, sweeper, webhooks
-from payments.models import Charge, ProcessorEvent, Purse, Setup
+from payments.models import Charge, ProcessorEvent, Purse, Setup, Transaction
 from payments.offers import Offer
 
 from . import buyers
 
 CENT = 10_000
 VISA = "4242424242424242"
+# Ways in which an answer is lost, as (kind, when) of `Bank.fault`: before or after the call had its effect.
+FAULTS = [("drop", "before"), ("drop", "after"), ("500", "before"), ("500", "after"), ("429", "before")]
 
 
 class Bank:
@@ -141,3 +143,13 @@ def make_due() -> None:
 
 def newest(purse: Purse) -> Charge:
     return Charge.objects.filter(purse=purse).latest("id")
+
+
+def paid_once(bank: Bank, purse: Purse, micros: int) -> None:
+    """One success, one entry, one amount; and the processor's books say the same."""
+    rows = Charge.objects.filter(purse=purse, state="succeeded")
+    assert [row.amount_micros for row in rows] == [micros]
+    succeeded = [one for one in bank.state().get("charge", {}).values() if one["paid"]]
+    assert sum(one["amount"] for one in succeeded) * CENT == micros
+    assert Transaction.objects.filter(kind="card_paid").count() == 1
+    bank.agrees()

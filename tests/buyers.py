@@ -64,3 +64,10 @@ def present(text: str, wanted: Offer) -> gate.Admitted:
 
 def key(made: Purse, **limits: object) -> str:
     return api_keys.make(made, "reader", api_keys.Limits(**limits))[1]  # type: ignore[arg-type]
+
+
+def balance(made: Purse) -> int:
+    """What is in it now, by the purse's own row and by the books."""
+    made.refresh_from_db()
+    assert made.balance_micros == ledger.balance(made.account, "USD")
+    return made.balance_micros

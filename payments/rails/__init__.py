@@ -1,6 +1,7 @@
 """Ways to be paid, one file each. A rail checks proof and moves money; it knows neither the gate nor the books.
 
-To add one: write its file with the verbs of `Rail`, name it in `payments.gate.RAILS`, and test it in tests/payments/.
+To add one: write its file with the verbs of `Rail`, name it in `payments.gate.RAILS`, and test it in
+tests/unit/payments/rails/.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the journeys share: a till in this process, and a count of what the chain was asked."""
+"""What the tests over HTTP share: a till in this process, and a count of what the chain was asked."""
 
 from collections.abc import Callable
 from typing import Any

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from payments.purses import api_keys
 from tests import buyers, cast
-from tests.unit.payments.purses.test_api_keys import STRANGE
+
+from .api_keys import STRANGE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 

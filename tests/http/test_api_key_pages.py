@@ -16,7 +16,8 @@ from payments import gate
 from payments.models import ApiKey, Approval, Purse
 from payments.purses import api_keys, approvals
 from tests import buyers, cast
-from tests.unit.payments.purses.test_api_keys import everything, shown
+
+from .api_keys import everything, shown
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 KEY = re.compile(r"pp_[A-Za-z0-9]{12}_[A-Za-z0-9]{32}")

@@ -341,3 +341,9 @@ def test_the_examples_name_an_article_that_stock_clients_pay_for(settings):
     cheap = cast.article(alices, "Cheap")
     cast.article(alices, "Dear", agents=1_500_000)
     assert f"{settings.BASE_URL}/articles/{cheap.slug}.md" in shown(Client(), "/about")
+
+
+def test_a_session_cookie_that_no_database_takes_is_no_session():
+    browser = Client()
+    browser.cookies["sessionid"] = '"aaaaaaaaaa\\000"'
+    assert browser.get("/library").status_code == 200

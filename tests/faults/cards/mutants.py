@@ -277,13 +277,13 @@ def _funds_are_not_waited_for(patch: Patch) -> Noted:
     )
 
 
-_S05 = "test_s05_failed_after_succeeded_and_a_new_card_during_dunning"
-_S09 = "test_s09_an_answer_that_is_lost_charges_once"
-_S01 = "test_s01_a_webhook_after_our_own_result_changes_nothing"
-_S03 = "test_s03_without_any_webhook_the_sweeper_reaches_the_same_end"
-_S08 = "test_s08_forged_stale_and_foreign_webhooks_are_refused_and_nothing_is_stored"
-_S12 = "test_s12_a_declined_tab_is_tried_after_one_three_and_five_days_and_then_no_more"
-_S16 = "test_s16_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_a_loss_in_the_books"
+_S05 = "test_failed_after_succeeded_and_a_new_card_during_dunning"
+_S09 = "test_an_answer_that_is_lost_charges_once"
+_S01 = "test_a_webhook_after_our_own_result_changes_nothing"
+_S03 = "test_without_any_webhook_the_sweeper_reaches_the_same_end"
+_S08 = "test_forged_stale_and_foreign_webhooks_are_refused_and_nothing_is_stored"
+_S12 = "test_a_declined_tab_is_tried_after_one_three_and_five_days_and_then_no_more"
+_S16 = "test_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_a_loss_in_the_books"
 _CLEARING = "test_pending_becomes_earned_when_hold_funds_and_order_allow"
 _CREATE, _CONFIRM = r"/v1/payment_intents$", "/confirm$"
 
@@ -300,7 +300,7 @@ ALL = (
     Mutant("one key for all attempts", _one_key_for_all_attempts, _S12),
     Mutant("one key for all attempts, with a new card", _one_key_for_all_attempts, _S05),
     Mutant("made again without looking", _sent_again_without_looking, _S09, (_CONFIRM, "drop", "after")),
-    Mutant("the event's own copy", _the_events_own_copy_is_believed, "test_s07_a_dispute_closed_before_it_was_opened"),
+    Mutant("the event's own copy", _the_events_own_copy_is_believed, "test_a_dispute_closed_before_it_was_opened"),
     Mutant(
         "no signature checked",
         _signatures_are_not_checked,
@@ -316,28 +316,28 @@ ALL = (
     Mutant(
         "unknown intents are nobody's",
         _unknown_intents_are_nobodys,
-        "test_s02_a_webhook_before_we_stored_the_intent_is_adopted_by_our_own_id",
+        "test_a_webhook_before_we_stored_the_intent_is_adopted_by_our_own_id",
     ),
-    Mutant("tabs settled unguarded", _tabs_are_settled_unguarded, "test_s21_twelve_workers_settle_one_tab_once"),
-    Mutant("entries not unique", _entries_are_not_unique, "test_s04_ten_copies_of_each_webhook_are_one_entry"),
+    Mutant("tabs settled unguarded", _tabs_are_settled_unguarded, "test_twelve_workers_settle_one_tab_once"),
+    Mutant("entries not unique", _entries_are_not_unique, "test_ten_copies_of_each_webhook_are_one_entry"),
     Mutant(
         "one entry per dispute",
         _disputes_are_entered_once_each,
-        "test_s17_a_dispute_that_is_won_gives_everything_back",
+        "test_a_dispute_that_is_won_gives_everything_back",
     ),
     Mutant(
         "refunds not looked for",
         _refunds_are_not_looked_for,
-        "test_s10_a_refund_whose_answer_is_lost_goes_back_once",
+        "test_a_refund_whose_answer_is_lost_goes_back_once",
         ("drop", "after"),
     ),
     Mutant("money without an entry", _money_without_an_entry, _S03),
     Mutant("an entry without money", _an_entry_without_money, _S01),
-    Mutant("limits not kept", _limits_are_not_kept, "test_s22_concurrent_purchases_never_pass_the_limit"),
+    Mutant("limits not kept", _limits_are_not_kept, "test_concurrent_purchases_never_pass_the_limit"),
     Mutant("disputes freeze nothing", _disputes_freeze_nothing, _S16),
     Mutant("losses not entered", _losses_are_not_entered, _S16),
     Mutant("dunning without end", _flagged_tabs_are_charged_again, _S12),
-    Mutant("stolen cards tried again", _stolen_cards_are_tried_again, "test_s13_a_stolen_card_is_not_tried_again"),
+    Mutant("stolen cards tried again", _stolen_cards_are_tried_again, "test_a_stolen_card_is_not_tried_again"),
     Mutant("the hold ignored", _the_hold_is_ignored, _CLEARING),
     Mutant("funds not waited for", _funds_are_not_waited_for, _CLEARING),
 )

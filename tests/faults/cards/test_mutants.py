@@ -13,18 +13,25 @@ from payments.cards import reconciliation, refunds
 from payments.models import Charge, Dispute, Payment, Purse, Setup
 from tests import buyers
 from tests.bank import Bank
-from tests.unit.payments.cards import test_scenarios
+from tests.races import test_cards as test_races
+from tests.unit.payments.cards import test_charges, test_disputes, test_dunning, test_refunds, test_webhooks
 
 from . import chaos, invariants, mutants
 from .mutants import Mutant
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.planted, pytest.mark.usefixtures("cards_on")]
+SCENARIOS = {
+    name: scenario
+    for module in (test_charges, test_disputes, test_dunning, test_races, test_refunds, test_webhooks)
+    for name, scenario in vars(module).items()
+    if name.startswith("test_")
+}
 NOTICED = (AssertionError, pytest.fail.Exception)
 
 
 @pytest.mark.parametrize("mutant", mutants.ALL, ids=lambda mutant: mutant.name)
 def test_a_known_mistake_is_noticed_by_its_scenario(bank: Bank, mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
-    scenario: Any = getattr(test_scenarios, mutant.scenario)
+    scenario: Any = SCENARIOS[mutant.scenario]
     more = [monkeypatch] if "monkeypatch" in inspect.signature(scenario).parameters else []
     with pytest.MonkeyPatch.context() as patch:
         noted = mutant.plant(patch)

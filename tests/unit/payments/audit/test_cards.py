@@ -16,6 +16,7 @@ from payments.purses import joining
 from tests import buyers
 from tests.unit.payments.planting import found, past_the_guards, with_digest
 
+pytestmark = pytest.mark.usefixtures("cards_on")
 planted = [pytest.mark.django_db(transaction=True), pytest.mark.planted]
 
 

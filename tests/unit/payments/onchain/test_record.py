@@ -1,5 +1,7 @@
 """What becomes of a payment: by the token's logs, whoever sent them, whenever they come, and when they leave again."""
 
+import os
+
 import pytest
 
 from payments import audit, gate
@@ -7,7 +9,9 @@ from payments.books import ledger
 from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
 from payments.offers import Offer
 from payments.onchain import record, watcher
+from payments.onchain import rpc as blockchain
 from payments.onchain import rpc as node
+from payments.onchain.rpc import SeenTransfer
 from tests.unit.payments.counter import Counter, offer
 from tests.wallet import decoded
 
@@ -314,3 +318,36 @@ def test_a_block_that_a_node_merely_forgets_to_mention_takes_nothing_back(counte
     monkeypatch.undo()
     assert owns(payment)
     assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+
+
+@pytest.mark.planted
+def test_a_transfer_that_was_sold_while_it_left_the_chain_leaves_no_grant_behind(counter: Counter):
+    wallet = counter.wallet()
+    header = counter.sign(wallet, offer())
+    counter.settle_as_observer(header)
+    watcher.watch()
+    stale = Transfer.objects.get()
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    counter.work()
+    assert Grant.objects.filter(revoked_at=None).count() == 1
+    record.take_back(stale)
+    assert not Grant.objects.filter(revoked_at=None).exists()
+    assert Payment.objects.get().state == State.CLAIMED
+    assert set(ledger.balances(ledger.Q()).values()) == {0}
+
+
+def test_nothing_becomes_final_whose_block_is_not_there(counter: Counter):
+    head = blockchain.block("latest")
+    counter.mine(3)
+    phantom = SeenTransfer(
+        head.number, os.urandom(32), os.urandom(32), 0, blockchain.token(), b"\x01" * 20, blockchain.pay_to(), 7, None
+    )
+    watcher.watch()
+    record.transfers([phantom])
+    assert ledger.balance(record.suspense_here()) == 7
+    watcher.watch()
+    counter.mine()
+    watcher.watch()
+    assert Transfer.objects.get().orphaned_at
+    assert ledger.balance(record.suspense_here()) == 0

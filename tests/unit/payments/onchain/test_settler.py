@@ -6,8 +6,10 @@ from django.utils import timezone
 
 from payments import gate
 from payments.models import Attempt, Authorization, Payment, State, Submission
+from payments.onchain import rpc as blockchain
 from payments.onchain import rpc as node
 from payments.onchain import watcher
+from payments.onchain.settler import Settler
 from tests.unit.payments.counter import Counter, offer
 
 from .test_record import state
@@ -331,3 +333,21 @@ def test_a_claim_that_was_decided_while_it_was_being_signed_is_not_sent(counter:
     assert not Submission.objects.exists()
     counter.work()
     assert state(Payment.objects.get())[0] in (State.CONFIRMED, State.FINAL)
+
+
+def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counter, monkeypatch: pytest.MonkeyPatch):
+    poor, rich = counter.wallet(micros=0), counter.wallet()
+    counter.claim(poor, offer(1))
+    payment = counter.claim(rich, offer(2))
+
+    def refuses(*_: object) -> None:
+        raise blockchain.RpcRefused(-32000, "no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Settler, "_decide", refuses)
+        counter.turn()
+        counter.mine()
+        counter.turn()
+    payment.refresh_from_db()
+    assert payment.state == State.CONFIRMED
+    counter.work()

@@ -1,16 +1,18 @@
 """Buying from a purse: once, within the balance, by a person or an agent, and giving it back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from payments import gate, purses
+from payments import gate, purses, quotes
 from payments.books import ledger
 from payments.models import Payment, Purse
-from payments.offers import Presented
+from payments.offers import Presented, Price
 from payments.purses import joining, movements
 from tests import buyers
+from tests.bank import Bank
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 
@@ -134,3 +136,13 @@ def test_the_statement_explains_the_balance_line_by_line():
     ]
     assert [line.agent for line in lines] == ["", "reader", "", ""]
     assert lines[1].title == "Article 2"
+
+
+def test_a_price_for_agents_is_no_price_for_people(bank: Bank):
+    purse = buyers.purse(1_000_000)
+    cheap = buyers.offer(1, 50_000)
+    dear = replace(cheap, price=Price(2, "people", 250_000), mime_type="text/html")
+    quote = quotes.issue(cheap).token
+    with pytest.raises(gate.PaymentRequired) as refused:
+        gate.verify(Presented(purse=str(purse.pk), spend=True, quote=quote), dear)
+    assert refused.value.word == "invalid_quote"
