@@ -14,7 +14,14 @@ from payments.models import Charge, Dispute, Payment, Purse, Setup
 from tests import buyers
 from tests.bank import Bank
 from tests.races import test_cards as test_races
-from tests.unit.payments.cards import test_charges, test_disputes, test_dunning, test_refunds, test_webhooks
+from tests.unit.payments.cards import (
+    test_charges,
+    test_disputes,
+    test_dunning,
+    test_holds,
+    test_refunds,
+    test_webhooks,
+)
 
 from . import chaos, invariants, mutants
 from .mutants import Mutant
@@ -22,7 +29,7 @@ from .mutants import Mutant
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.planted, pytest.mark.usefixtures("cards_on")]
 SCENARIOS = {
     name: scenario
-    for module in (test_charges, test_disputes, test_dunning, test_races, test_refunds, test_webhooks)
+    for module in (test_charges, test_disputes, test_dunning, test_holds, test_races, test_refunds, test_webhooks)
     for name, scenario in vars(module).items()
     if name.startswith("test_")
 }

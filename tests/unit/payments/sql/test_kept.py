@@ -108,7 +108,7 @@ def test_every_column_may_change_or_is_kept_for_ever():
     """So that whoever adds one decides: without the right, PostgreSQL's application could not write it."""
     for_ever = {
         "purse": "id holder made_at",
-        "debit": "payment_id key_id title address agent",
+        "debit": "payment_id key_id title address user_agent",
         "apikey": "id purse_id public digest made_at",
         "approval": "id key_id resource payee title url",
         "charge": "id purpose amount_micros wants address made_at",
