@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from payments import gate, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.books.ledger import Move
 from payments.models import Charge, Purse
 from payments.offers import Offer, Presented, Price
@@ -34,7 +34,8 @@ def fill(made: Purse, micros: int) -> Charge:
             purse=made, purpose="topup", amount_micros=micros, state="succeeded", reference=number,
             decided_at=timezone.now(), fulfilled_at=timezone.now(),
         )  # fmt: skip
-        ledger.post("card_paid", f"card_paid:{number}", [Move("world:stripe", made.account, micros)], asset="USD")
+        move = Move("world:stripe", accounts.balance(made.id), micros)
+        ledger.post("card_paid", f"card_paid:{number}", [move], asset="USD")
         assert purses.move(made.id, micros)
     return charge
 
@@ -69,5 +70,5 @@ def key(made: Purse, **limits: object) -> str:
 def balance(made: Purse) -> int:
     """What is in it now, by the purse's own row and by the books."""
     made.refresh_from_db()
-    assert made.balance_micros == ledger.balance(made.account, "USD")
+    assert made.balance_micros == ledger.balance(accounts.balance(made.id), "USD")
     return made.balance_micros

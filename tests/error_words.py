@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 _CHARGED = {"no": False, "yes": True, "unknown": None, "not here": None}
 
 

@@ -3,13 +3,13 @@
 import os
 
 import pytest
+from django.conf import settings
 
 from payments import audit, gate
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
 from payments.offers import Offer
 from payments.onchain import record, watcher
-from payments.onchain import rpc as blockchain
 from payments.onchain import rpc as node
 from payments.onchain.rpc import SeenTransfer
 from tests.unit.payments.counter import Counter, offer
@@ -24,7 +24,7 @@ def state(payment: Payment) -> tuple[str, str]:
 
 
 def suspense() -> int:
-    return ledger.balance(record.suspense_here())
+    return ledger.balance(accounts.suspense(settings.CHAIN_ID))
 
 
 def owns(payment: Payment) -> bool:
@@ -338,16 +338,16 @@ def test_a_transfer_that_was_sold_while_it_left_the_chain_leaves_no_grant_behind
 
 
 def test_nothing_becomes_final_whose_block_is_not_there(counter: Counter):
-    head = blockchain.block("latest")
+    head = node.block("latest")
     counter.mine(3)
     phantom = SeenTransfer(
-        head.number, os.urandom(32), os.urandom(32), 0, blockchain.token(), b"\x01" * 20, blockchain.pay_to(), 7, None
+        head.number, os.urandom(32), os.urandom(32), 0, node.token(), b"\x01" * 20, node.pay_to(), 7, None
     )
     watcher.watch()
     record.transfers([phantom])
-    assert ledger.balance(record.suspense_here()) == 7
+    assert ledger.balance(accounts.suspense(settings.CHAIN_ID)) == 7
     watcher.watch()
     counter.mine()
     watcher.watch()
     assert Transfer.objects.get().orphaned_at
-    assert ledger.balance(record.suspense_here()) == 0
+    assert ledger.balance(accounts.suspense(settings.CHAIN_ID)) == 0

@@ -6,7 +6,6 @@ from django.utils import timezone
 
 from payments import gate
 from payments.models import Attempt, Authorization, Payment, State, Submission
-from payments.onchain import rpc as blockchain
 from payments.onchain import rpc as node
 from payments.onchain import watcher
 from payments.onchain.settler import Settler
@@ -341,7 +340,7 @@ def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counte
     payment = counter.claim(rich, offer(2))
 
     def refuses(*_: object) -> None:
-        raise blockchain.RpcRefused(-32000, "no")
+        raise node.RpcRefused(-32000, "no")
 
     with monkeypatch.context() as patched:
         patched.setattr(Settler, "_decide", refuses)
