@@ -15,8 +15,8 @@ from payments import gate
 from payments.models import LIVE, Authorization, Payment, PaymentState
 from payments.onchain.settler import Settler
 from payments.rails import exact
-from tests.conftest import LocalChain
-from tests.publishers import cast
+from tests import cast
+from tests.chain import LocalChain
 from tests.wallet import Wallet, decoded
 
 pytestmark = pytest.mark.django_db(transaction=True)
