@@ -69,6 +69,7 @@ def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str
 def _checks(variables: dict[str, str]) -> list[str]:
     """What can be said without running the product; the names of what failed."""
     checks = {
+        "commit subjects": ["-m", "dev.commits"],
         "ruff check": ["-m", "ruff", "check", "."],
         "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
         "mypy": ["-m", "mypy", "payments"],
@@ -126,6 +127,7 @@ def _install_missing() -> dict[str, str]:
 
 def _missing() -> dict[str, str]:
     found = {
+        "the tests of commit subjects": ("git", shutil.which("git")),
         "the tests on PostgreSQL": ("postgresql", services.postgres_programs()),
         "the tests with Redis": ("redis-server", shutil.which("redis-server")),
         "the tests in a browser": ("chromium", _browser()),
