@@ -41,7 +41,7 @@ def paid_once(bank: Bank, purse: Purse, micros: int) -> None:
     bank.agrees()
 
 
-# --- Webhooks: after, before, never, often, in any order (s01 to s08) ----------------------------------------
+# --- Webhooks: after, before, never, often, in any order ---------------------------------------------------------
 
 
 def test_s01_a_webhook_after_our_own_result_changes_nothing(bank):
@@ -162,7 +162,7 @@ def signed(body: bytes, stamp: int) -> str:
     return f"t={stamp},v1={mark}"
 
 
-# --- Lost answers (s09, s10) ---------------------------------------------------------------------------------
+# --- Lost answers ------------------------------------------------------------------------------------------------
 
 FAULTS = [("drop", "before"), ("drop", "after"), ("500", "before"), ("500", "after"), ("429", "before")]
 
@@ -200,7 +200,7 @@ def test_s10_a_refund_whose_answer_is_lost_goes_back_once(bank, kind, when):
     assert balance(purse) == 6_000_000
 
 
-# --- The tab (s11 to s15) ------------------------------------------------------------------------------------
+# --- The tab -----------------------------------------------------------------------------------------------------
 
 
 def test_s11_less_than_half_a_dollar_is_carried(bank):
@@ -320,7 +320,7 @@ def test_s15_a_card_authenticated_when_it_was_saved_is_not_asked_again(bank):
     paid_once(bank, purse, 6_000_000)
 
 
-# --- Disputes and refunds (s16 to s20) -------------------------------------------------------------------------
+# --- Disputes and refunds ----------------------------------------------------------------------------------------
 
 
 def test_s16_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_a_loss_in_the_books(bank):
@@ -470,7 +470,7 @@ def test_a_fraud_warning_freezes_and_sends_back_what_is_unspent(bank):
     bank.agrees()
 
 
-# --- Races (s21 to s24) ------------------------------------------------------------------------------------------
+# --- Races -------------------------------------------------------------------------------------------------------
 
 
 def together(work, number: int = 12) -> list:
@@ -566,7 +566,7 @@ def test_s24_twelve_threads_drive_one_charge_once(bank):
     paid_once(bank, purse, 6_000_000)
 
 
-# --- What is none of ours (s25 to s27) -----------------------------------------------------------------------------
+# --- What is none of ours ----------------------------------------------------------------------------------------
 
 
 def test_s25_a_payment_made_by_hand_is_reported_and_the_sums_agree(bank):
