@@ -118,7 +118,7 @@ def tab(request: HttpRequest) -> HttpResponse:
 def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
     try:
         charge = tabs.pay_now(purse)
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} You were not charged.")
         return SeeOther("/purse")
     except NoAnswer:
@@ -161,7 +161,7 @@ def card(request: HttpRequest, card_id: int) -> HttpResponse:
         elif request.POST.get("action") == "remove":
             tabs.remove_card(found)
             messages.success(request, f"Your {found} was removed.")
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     except NoAnswer:
         messages.warning(request, "The card processor does not answer just now. The card was not changed.")
@@ -194,7 +194,7 @@ def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
     """An article back for its price, to the balance."""
     try:
         payment = purses.refund(payment_id, own_purse(request))
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     else:
         messages.success(request, f"Given back: ${format_usd(payment.amount_micros)} is on your balance again.")
@@ -213,7 +213,7 @@ def withdraw(request: HttpRequest) -> HttpResponse:
         return SeeOther("/purse")
     try:
         refund = refunds.to_card(purse, charge, micros)
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} Nothing was moved.")
         return SeeOther("/purse")
     amount = f"${format_usd(micros)}"

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_people_pay_by_card import type_card
+from tests.browser.test_card_purchases import type_card
 from tests.browser.visits import Visits, sign_in
 from tests.shop import Shop
 
