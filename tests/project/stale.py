@@ -26,6 +26,8 @@ FOLDERS = (*PACKAGES, "docs", "deploy", "templates", ".ci")
 # The examples of the rules are stale on purpose.
 EXAMPLES = {"tests/project/stale.py", "tests/project/test_stale_names.py"}
 
+# What Python, uv and npm leave in our folders.
+_NOT_OURS = {"__pycache__", ".venv", "node_modules"}
 _TEXT = {".py", ".md", ".sql", ".sol", ".js", ".mjs", ".css", ".html", ".yaml", ".toml", ".conf", ".json", ".lock"}
 _WITHOUT_SUFFIX = {"Dockerfile", ".env.example", ".gitignore", "run"}
 _FILE = r"[\w./-]+\.(?:py|md|html|sql|sol|yaml|toml|conf|lock|json|css|js)"
@@ -56,7 +58,7 @@ _SAMPLES = ("1", "x", "00000000-0000-4000-8000-000000000000")
 @functools.cache
 def files() -> tuple[str, ...]:
     """The paths of the tree's text files."""
-    below = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts)
+    below = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if not _NOT_OURS & set(path.parts))
     found = (path for path in (*ROOT.glob("*"), *below) if path.suffix in _TEXT or path.name in _WITHOUT_SUFFIX)
     return tuple(sorted(str(path.relative_to(ROOT)) for path in found if path.is_file()))
 

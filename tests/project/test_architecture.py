@@ -93,9 +93,7 @@ payments/values      | payments/{__init__ money ids fields offers quotes}
                      |
 """
 # Imports that the table does not allow and that are on their way out, each with where it belongs.
-LEAVING = {
-    "payments/gate.py → payments/onchain": "`Unknowable` is no word of a chain and belongs to the rails' protocol",
-}
+LEAVING: dict[str, str] = {}
 
 
 class Room(NamedTuple):

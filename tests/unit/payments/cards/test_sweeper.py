@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from payments import fulfilment, gate, purses, tasks
-from payments.cards import charges, checkout, refunds
+from payments.cards import checkout, refunds
 from payments.models import CardRefund, Charge, Payment
 from tests import buyers
 from tests.bank import Bank, newest
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def test_a_crash_between_the_money_and_the_article_is_mended_by_the_sweeper(bank, monkeypatch):
     purse = buyers.purse()
     bank.pay(checkout.top_up(purse, 500, "/", buyers.offer()))
-    monkeypatch.setattr(charges, "fulfil", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(fulfilment, "fulfil", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         fulfilment.returned(newest(purse).id)
     monkeypatch.undo()
