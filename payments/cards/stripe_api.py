@@ -1,15 +1,15 @@
 """The card processor: the only importer of `stripe`. What it answers comes back as our own small facts.
 
 No retries inside the SDK: whether a call may be made again, and under which idempotency key, is decided by whoever
-keeps the state (payments.cards.charges). Amounts here are whole US cents, the processor's own unit.
+keeps the state (payments.cards.charges). Amounts here are whole US cents, the processor's own unit. The SDK takes a
+second to import, so it is imported where the processor is called.
 """
 
 import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import stripe
 from django.conf import settings
 
 from .facts import (
@@ -26,18 +26,25 @@ from .facts import (
     StripeRefused,
 )
 
+if TYPE_CHECKING:
+    import stripe
+
 CURRENCY = "usd"
 _CHARGE_DETAILS = ["latest_charge.balance_transaction"]
 
 
 @functools.lru_cache(maxsize=4)
-def _client(key: str, base: str, timeout: int) -> stripe.StripeClient:
+def _client(key: str, base: str, timeout: int) -> "stripe.StripeClient":
+    import stripe
+
     http = stripe.RequestsClient(timeout=timeout)
     return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=0, http_client=http)
 
 
 def _call(call: Callable[[Any], Any]) -> Any:
     """One call to the API, its errors turned into what they mean for the money."""
+    import stripe
+
     client = _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
     try:
         return call(client.v1)
@@ -220,6 +227,8 @@ def undelivered_since(moment: datetime) -> list[tuple[str, str, str, str]]:
 
 def read_event(body: bytes, signature: str) -> tuple[str, str, str]:
     """(id, type, about) of a webhook that the processor signed. Raises Forged."""
+    import stripe
+
     if not settings.STRIPE_WEBHOOK_SECRET:
         raise Forged("no webhook secret is set")
     try:
@@ -231,6 +240,8 @@ def read_event(body: bytes, signature: str) -> tuple[str, str, str]:
 
 def _pages(found: Any) -> Iterator[Any]:
     """Every page of a list; an error on a later page is as unknown as one on the first."""
+    import stripe
+
     try:
         yield from found.auto_paging_iter()
     except stripe.StripeError as error:

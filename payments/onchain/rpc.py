@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from eth_abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils import keccak
-from web3 import HTTPProvider
+
+if TYPE_CHECKING:
+    from web3 import HTTPProvider
 
 TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 AUTHORIZATION_USED = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").hex()
@@ -77,7 +79,10 @@ class SeenTransfer:
 
 
 @functools.cache
-def _provider(url: str, timeout: int) -> HTTPProvider:
+def _provider(url: str, timeout: int) -> "HTTPProvider":
+    # Imported when the chain is first called: it takes a second, and few requests to a web process call the chain.
+    from web3 import HTTPProvider
+
     # One attempt per call: a repeated send would hide which answer we got.
     return HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 

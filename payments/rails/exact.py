@@ -17,15 +17,13 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 from pydantic import ValidationError
-from x402.mechanisms.evm.eip712 import hash_eip3009_authorization
-from x402.mechanisms.evm.types import ExactEIP3009Authorization, ExactEIP3009Payload
 from x402.schemas import PaymentPayload, PaymentRequirements
 from x402.schemas.v1 import PaymentPayloadV1
 
 from payments import onchain, quotes
 from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
-from payments.onchain import rpc, signatures
+from payments.onchain import eip3009, rpc, signatures
 
 from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
@@ -47,7 +45,6 @@ class Credential:
     network: str
     scheme: str
     accepted: PaymentRequirements | None
-    wire: ExactEIP3009Authorization
     payer: bytes
     recipient: bytes
     value: int
@@ -271,23 +268,21 @@ def _parsed(message: dict) -> Credential:
             second = PaymentPayload.model_validate(message)
             accepted = second.accepted
             scheme, where, payload = accepted.scheme, accepted.network, second.payload
-        if not isinstance(payload.get("authorization"), dict):
+        authorization = payload.get("authorization")
+        if not isinstance(authorization, dict):
             raise ValueError("no authorization")
-        wire = ExactEIP3009Payload.from_dict(payload)
-        authorization = wire.authorization
         return Credential(
             version=message["x402Version"],
             network=where,
             scheme=scheme,
             accepted=accepted,
-            wire=authorization,
-            payer=_hex(_ADDRESS, authorization.from_address),
-            recipient=_hex(_ADDRESS, authorization.to),
-            value=_uint(authorization.value),
-            valid_after=_uint(authorization.valid_after),
-            valid_before=_uint(authorization.valid_before),
-            nonce=_hex(_BYTES32, authorization.nonce),
-            signature=signatures.canonical(_hex(_SIGNATURE, wire.signature)),
+            payer=_hex(_ADDRESS, authorization.get("from")),
+            recipient=_hex(_ADDRESS, authorization.get("to")),
+            value=_uint(authorization.get("value")),
+            valid_after=_uint(authorization.get("validAfter")),
+            valid_before=_uint(authorization.get("validBefore")),
+            nonce=_hex(_BYTES32, authorization.get("nonce")),
+            signature=signatures.canonical(_hex(_SIGNATURE, payload.get("signature"))),
         )
     except (ValidationError, ValueError, TypeError, KeyError) as error:
         sentence = "The payment header is not an x402 payment with an EIP-3009 authorization."
@@ -366,12 +361,13 @@ def _in_suspense(credential: Credential) -> bool:
 
 def _vouched(credential: Credential) -> bool:
     """False: the payer's own key signed. True: a contract wallet vouches. Raises when neither, or Unknowable."""
-    digest = hash_eip3009_authorization(
-        credential.wire,
-        settings.CHAIN_ID,
-        settings.CHAIN_ASSET,
-        settings.CHAIN_ASSET_NAME,
-        settings.CHAIN_ASSET_VERSION,
+    digest = eip3009.digest(
+        credential.payer,
+        credential.recipient,
+        value=credential.value,
+        valid_after=credential.valid_after,
+        valid_before=credential.valid_before,
+        nonce=credential.nonce,
     )
     signer = signatures.signer_of(credential.payer, digest, credential.signature)
     if signer is None:
