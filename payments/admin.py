@@ -114,9 +114,9 @@ admin.site.register([Authorization, Submission, Chain, Lease], ReadOnly)
 class PurseAdmin(ReadOnly):
     """Balances of buyers."""
 
-    list_display = ["holder", "email", "balance_micros", "tab_limit_micros", "flag", "owing_since"]
+    list_display = ["owner", "email", "balance_micros", "tab_limit_micros", "flag", "owing_since"]
     list_filter = ["flag"]
-    search_fields = ["holder", "email", "customer"]
+    search_fields = ["owner", "email", "customer"]
     actions = ["lift_the_freeze"]
 
     @admin.action(description="Let the buyer buy again after a lost dispute or a warning of fraud")
@@ -136,9 +136,17 @@ class PurseAdmin(ReadOnly):
 class ChargeAdmin(ReadOnly):
     """Card payments."""
 
-    list_display = ["made_at", "purpose", "state", "amount_micros", "refunded_micros", "disputed_micros", "reference"]
+    list_display = [
+        "made_at",
+        "purpose",
+        "state",
+        "amount_micros",
+        "refunded_micros",
+        "disputed_micros",
+        "stripe_charge_id",
+    ]
     list_filter = ["state", "purpose"]
-    search_fields = ["reference", "intent", "session", "purse__holder", "purse__email"]
+    search_fields = ["stripe_charge_id", "intent", "session", "purse__owner", "purse__email"]
 
 
 @admin.register(ApiKey)
@@ -146,7 +154,7 @@ class ApiKeyAdmin(ReadOnly):
     """Keys of people's agents, by their public halves."""
 
     list_display = ["made_at", "name", "public", "purse", "spent_micros", "used_at", "revoked_at"]
-    search_fields = ["name", "public", "purse__holder"]
+    search_fields = ["name", "public", "purse__owner"]
     exclude = ["digest"]
 
 
@@ -163,7 +171,7 @@ class DebitAdmin(ReadOnly):
     """What was taken from purses, and on whose word."""
 
     list_display = ["payment", "title", "purse", "key", "address"]
-    search_fields = ["title", "purse__holder"]
+    search_fields = ["title", "purse__owner"]
 
 
 @admin.register(Dispute)
@@ -187,7 +195,7 @@ class ProcessorEventAdmin(ReadOnly):
 class CardRefundAdmin(ReadOnly):
     """Money on its way back to cards."""
 
-    list_display = ["made_at", "state", "amount_micros", "reference", "reason"]
+    list_display = ["made_at", "state", "amount_micros", "stripe_refund_id", "reason"]
     list_filter = ["state"]
 
 

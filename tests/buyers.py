@@ -16,9 +16,9 @@ from payments.purses import api_keys
 _count = itertools.count(1)
 
 
-def purse(micros: int = 0, *, tab: int = 0, holder: str = "") -> Purse:
+def purse(micros: int = 0, *, tab: int = 0, owner: str = "") -> Purse:
     """A purse with so much in it."""
-    made = purses.get_or_create(holder or f"user:{next(_count)}-{uuid.uuid4().hex[:8]}")
+    made = purses.get_or_create(owner or f"user:{next(_count)}-{uuid.uuid4().hex[:8]}")
     Purse.objects.filter(id=made.id).update(tab_limit_micros=tab)
     if micros:
         fill(made, micros)
@@ -31,7 +31,7 @@ def fill(made: Purse, micros: int) -> Charge:
     number = f"ch_test{next(_count)}x{uuid.uuid4().hex[:8]}"
     with transaction.atomic():
         charge = Charge.objects.create(
-            purse=made, purpose="topup", amount_micros=micros, state="succeeded", reference=number,
+            purse=made, purpose="topup", amount_micros=micros, state="succeeded", stripe_charge_id=number,
             decided_at=timezone.now(), fulfilled_at=timezone.now(),
         )  # fmt: skip
         move = Move("world:stripe", accounts.balance(made.id), micros)

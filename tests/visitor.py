@@ -61,7 +61,7 @@ class Visitor:
 
     def purse(self) -> Purse:
         """The guest's purse of this browser."""
-        return Purse.objects.get(holder=f"guest:{self.client.session['guest']}")
+        return Purse.objects.get(owner=f"guest:{self.client.session['guest']}")
 
 
 def owls(people: int = 250_000, title: str = "Owls") -> Article:
@@ -71,7 +71,7 @@ def owls(people: int = 250_000, title: str = "Owls") -> Article:
 def reader(micros: int = 0, **more: Any) -> tuple[Visitor, Purse, User]:
     """Somebody signed in, with so much in the purse."""
     user = cast.person("reader")
-    purse = buyers.purse(micros, holder=f"user:{user.pk}", **more)
+    purse = buyers.purse(micros, owner=f"user:{user.pk}", **more)
     return Visitor(user), purse, user
 
 

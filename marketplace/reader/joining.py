@@ -51,7 +51,7 @@ def guests_of_the_address(request: HttpRequest) -> list[Purse]:
     addresses = {spelling for email in proven for spelling in (email, email.lower())}
     if not addresses:
         return []
-    guests = Purse.objects.filter(email__in=addresses, holder__startswith="guest:", joined_to=None)
+    guests = Purse.objects.filter(email__in=addresses, owner__startswith="guest:", joined_to=None)
     fine = guests.filter(flag=Purse.Flag.NONE, balance_micros__gte=0, charges__disputes=None)
     # With nothing paid there is nothing to bring.
     return list(fine.filter(charges__state=Charge.State.SUCCEEDED).distinct())

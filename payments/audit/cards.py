@@ -89,20 +89,24 @@ def charges_are_booked() -> Iterator[Finding]:
     entries = Transaction.objects.filter(kind="card_paid").values_list("key").annotate(Sum("postings__amount_micros"))
     booked = {key.removeprefix("card_paid:"): amount for key, amount in entries}
     succeeded = Charge.objects.filter(state=Charge.State.SUCCEEDED)
-    paid = dict(succeeded.values_list("reference", "amount_micros"))
+    paid = dict(succeeded.values_list("stripe_charge_id", "amount_micros"))
     unbooked, invented = paid.keys() - booked.keys(), booked.keys() - paid.keys()
     yield from finding("charge_unbooked", "A card was charged, and the books do not know.", unbooked)
     yield from finding("entry_without_charge", "Card money is booked that no charge brought.", invented)
     differing = (key for key in booked.keys() & paid.keys() if booked[key] != paid[key])
     yield from finding("charge_differs", "A charge's entry has another amount.", differing)
-    early = Charge.objects.exclude(state=Charge.State.SUCCEEDED).exclude(reference="").values_list("id", flat=True)
+    early = (
+        Charge.objects.exclude(state=Charge.State.SUCCEEDED).exclude(stripe_charge_id="").values_list("id", flat=True)
+    )
     yield from finding("charge_not_paid", "A charge has a payment and is not paid.", early)
 
 
 def refunds_are_booked() -> Iterator[Finding]:
     """A refund to a card is one entry; what is on its way is put aside and nothing else is."""
     done = CardRefund.objects.filter(state=CardRefund.State.DONE)
-    entry = Transaction.objects.filter(kind="card_refund", key=Concat(Value("card_refund:"), OuterRef("reference")))
+    entry = Transaction.objects.filter(
+        kind="card_refund", key=Concat(Value("card_refund:"), OuterRef("stripe_refund_id"))
+    )
     missing = done.filter(~Exists(entry)).values_list("id", flat=True)
     yield from finding("refund_unbooked", "Money went back to a card, and the books do not know.", missing)
     asked = CardRefund.objects.filter(state=CardRefund.State.ASKED, ours=True)

@@ -34,7 +34,7 @@ _RETRY_DAYS = (1, 3, 5)
 FIRST_LOOK = timedelta(minutes=2)
 _LATEST_LOOK = timedelta(hours=1)
 _UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
-# A card that its holder reported, or that the bank asks not to try again.
+# A card that the cardholder reported, or that the bank asks not to try again.
 _HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
 
 
@@ -79,7 +79,7 @@ def _create(charge: Charge) -> None:
     cents = charge.amount_micros // CENT
     try:
         # A guest's card that came along to an account stays with the customer under whom it was saved.
-        name = stripe_api.card(charge.card.reference).customer if charge.card else customer(charge.purse)
+        name = stripe_api.card(charge.card.stripe_card_id).customer if charge.card else customer(charge.purse)
         if not name:
             return _fail(charge, "card_removed", ChargeState.NEW)
         made = stripe_api.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
@@ -106,9 +106,9 @@ def send(charge: Charge) -> None:
         return _fail(charge, "no_card", ChargeState.CONFIRMING)
     key = f"cc-{charge.id}-confirm-{charge.attempt}-{charge.renewal}"
     try:
-        apply(stripe_api.confirm_intent(charge.intent, charge.card.reference, key))
+        apply(stripe_api.confirm_intent(charge.intent, charge.card.stripe_card_id, key))
     except Declined as error:
-        _declined(charge, error.code, error.advice, error.reference)
+        _declined(charge, error.code, error.advice, error.stripe_charge_id)
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
@@ -164,8 +164,8 @@ def _untouched(charge: Charge, found: Intent) -> bool:
 
 def _error(charge: Charge, found: Intent) -> str:
     """What came of this attempt; what came of another card, or of an attempt before it, says nothing about this one."""
-    other = charge.card and found.tried and found.tried != charge.card.reference
-    known = found.failed and found.failed == charge.declined_reference
+    other = charge.card and found.tried and found.tried != charge.card.stripe_card_id
+    known = found.failed and found.failed == charge.declined_stripe_charge_id
     return "" if other or known else found.error
 
 
@@ -205,10 +205,10 @@ def apply(found: Intent) -> Charge | None:
 def _charge_of(found: Intent) -> Charge | None:
     """By the intent's name; by our own name in its metadata where we never stored it (a worker died in between)."""
     known = Charge.objects.filter(intent=found.id).first()
-    if known or not found.charge:
+    if known or not found.charge_id:
         return known
     try:
-        ours = uuid.UUID(found.charge)
+        ours = uuid.UUID(found.charge_id)
     except ValueError:
         return None
     adopted = Charge.objects.filter(id=ours, intent="")
@@ -219,18 +219,23 @@ def _charge_of(found: Intent) -> Charge | None:
 
 def _succeeded(charge: Charge, found: Intent) -> None:
     """The money is there: entry, balance and state in one commit, once."""
-    if found.amount_cents * CENT != charge.amount_micros or not found.reference:
+    if found.amount_cents * CENT != charge.amount_micros or not found.stripe_charge_id:
         log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
         return
     now = timezone.now()
-    paid = {"state": ChargeState.SUCCEEDED, "reason": "", "intent": found.id, "reference": found.reference}
+    paid = {
+        "state": ChargeState.SUCCEEDED,
+        "reason": "",
+        "intent": found.id,
+        "stripe_charge_id": found.stripe_charge_id,
+    }
     with transaction.atomic(durable=True):
         purse = owner(charge.id)
         unpaid = Charge.objects.filter(id=charge.id).exclude(state=ChargeState.SUCCEEDED)
         nothing_to_buy = {} if charge.wants else {"fulfilled_at": now}
-        if unpaid.update(**paid, **nothing_to_buy, purse=purse, decided_at=now, retry_at=None):
+        if unpaid.update(**paid, **nothing_to_buy, intent=found.id, purse=purse, decided_at=now, retry_at=None):
             move = Move(accounts.STRIPE, accounts.balance(purse.id), charge.amount_micros)
-            ledger.post(Kind.CARD_PAID, Kind.CARD_PAID.key(found.reference), [move], asset=accounts.USD)
+            ledger.post(Kind.CARD_PAID, Kind.CARD_PAID.key(found.stripe_charge_id), [move], asset=accounts.USD)
             purses.move(purse.id, charge.amount_micros)
             purses.paid_up(purse.id)
             notify.send()
@@ -268,12 +273,12 @@ def post_fee(transaction_id: str, cents: int) -> bool:
     )
 
 
-def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
+def _declined(charge: Charge, code: str, advice: str, stripe_charge_id: str) -> None:
     """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
     if code == "authentication_required":
         return _action(charge)
     if code == "payment_intent_authentication_failure" and charge.state == ChargeState.ACTION:
-        return None  # The holder said no to the bank, or gave up: the same link lets them try again.
+        return None  # The cardholder said no to the bank, or gave up: the same link lets them try again.
     hard = code in _HARD or advice == "do_not_try_again" or charge.attempt + 1 >= ATTEMPTS
     live = (ChargeState.CONFIRMING, ChargeState.ACTION, ChargeState.PROCESSING)
     if charge.purpose != Purpose.TAB or hard:
@@ -281,7 +286,7 @@ def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
             _fail(charge, code, state)
         return None
     retry_at = timezone.now() + timedelta(days=_RETRY_DAYS[charge.attempt])
-    noted = {"reason": code[:64], "declined_reference": reference[:64]}
+    noted = {"reason": code[:64], "declined_stripe_charge_id": stripe_charge_id[:64]}
     if step(charge, live, state=ChargeState.DECLINED, retry_at=retry_at, **noted):
         _past_due(charge)
         mail.declined(charge, retry_at)
@@ -289,7 +294,7 @@ def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
 
 
 def _action(charge: Charge) -> None:
-    """The bank wants to ask the card holder, who is not here: a link by mail."""
+    """The bank wants to ask the cardholder, who is not here: a link by mail."""
     waiting = (ChargeState.CREATED, ChargeState.CONFIRMING, ChargeState.PROCESSING)
     now = timezone.now()
     if step(charge, waiting, state=ChargeState.ACTION, reason="authentication_required", decided_at=now, reminders=0):
@@ -341,11 +346,11 @@ def offer_of(charge: Charge) -> Offer | None:
 
 
 def authentication(charge: Charge) -> dict[str, str]:
-    """What the page needs that lets the bank ask the card holder. Raises NoAnswer."""
+    """What the page needs that lets the bank ask the cardholder. Raises NoAnswer."""
     found = stripe_api.intent(charge.intent)
     return {
         "client_secret": found.client_secret,
-        "payment_method": charge.card.reference if charge.card else "",
+        "payment_method": charge.card.stripe_card_id if charge.card else "",
         "status": found.status,
     }
 

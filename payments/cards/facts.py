@@ -21,16 +21,16 @@ class StripeRefused(Exception):
 
 
 class Declined(Exception):
-    """The bank said no, or wants to ask the card holder (`authentication_required`). No money moved.
+    """The bank said no, or wants to ask the cardholder (`authentication_required`). No money moved.
 
-    `reference` names the charge that failed, where one was made.
+    `stripe_charge_id` names the processor's charge that failed, where one was made.
     """
 
-    def __init__(self, code: str, advice: str, reference: str) -> None:
+    def __init__(self, code: str, advice: str, stripe_charge_id: str) -> None:
         super().__init__(code)
         self.code = code
         self.advice = advice
-        self.reference = reference
+        self.stripe_charge_id = stripe_charge_id
 
 
 class Forged(Exception):
@@ -39,7 +39,7 @@ class Forged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A PaymentIntent as it is now. `charge` is our own id from its metadata, `reference` its successful charge.
+    """A PaymentIntent as it is now. `charge_id` is ours, from its metadata; `stripe_charge_id` its successful charge.
 
     `error` is of its last attempt that failed, with the card `tried` and the charge `failed`, where one was made.
     """
@@ -47,8 +47,8 @@ class Intent:
     id: str
     status: str
     amount_cents: int
-    charge: str = ""
-    reference: str = ""
+    charge_id: str = ""
+    stripe_charge_id: str = ""
     error: str = ""
     tried: str = ""
     failed: str = ""
@@ -68,7 +68,7 @@ class Session:
     id: str
     status: str
     url: str
-    reference: str
+    charge_id: str
     intent: str
     setup_intent: str
     email: str
@@ -79,7 +79,7 @@ class Session:
 class CardFacts:
     """A saved card: nothing that could be charged elsewhere. `customer`: whose it is there; empty: nobody's now."""
 
-    reference: str
+    stripe_card_id: str
     brand: str
     last4: str
     expires: str
@@ -108,7 +108,7 @@ class Money:
     fee_cents: int
     available_at: datetime
     intent: str = ""
-    charge: str = ""
+    stripe_charge_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ def reconcile(since: datetime | None = None) -> Report:
     report.healed += disputes.look_at_open()
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED, decided_at__gte=since + timedelta(minutes=5))
     settled = timezone.now() - timedelta(minutes=5)
-    unseen = paid.filter(decided_at__lt=settled).exclude(reference__in=seen)
-    report.missing += [charge.reference for charge in unseen if not _is_there(charge)]
+    unseen = paid.filter(decided_at__lt=settled).exclude(stripe_charge_id__in=seen)
+    report.missing += [charge.stripe_charge_id for charge in unseen if not _is_there(charge)]
     report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance(accounts.STRIPE, accounts.USD)
     if not report.clean or report.unknown:
         log.error("reconciliation: %s", report)
@@ -62,7 +62,7 @@ def reconcile(since: datetime | None = None) -> Report:
 def _is_there(charge: Charge) -> bool:
     """Whether the processor has the payment, though booked before the days looked at: we learnt of it late."""
     try:
-        return stripe_api.intent(charge.intent).reference == charge.reference
+        return stripe_api.intent(charge.intent).stripe_charge_id == charge.stripe_charge_id
     except StripeRefused:
         return False
 

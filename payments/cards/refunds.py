@@ -133,22 +133,22 @@ def _row(facts: RefundFacts) -> CardRefund | None:
     charge = Charge.objects.filter(intent=facts.intent, state=Charge.State.SUCCEEDED).first()
     if charge is None:
         return None
-    known = CardRefund.objects.filter(reference=facts.id).first()
+    known = CardRefund.objects.filter(stripe_refund_id=facts.id).first()
     if known:
         return known
     try:
         with transaction.atomic():
             return CardRefund.objects.create(
-                charge=charge, amount_micros=facts.amount_cents * charges.CENT, reference=facts.id, ours=False
+                charge=charge, amount_micros=facts.amount_cents * charges.CENT, stripe_refund_id=facts.id, ours=False
             )
     except IntegrityError:
-        return CardRefund.objects.get(reference=facts.id)
+        return CardRefund.objects.get(stripe_refund_id=facts.id)
 
 
 def _done(refund: CardRefund, facts: RefundFacts) -> None:
     with transaction.atomic(durable=True):
         open_one = CardRefund.objects.filter(id=refund.id, state=State.ASKED)
-        if not open_one.update(state=State.DONE, reference=facts.id, decided_at=timezone.now()):
+        if not open_one.update(state=State.DONE, stripe_refund_id=facts.id, decided_at=timezone.now()):
             return
         purse = charges.owner(refund.charge_id)
         source = _aside(refund) if refund.ours else accounts.balance(purse.id)
@@ -180,12 +180,12 @@ def _failed(refund: CardRefund, facts: RefundFacts) -> None:
     return None
 
 
-def _release(refund: CardRefund, reason: str, reference: str = "") -> None:
+def _release(refund: CardRefund, reason: str, stripe_refund_id: str = "") -> None:
     """It certainly did not go: back from aside into the balance."""
     with transaction.atomic(durable=True):
         asked = CardRefund.objects.filter(id=refund.id, state=State.ASKED)
         said = {"state": State.REFUSED, "reason": reason, "decided_at": timezone.now()}
-        if not asked.update(**said, **({"reference": reference} if reference else {})):
+        if not asked.update(**said, **({"stripe_refund_id": stripe_refund_id} if stripe_refund_id else {})):
             return
         if refund.ours:
             purse = charges.owner(refund.charge_id)

@@ -15,12 +15,12 @@ from .facts import CardFacts, NoAnswer, StripeRefused
 log = logging.getLogger(__name__)
 
 
-def keep(charge_id: uuid.UUID, reference: str) -> None:
+def keep(charge_id: uuid.UUID, stripe_card_id: str) -> None:
     """Remember the card that paid a charge, for the next time. Of no consequence when it cannot be had now."""
-    if not reference or Card.objects.filter(reference=reference).exists():
+    if not stripe_card_id or Card.objects.filter(stripe_card_id=stripe_card_id).exists():
         return
     try:
-        facts = stripe_api.card(reference)
+        facts = stripe_api.card(stripe_card_id)
     except (NoAnswer, StripeRefused) as error:
         log.warning("the card of charge %s could not be kept: %s", charge_id, error)
         return
@@ -36,19 +36,21 @@ def keep(charge_id: uuid.UUID, reference: str) -> None:
 def add(purse: Purse, facts: CardFacts) -> Card:
     """The card's row, made for this purse when there is none; in the caller's transaction."""
     shown = {"brand": facts.brand, "last4": facts.last4, "expires": facts.expires}
-    card, _ = Card.objects.get_or_create(reference=facts.reference, defaults={"purse": purse, **shown})
+    card, _ = Card.objects.get_or_create(stripe_card_id=facts.stripe_card_id, defaults={"purse": purse, **shown})
     return card
 
 
-def changed(reference: str) -> None:
+def changed(stripe_card_id: str) -> None:
     """The processor says that a card has changed, such as its expiry date. Raises NoAnswer."""
-    facts = stripe_api.card(reference)
-    Card.objects.filter(reference=reference).update(brand=facts.brand, last4=facts.last4, expires=facts.expires)
+    facts = stripe_api.card(stripe_card_id)
+    Card.objects.filter(stripe_card_id=stripe_card_id).update(
+        brand=facts.brand, last4=facts.last4, expires=facts.expires
+    )
 
 
-def detached(reference: str) -> None:
+def detached(stripe_card_id: str) -> None:
     """Removed at the processor, by us or by hand: it cannot be charged, so there is no tab on it."""
-    card = Card.objects.filter(reference=reference, removed_at=None).first()
+    card = Card.objects.filter(stripe_card_id=stripe_card_id, removed_at=None).first()
     if card:
         with transaction.atomic(durable=True):
             Purse.objects.filter(card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)

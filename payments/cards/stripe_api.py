@@ -128,14 +128,14 @@ def saved_card(setup_intent: str) -> CardFacts | None:
     return _card(found.payment_method) if found.status == "succeeded" and found.payment_method else None
 
 
-def card(reference: str) -> CardFacts:
+def card(stripe_card_id: str) -> CardFacts:
     """A saved card."""
-    return _card(_call(lambda v1: v1.payment_methods.retrieve(reference)))
+    return _card(_call(lambda v1: v1.payment_methods.retrieve(stripe_card_id)))
 
 
-def forget_card(reference: str) -> None:
+def forget_card(stripe_card_id: str) -> None:
     """Detach a card from its buyer: nobody can charge it any more."""
-    _call(lambda v1: v1.payment_methods.detach(reference))
+    _call(lambda v1: v1.payment_methods.detach(stripe_card_id))
 
 
 # --- Taking money ----------------------------------------------------------------------------------------
@@ -152,9 +152,9 @@ def create_intent(charge_id: str, customer: str, amount_cents: int, key: str) ->
     return _intent(_call(lambda v1: v1.payment_intents.create(params, {"idempotency_key": key})))
 
 
-def confirm_intent(intent_id: str, card_reference: str, key: str) -> Intent:
-    """Charge a saved card while its holder is away. Names one stored intent, which can succeed once."""
-    params = {"payment_method": card_reference, "off_session": True, "expand": _CHARGE_DETAILS}
+def confirm_intent(intent_id: str, stripe_card_id: str, key: str) -> Intent:
+    """Charge a saved card while the cardholder is away. Names one stored intent, which can succeed once."""
+    params = {"payment_method": stripe_card_id, "off_session": True, "expand": _CHARGE_DETAILS}
     return _intent(_call(lambda v1: v1.payment_intents.confirm(intent_id, params, {"idempotency_key": key})))
 
 
@@ -196,9 +196,9 @@ def refund_facts(refund_id: str) -> RefundFacts:
     return _refund(_call(lambda v1: v1.refunds.retrieve(refund_id)))
 
 
-def intent_of_charge(reference: str) -> str:
+def intent_of_charge(stripe_charge_id: str) -> str:
     """The PaymentIntent that a charge belongs to; empty for none."""
-    return _id(_call(lambda v1: v1.charges.retrieve(reference)).payment_intent)
+    return _id(_call(lambda v1: v1.charges.retrieve(stripe_charge_id)).payment_intent)
 
 
 # --- The processor's own books ---------------------------------------------------------------------------
@@ -277,8 +277,8 @@ def _intent(found: Any) -> Intent:
         id=found.id,
         status=found.status,
         amount_cents=found.amount,
-        charge=_metadata(found, "charge"),
-        reference=_id(latest) if paid else "",
+        charge_id=_metadata(found, "charge"),
+        stripe_charge_id=_id(latest) if paid else "",
         error=code,
         tried=_id(_get(error, "payment_method")),
         failed=_get(error, "charge") or "",
@@ -302,7 +302,7 @@ def _session(found: Any) -> Session:
         id=found.id,
         status=found.status or "",
         url=_get(found, "url") or "",
-        reference=_get(found, "client_reference_id") or "",
+        charge_id=_get(found, "client_reference_id") or "",
         intent=_id(_get(found, "payment_intent")),
         setup_intent=_id(_get(found, "setup_intent")),
         email=(_get(details, "email") or "").lower() if details else "",
@@ -333,7 +333,7 @@ def _money(found: Any) -> Money:
         fee_cents=found.fee,
         available_at=_moment(found.available_on),
         intent="" if isinstance(source, str) else _id(_get(source, "payment_intent")),
-        charge="" if isinstance(source, str) else _id(_get(source, "charge")),
+        stripe_charge_id="" if isinstance(source, str) else _id(_get(source, "charge")),
     )
 
 

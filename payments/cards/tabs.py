@@ -186,10 +186,10 @@ def remove_card(card: Card) -> None:
     if purse.card_id == card.id and purse.balance_micros < 0:
         raise PurseRefused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
     try:
-        stripe_api.forget_card(card.reference)
+        stripe_api.forget_card(card.stripe_card_id)
     except StripeRefused as error:
-        log.warning("%s was not there to forget: %s", card.reference, error)
-    saved_cards.detached(card.reference)
+        log.warning("%s was not there to forget: %s", card.stripe_card_id, error)
+    saved_cards.detached(card.stripe_card_id)
 
 
 def dun(now: datetime | None = None) -> None:

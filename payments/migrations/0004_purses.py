@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
             name='Card',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reference', models.CharField(max_length=64, unique=True)),
+                ('stripe_card_id', models.CharField(max_length=64, unique=True)),
                 ('brand', models.CharField(blank=True, max_length=24)),
                 ('last4', models.CharField(blank=True, max_length=4)),
                 ('expires', models.CharField(blank=True, max_length=7)),
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=payments.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('amount_micros', models.BigIntegerField()),
                 ('state', models.CharField(choices=[('asked', 'asked for'), ('done', 'refunded'), ('failed', 'came back'), ('refused', 'refused')], default='asked', max_length=8)),
-                ('reference', models.CharField(blank=True, max_length=64)),
+                ('stripe_refund_id', models.CharField(blank=True, max_length=64)),
                 ('reason', models.CharField(blank=True, max_length=64)),
                 ('renewal', models.PositiveSmallIntegerField(default=0)),
                 ('ours', models.BooleanField(default=True)),
@@ -63,11 +63,11 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=payments.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('purpose', models.CharField(choices=[('topup', 'top-up'), ('tab', 'tab'), ('direct', 'one article')], max_length=8)),
                 ('amount_micros', models.BigIntegerField()),
-                ('state', models.CharField(choices=[('new', 'not sent yet'), ('created', 'waiting for the card'), ('confirming', 'being charged'), ('action', "waiting for the card holder's bank"), ('processing', 'being processed'), ('declined', 'declined, to be tried again'), ('succeeded', 'paid'), ('failed', 'failed'), ('canceled', 'canceled')], default='new', max_length=12)),
+                ('state', models.CharField(choices=[('new', 'not sent yet'), ('created', 'waiting for the card'), ('confirming', 'being charged'), ('action', "waiting for the cardholder's bank"), ('processing', 'being processed'), ('declined', 'declined, to be tried again'), ('succeeded', 'paid'), ('failed', 'failed'), ('canceled', 'canceled')], default='new', max_length=12)),
                 ('reason', models.CharField(blank=True, max_length=64)),
                 ('session', models.CharField(blank=True, max_length=100)),
                 ('intent', models.CharField(blank=True, max_length=64)),
-                ('reference', models.CharField(blank=True, max_length=64)),
+                ('stripe_charge_id', models.CharField(blank=True, max_length=64)),
                 ('attempt', models.PositiveSmallIntegerField(default=0)),
                 ('renewal', models.PositiveSmallIntegerField(default=0)),
                 ('retry_at', models.DateTimeField(null=True)),
@@ -141,7 +141,7 @@ class Migration(migrations.Migration):
             name='Purse',
             fields=[
                 ('id', models.UUIDField(default=payments.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('holder', models.CharField(max_length=64, unique=True)),
+                ('owner', models.CharField(max_length=64, unique=True)),
                 ('email', models.EmailField(blank=True, max_length=254)),
                 ('balance_micros', models.BigIntegerField(default=0)),
                 ('tab_limit_micros', models.BigIntegerField(default=0, validators=[django.core.validators.MinValueValidator(0)])),
@@ -250,7 +250,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='cardrefund',
-            constraint=models.UniqueConstraint(condition=models.Q(('reference', ''), _negated=True), fields=('reference',), name='card_refund_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('stripe_refund_id', ''), _negated=True), fields=('stripe_refund_id',), name='card_refund_once'),
         ),
         migrations.AddConstraint(
             model_name='approval',
@@ -310,7 +310,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='charge',
-            constraint=models.UniqueConstraint(condition=models.Q(('reference', ''), _negated=True), fields=('reference',), name='charge_one_per_reference'),
+            constraint=models.UniqueConstraint(condition=models.Q(('stripe_charge_id', ''), _negated=True), fields=('stripe_charge_id',), name='charge_one_per_stripe_charge'),
         ),
         migrations.AddConstraint(
             model_name='charge',

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [("payments", "0006_tab_opened_at")]
     operations = [
-        migrations.AddField("charge", "declined_reference", models.CharField(max_length=64, null=True)),
+        migrations.AddField("charge", "declined_stripe_charge_id", models.CharField(max_length=64, null=True)),
         migrations.AddField("setup", "look_at", models.DateTimeField(db_default=Now())),
         migrations.AddIndex(
             "setup", models.Index(fields=["look_at"], condition=Q(state="open"), name="setup_open")

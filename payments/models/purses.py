@@ -1,7 +1,7 @@
 """What a purse remembers: one balance per buyer, the card charges that fill it, and what the processor said of them.
 
 The balance column is a projection of the books, kept in the same commit as its entries; the audit compares the two.
-A purse belongs to a holder by value ("user:12", "guest:<uuid>"): payments knows no account of a person.
+A purse belongs to an owner by value ("user:12", "guest:<uuid>"): payments knows no account of a person.
 """
 
 from django.core.validators import MinValueValidator
@@ -27,12 +27,12 @@ class Purse(models.Model):
         CHARGEBACK = "chargeback", "a dispute was lost"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    holder = models.CharField(max_length=64, unique=True)
+    owner = models.CharField(max_length=64, unique=True)
     email = models.EmailField(blank=True)
     balance_micros = models.BigIntegerField(default=0)
     # How far below zero purchases may take it. 0: no tab.
     tab_limit_micros = models.BigIntegerField(default=0, validators=[MinValueValidator(0)])
-    # Since when the buyer has agreed to be charged while away. Null: no card is ever charged without its holder.
+    # Since when the buyer has agreed to be charged while away. Null: no card is ever charged without the cardholder.
     tab_opened_at = models.DateTimeField(null=True)
     flag = models.CharField(max_length=12, choices=Flag, default=Flag.NONE, blank=True)
     # Since when something is owed: a tab is charged a week after this at the latest.
@@ -55,7 +55,7 @@ class Purse(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.holder
+        return self.owner
 
     @property
     def buyer(self) -> str:
@@ -72,7 +72,7 @@ class Card(models.Model):
     """A saved card, as the processor knows it. No number is ever here."""
 
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="cards")
-    reference = models.CharField(max_length=64, unique=True)
+    stripe_card_id = models.CharField(max_length=64, unique=True)
     brand = models.CharField(max_length=24, blank=True)
     last4 = models.CharField(max_length=4, blank=True)
     expires = models.CharField(max_length=7, blank=True)
@@ -99,7 +99,7 @@ class Charge(models.Model):
         NEW = "new", "not sent yet"
         CREATED = "created", "waiting for the card"
         CONFIRMING = "confirming", "being charged"
-        ACTION = "action", "waiting for the card holder's bank"
+        ACTION = "action", "waiting for the cardholder's bank"
         PROCESSING = "processing", "being processed"
         DECLINED = "declined", "declined, to be tried again"
         SUCCEEDED = "succeeded", "paid"
@@ -117,9 +117,9 @@ class Charge(models.Model):
     # The processor's names: Checkout session, PaymentIntent, and the charge that succeeded.
     session = models.CharField(max_length=100, blank=True)
     intent = models.CharField(max_length=64, blank=True)
-    reference = models.CharField(max_length=64, blank=True)
+    stripe_charge_id = models.CharField(max_length=64, blank=True)
     # The processor's name of the attempt that was declined last: what is said of it again is no news of the next.
-    declined_reference = models.CharField(max_length=64, null=True)  # noqa: DJ001 - a column that SQLite can just add.
+    declined_stripe_charge_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - a column that SQLite can just add.
     card = models.ForeignKey(Card, models.PROTECT, null=True, related_name="+")
     # Each dunning attempt has its own idempotency key, and a 5xx answer calls for another: docs/cards.md says why.
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -145,7 +145,9 @@ class Charge(models.Model):
             models.CheckConstraint(condition=Q(amount_micros__gte=500_000), name="charge_above_floor"),
             models.UniqueConstraint(fields=["session"], condition=~Q(session=""), name="charge_one_per_session"),
             models.UniqueConstraint(fields=["intent"], condition=~Q(intent=""), name="charge_one_per_intent"),
-            models.UniqueConstraint(fields=["reference"], condition=~Q(reference=""), name="charge_one_per_reference"),
+            models.UniqueConstraint(
+                fields=["stripe_charge_id"], condition=~Q(stripe_charge_id=""), name="charge_one_per_stripe_charge"
+            ),
             models.UniqueConstraint(
                 fields=["purse"],
                 condition=Q(
@@ -235,7 +237,7 @@ class CardRefund(models.Model):
     charge = models.ForeignKey(Charge, models.PROTECT, related_name="refunds")
     amount_micros = models.BigIntegerField()
     state = models.CharField(max_length=8, choices=State, default=State.ASKED)
-    reference = models.CharField(max_length=64, blank=True)
+    stripe_refund_id = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=64, blank=True)
     renewal = models.PositiveSmallIntegerField(default=0)
     # Asked for here, so the money was put aside first; one made by hand at the processor takes it when it is seen.
@@ -246,7 +248,9 @@ class CardRefund(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(amount_micros__gt=0), name="card_refund_positive"),
-            models.UniqueConstraint(fields=["reference"], condition=~Q(reference=""), name="card_refund_once"),
+            models.UniqueConstraint(
+                fields=["stripe_refund_id"], condition=~Q(stripe_refund_id=""), name="card_refund_once"
+            ),
         ]
         indexes = [models.Index(fields=["made_at"], condition=Q(state="asked"), name="card_refund_open")]
 
@@ -255,7 +259,7 @@ class CardRefund(models.Model):
 
 
 class Dispute(models.Model):
-    """A card holder's bank asks for the money back. Each of its balance transactions is an entry of its own."""
+    """A cardholder's bank asks for the money back. Each of its balance transactions is an entry of its own."""
 
     id = models.CharField(primary_key=True, max_length=64)
     charge = models.ForeignKey(Charge, models.PROTECT, related_name="disputes")

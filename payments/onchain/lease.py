@@ -22,7 +22,7 @@ class LeaseLost(Exception):
     """Somebody else owns the key now. Nothing was signed or stored by this call."""
 
 
-class Holder:
+class LeaseHolder:
     """One process's claim to one key."""
 
     def __init__(self, chain_id: int, key: bytes) -> None:

@@ -21,7 +21,7 @@ from payments import notify
 from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
 
 from . import record, rpc
-from .lease import Holder, LeaseLost
+from .lease import LeaseHolder, LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Settler:
     def __init__(self, private_key: str) -> None:
         self.account: LocalAccount = Account.from_key(private_key)
         self.key = bytes.fromhex(self.account.address[2:])
-        self.lease = Holder(settings.CHAIN_ID, self.key)
+        self.lease = LeaseHolder(settings.CHAIN_ID, self.key)
         self._fees: tuple[float, rpc.Block, int] | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}

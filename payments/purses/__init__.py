@@ -38,18 +38,18 @@ class PurseRefused(Exception):
         self.approve_at = approve_at
 
 
-def get_or_create(holder: str, email: str = "") -> Purse:
-    """The holder's purse ("user:12"), made when there is none."""
-    purse, made = Purse.objects.get_or_create(holder=holder, defaults={"email": email})
+def get_or_create(owner: str, email: str = "") -> Purse:
+    """The owner's purse ("user:12"), made when there is none."""
+    purse, made = Purse.objects.get_or_create(owner=owner, defaults={"email": email})
     if email and purse.email != email and not made:
         Purse.objects.filter(id=purse.id).update(email=email)
         purse.email = email
     return purse
 
 
-def find(holder: str) -> Purse | None:
-    """The holder's purse, or None; makes nothing."""
-    return Purse.objects.filter(holder=holder).first()
+def find(owner: str) -> Purse | None:
+    """The owner's purse, or None; makes nothing."""
+    return Purse.objects.filter(owner=owner).first()
 
 
 def buyers(purse: Purse) -> list[str]:

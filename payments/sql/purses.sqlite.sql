@@ -17,20 +17,20 @@ CREATE TRIGGER processorevent_kept BEFORE DELETE ON payments_processorevent BEGI
 
 -- INSERT OR REPLACE deletes without firing the triggers above, so an existing row may not be named again.
 CREATE TRIGGER purse_no_replace BEFORE INSERT ON payments_purse
-WHEN EXISTS (SELECT 1 FROM payments_purse WHERE id = NEW.id OR holder = NEW.holder)
+WHEN EXISTS (SELECT 1 FROM payments_purse WHERE id = NEW.id OR owner = NEW.owner)
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_purse already has this row'); END
 
 CREATE TRIGGER charge_no_replace BEFORE INSERT ON payments_charge
 WHEN EXISTS (SELECT 1 FROM payments_charge
              WHERE id = NEW.id OR (session <> '' AND session = NEW.session) OR (intent <> '' AND intent = NEW.intent)
-                OR (reference <> '' AND reference = NEW.reference)
+                OR (stripe_charge_id <> '' AND stripe_charge_id = NEW.stripe_charge_id)
                 OR (purpose = 'tab' AND NEW.purpose = 'tab' AND purse_id = NEW.purse_id
                     AND state NOT IN ('succeeded', 'failed', 'canceled')
                     AND NEW.state NOT IN ('succeeded', 'failed', 'canceled')))
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_charge already has this row'); END
 
 CREATE TRIGGER cardrefund_no_replace BEFORE INSERT ON payments_cardrefund
-WHEN EXISTS (SELECT 1 FROM payments_cardrefund WHERE id = NEW.id OR (reference <> '' AND reference = NEW.reference))
+WHEN EXISTS (SELECT 1 FROM payments_cardrefund WHERE id = NEW.id OR (stripe_refund_id <> '' AND stripe_refund_id = NEW.stripe_refund_id))
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_cardrefund already has this row'); END
 
 CREATE TRIGGER dispute_no_replace BEFORE INSERT ON payments_dispute

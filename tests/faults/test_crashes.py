@@ -14,7 +14,7 @@ _SIGN, _RECORD = "payments.onchain.settler:Settler._signed", "payments.onchain.r
 SETTLER = [
     ("payments.onchain.rpc:simulate", "before", "claimed, nothing done"),
     ("payments.onchain.rpc:simulate", "after", "claimed and found good"),
-    ("payments.onchain.lease:Holder.take_nonce", "after", "nonce taken, not committed"),
+    ("payments.onchain.lease:LeaseHolder.take_nonce", "after", "nonce taken, not committed"),
     ("payments.onchain.settler:Settler._attempt", "after", "signed, not committed"),
     (_SIGN, "after", "signed and stored, not sent"),
     ("payments.onchain.rpc:send", "before", "about to send"),

@@ -26,7 +26,7 @@ STEPS = (
     "payments.waiters:until_decided",
     "payments.http:with_receipt",
     "payments.onchain.rpc:simulate",
-    "payments.onchain.lease:Holder.take_nonce",
+    "payments.onchain.lease:LeaseHolder.take_nonce",
     "payments.onchain.settler:Settler._attempt",
     "payments.onchain.settler:Settler._signed",
     "payments.onchain.rpc:send",

@@ -55,7 +55,7 @@ def test_without_a_live_key_it_is_401_with_the_word(sent):
 
 def test_a_dead_key_and_a_session_learn_nothing():
     reader = cast.person("reader")
-    purse = buyers.purse(1_000_000, holder=f"user:{reader.pk}")
+    purse = buyers.purse(1_000_000, owner=f"user:{reader.pk}")
     text, old = buyers.key(purse), buyers.key(purse, expires_at=timezone.now() - timedelta(seconds=1))
     api_keys.revoke(purse.keys.get(public=text.split("_")[1]))
     assert {ask(text).status_code, ask(old).status_code} == {401}

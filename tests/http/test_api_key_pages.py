@@ -34,7 +34,7 @@ def browser(reader: User) -> Client:
 
 
 def purse_of(reader: User, micros: int = 0) -> Purse:
-    return buyers.purse(micros, holder=f"user:{reader.pk}")
+    return buyers.purse(micros, owner=f"user:{reader.pk}")
 
 
 def key_of(reader: User, micros: int = 0, **limits: Any) -> tuple[ApiKey, str]:
@@ -106,7 +106,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(browser, reader, caplog):
     assert secret not in everything()
     assert secret not in caplog.text
     assert secret not in str(browser.cookies)
-    assert key.purse.holder == f"user:{reader.pk}"
+    assert key.purse.owner == f"user:{reader.pk}"
 
 
 def test_the_form_sent_twice_makes_one_key_and_says_so(browser):

@@ -78,7 +78,7 @@ def test_two_keys_of_one_purse_buy_an_article_once(address):
 def test_a_key_never_spends_from_another_purse(address):
     """Not even in a browser in which somebody else is signed in, who has more."""
     rich, poor = cast.person("rich"), buyers.purse()
-    buyers.purse(5_000_000, holder=f"user:{rich.pk}")
+    buyers.purse(5_000_000, owner=f"user:{rich.pk}")
     answer = cast.signed_in(rich).get(address, headers={"Authorization": f"Bearer {buyers.key(poor)}"})
     assert refused(answer) == "insufficient_balance"
     assert not Payment.objects.exists()
@@ -86,7 +86,7 @@ def test_a_key_never_spends_from_another_purse(address):
 
 def test_another_scheme_is_no_key_and_hides_nobody(address):
     reader = cast.person("reader")
-    buyers.press(buyers.purse(1_000_000, holder=f"user:{reader.pk}"), _offer_of(address))
+    buyers.press(buyers.purse(1_000_000, owner=f"user:{reader.pk}"), _offer_of(address))
     basic = {"Authorization": "Basic cmVhZGVyOnNlY3JldA=="}
     assert cast.signed_in(reader).get(address, headers=basic).status_code == 200
     answer = Client().get(address, headers=basic)

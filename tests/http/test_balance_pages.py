@@ -118,7 +118,7 @@ def test_every_answer_about_money_is_private():
 
 def test_other_peoples_money_is_not_there():
     owner, purse, _ = reader(1_000_000)
-    card = Card.objects.create(purse=purse, reference="pm_1", last4="4242")
+    card = Card.objects.create(purse=purse, stripe_card_id="pm_1", last4="4242")
     setup = Setup.objects.create(purse=purse, session="cs_1", state="open")
     payment = buyers.press(purse, buyers.offer()).payment
     charge = Charge.objects.get(purse=purse)

@@ -31,7 +31,7 @@ def guest_who_bought(bank: Bank, email: str = "ada@example.com") -> tuple[Visito
 
 
 def purse_of(user: User) -> Purse:
-    return Purse.objects.get(holder=f"user:{user.pk}")
+    return Purse.objects.get(owner=f"user:{user.pk}")
 
 
 @pytest.mark.parametrize(("amount", "pages"), [("500", 0), ("direct", 9), ("123", 9)])
@@ -74,7 +74,7 @@ def test_looking_at_a_page_moves_no_money(bank: Bank, page: str):
 def test_a_purse_is_joined_to_one_that_is_there(bank: Bank):
     guest, _ = guest_who_bought(bank, "somebody@example.com")
     reader = cast.person("reader")
-    buyers.purse(1_000_000, holder=f"user:{reader.pk}")
+    buyers.purse(1_000_000, owner=f"user:{reader.pk}")
     cast.sign_in(guest.client, reader)
     assert purse_of(reader).balance_micros == 5_750_000
 
@@ -85,7 +85,7 @@ def test_debts_of_this_browser_come_along_too():
     session["guest"] = "1"
     session.save()
     guest.client.cookies["sessionid"] = session.session_key
-    buyers.purse(tab=1_000_000, holder="guest:1")
+    buyers.purse(tab=1_000_000, owner="guest:1")
     guest.press(address, f"{address}/buy", seen=402)
     reader = cast.person("reader")
     cast.sign_in(guest.client, reader)
@@ -100,7 +100,7 @@ def test_a_guests_purse_with_a_proven_address_is_found_from_any_browser(bank: Ba
     elsewhere = Visitor(ada)
     assert elsewhere.client.get("/welcome")["Location"] == "/library"
     # Anybody can name an address, and pay with a stolen card: its owner says whether it was them.
-    assert not Purse.objects.filter(holder=f"user:{ada.pk}").exists()
+    assert not Purse.objects.filter(owner=f"user:{ada.pk}").exists()
     assert "$4.75 of it is left" in elsewhere.see("/library")
     elsewhere.press("/purse", "/purse/join", seen=200)
     assert purse_of(ada).balance_micros == 4_750_000
@@ -118,14 +118,14 @@ def test_an_address_that_is_not_proven_finds_nothing(bank: Bank):
     page = Visitor(thief)
     for address in ("/welcome", "/library", "/purse"):
         page.client.get(address)
-    assert not Purse.objects.filter(holder=f"user:{thief.pk}").exists()
+    assert not Purse.objects.filter(owner=f"user:{thief.pk}").exists()
     assert Purse.objects.get().joined_to is None
 
 
 @pytest.mark.parametrize("trouble", ["owing", "dispute", "past_due", "somebody else's"])
 def test_nobody_is_given_the_debts_and_disputes_of_who_names_their_address(trouble):
     ada = account("ada@example.com")
-    guest = buyers.purse(tab=1_000_000, holder="guest:1" if trouble != "somebody else's" else "user:999")
+    guest = buyers.purse(tab=1_000_000, owner="guest:1" if trouble != "somebody else's" else "user:999")
     Purse.objects.filter(pk=guest.pk).update(email="ada@example.com")
     if trouble == "owing":
         buyers.press(guest, buyers.offer())
@@ -136,7 +136,7 @@ def test_nobody_is_given_the_debts_and_disputes_of_who_names_their_address(troub
     assert "named your address" not in page.see("/library")
     guest.refresh_from_db()
     assert guest.joined_to is None
-    assert not Purse.objects.filter(holder=f"user:{ada.pk}").exists()
+    assert not Purse.objects.filter(owner=f"user:{ada.pk}").exists()
 
 
 def test_who_signs_out_leaves_the_purse_behind(bank: Bank):

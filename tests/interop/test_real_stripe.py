@@ -57,7 +57,7 @@ def settled(intent_id: str) -> Intent:
 
 def test_an_intent_made_without_any_method_is_confirmed_off_session_with_a_saved_card(v1):
     paid = charged(v1, "pm_card_visa")
-    assert (paid.status, paid.reference[:3]) == ("succeeded", "ch_")
+    assert (paid.status, paid.stripe_charge_id[:3]) == ("succeeded", "ch_")
 
 
 def test_the_balance_transaction_has_the_fee_and_the_day(v1):
@@ -65,7 +65,7 @@ def test_the_balance_transaction_has_the_fee_and_the_day(v1):
     assert found.fee_cents > 0
     assert found.available_at
     since = datetime.now(UTC) - timedelta(minutes=10)
-    moved = [one for one in stripe_api.money_since(since) if one.source == found.reference]
+    moved = [one for one in stripe_api.money_since(since) if one.source == found.stripe_charge_id]
     assert [(one.amount_cents, one.fee_cents) for one in moved] == [(600, found.fee_cents)]
 
 

@@ -109,7 +109,7 @@ def words() -> dict[str, Any]:
     payment = cast.sale(article)
     for person in (alice, root):
         LibraryEntry.objects.create(user=person, grant=payment.grants.get())
-    purse = buyers.purse(2_000_000, holder=f"user:{alice.pk}")
+    purse = buyers.purse(2_000_000, owner=f"user:{alice.pk}")
     with override_settings(STRIPE_SECRET_KEY="sk_test_of_the_tests"):
         buyers.present(buyers.key(purse), catalogue.listing(article.pk).offer("agents", mime_type="text/markdown"))
         with pytest.raises(gate.PaymentRequired):

@@ -132,7 +132,7 @@ def test_a_purse_that_is_frozen_meanwhile_serves_nobody_after(bank: Bank):
     """Who was served has paid, whoever came first."""
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
-    bank.do("disputes", charge=charge.reference, amount=100, kind="fraudulent")
+    bank.do("disputes", charge=charge.stripe_charge_id, amount=100, kind="fraudulent")
     events = bank.post()
     answers = at_once([*buying(purse, OFFERS), lambda: hear(events)])
     said = words(answers[:-1])
@@ -237,7 +237,7 @@ def test_purchases_while_the_tab_is_charged_are_owed_afterwards(bank: Bank):
 @pytest.mark.parametrize("round_", range(4))
 def test_a_guest_who_joins_buys_and_is_heard_of_at_once_loses_and_gains_nothing(bank: Bank, round_: int):
     """Two webhooks of paid pages, the way back from them, purchases and the joining, all at the same moment."""
-    guest, owner = buyers.purse(holder=f"guest:{round_}"), buyers.purse()
+    guest, owner = buyers.purse(owner=f"guest:{round_}"), buyers.purse()
     bank.top_up(guest, 500)
     pages = [
         checkout.top_up(guest, 500, "/", buyers.offer(70, PRICE)),

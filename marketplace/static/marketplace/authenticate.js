@@ -1,4 +1,4 @@
-// Let the bank ask the card holder, then send the form: the server asks the processor what became of it.
+// Let the bank ask the cardholder, then send the form: the server asks the processor what became of it.
 //
 // Only the status "succeeded" is a success. A missing error is none: a refused question can come without one.
 

@@ -23,10 +23,10 @@ _KEPT = {
     "payments_apikey": "name, day_budget_micros, budget_micros, ceiling_micros, approve_above_micros, payees,"
     " expires_at, revoked_at, spent_micros, day, day_spent_micros, used_at",
     "payments_approval": "amount_micros, state, asked_at, decided_at",
-    "payments_charge": "purse_id, state, reason, session, intent, reference, declined_reference, card_id, attempt,"
-    " renewal, retry_at, look_at, reminders, bought_id, fulfilled_at, available_at, refunded_micros, disputed_micros,"
-    " decided_at",
-    "payments_cardrefund": "state, reference, reason, renewal, decided_at",
+    "payments_charge": "purse_id, state, reason, session, intent, stripe_charge_id, declined_stripe_charge_id, card_id,"
+    " attempt, renewal, retry_at, look_at, reminders, bought_id, fulfilled_at, available_at, refunded_micros,"
+    " disputed_micros, decided_at",
+    "payments_cardrefund": "state, stripe_refund_id, reason, renewal, decided_at",
     "payments_dispute": "status, withdrawn_micros, lost_at",
     "payments_processorevent": "applied_at, failures",
 }

@@ -48,7 +48,7 @@ class Doings:
             self.people.append(self.bank.tab(self.random.choice(_TAB_CARDS), limit))
             if self.random.random() < 0.7:  # Due at once.
                 buyers.press(self.people[-1], buyers.offer(limit, limit * 9 // 10))
-        self.guest = buyers.purse(holder=f"guest:{uuid.uuid4()}")
+        self.guest = buyers.purse(owner=f"guest:{uuid.uuid4()}")
         self.keys = [
             (purse, buyers.key(purse, day_budget_micros=5_000_000, budget_micros=20_000_000)) for purse in self.people
         ]

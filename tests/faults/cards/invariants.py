@@ -39,7 +39,7 @@ def audit_is_silent(facts: Facts) -> Iterator[str]:
 def paid_there_is_booked_here(facts: Facts) -> Iterator[str]:
     """Every payment at the bank is a charge of ours and an entry of its amount; and there is nothing else."""
     paid = {one["id"]: one["amount"] * CENT for one in _paid(facts) if one["metadata"].get("charge")}
-    here = dict(Charge.objects.filter(state="succeeded").values_list("reference", "amount_micros"))
+    here = dict(Charge.objects.filter(state="succeeded").values_list("stripe_charge_id", "amount_micros"))
     entries = Transaction.objects.filter(kind="card_paid").values_list("key").annotate(Sum("postings__amount_micros"))
     booked = {key.removeprefix("card_paid:"): amount for key, amount in entries}
     if paid != here:
@@ -59,7 +59,7 @@ def one_refund_per_request(facts: Facts) -> Iterator[str]:
     asked = [one["metadata"]["refund"] for one in _rows(facts, "refund") if one["metadata"].get("refund")]
     yield from (f"{name} was refunded {count} times" for name, count in Counter(asked).items() if count > 1)
     gone = {one["id"] for one in _rows(facts, "refund") if one["status"] in ("succeeded", "pending")}
-    done = set(CardRefund.objects.filter(state="done").values_list("reference", flat=True))
+    done = set(CardRefund.objects.filter(state="done").values_list("stripe_refund_id", flat=True))
     ours = {one["payment_intent"] for one in _paid(facts) if one["metadata"].get("charge")}
     gone = {one for one in gone if facts["refund"][one]["payment_intent"] in ours}
     if gone != done:
@@ -72,7 +72,7 @@ def charges_know_what_was_taken_back(facts: Facts) -> Iterator[str]:
     for dispute in _rows(facts, "dispute"):
         withdrawn[dispute["charge"]] -= sum(one["amount"] for one in dispute["balance_transactions"])
     for one in _paid(facts):
-        charge = Charge.objects.filter(reference=one["id"]).first()
+        charge = Charge.objects.filter(stripe_charge_id=one["id"]).first()
         there = (one["amount_refunded"] * CENT, withdrawn[one["id"]] * CENT)
         if charge and (charge.refunded_micros, charge.disputed_micros) != there:
             here = (charge.refunded_micros, charge.disputed_micros)
@@ -82,7 +82,7 @@ def charges_know_what_was_taken_back(facts: Facts) -> Iterator[str]:
 def disputes_have_their_end(facts: Facts) -> Iterator[str]:
     """A dispute that moved money stands here as it does there, and a lost one is settled once."""
     for one in _rows(facts, "dispute"):
-        if not one["balance_transactions"] or not Charge.objects.filter(reference=one["charge"]).exists():
+        if not one["balance_transactions"] or not Charge.objects.filter(stripe_charge_id=one["charge"]).exists():
             continue
         here = Dispute.objects.filter(id=one["id"]).values_list("status", "lost_at").first()
         if here is None or here[0] != one["status"] or (here[0] == "lost") != (here[1] is not None):

@@ -61,7 +61,7 @@ def _one_call(key: Callable[[Charge], str]) -> Callable[[Patch], Noted]:
     def create(real: Any, charge: Charge) -> None:
         params = {
             "amount": charge.amount_micros // charges.CENT, "currency": "usd", "customer": charge.purse.customer,
-            "payment_method": charge.card.reference, "confirm": True, "off_session": True,
+            "payment_method": charge.card.stripe_card_id, "confirm": True, "off_session": True,
             "metadata": {"charge": str(charge.id)}, "expand": ["latest_charge.balance_transaction"],
         }  # fmt: skip
         try:

@@ -94,7 +94,7 @@ DAMAGE: tuple[tuple[str, Callable[[Facts], Any]], ...] = (
     ("charges_know_what_was_taken_back", _withdrawn_again),
     ("disputes_have_their_end", lambda facts: Dispute.objects.update(status="won")),
     ("disputes_have_their_end", lambda facts: _one(facts, "dispute").update(status="lost")),
-    ("nothing_is_stuck", lambda facts: Charge.objects.update(state="confirming", reference="")),
+    ("nothing_is_stuck", lambda facts: Charge.objects.update(state="confirming", stripe_charge_id="")),
     ("nothing_is_stuck", lambda facts: Charge.objects.update(fulfilled_at=None)),
     ("nothing_is_stuck", lambda facts: Charge.objects.update(available_at=None)),
     ("nothing_is_stuck", lambda facts: refunds.CardRefund.objects.update(state="asked")),
@@ -112,7 +112,7 @@ def _a_little_world(bank: Bank) -> tuple[Facts, reconciliation.Report]:
     charge = bank.top_up(purse, 1000)
     buyers.press(purse, buyers.offer(1, 2_000_000))
     refunds.to_card(purse, charge, 3_000_000)
-    bank.do("disputes", charge=bank.top_up(other, 500).reference, kind="fraudulent")
+    bank.do("disputes", charge=bank.top_up(other, 500).stripe_charge_id, kind="fraudulent")
     bank.tab()
     bank.bring()
     bank.later()

@@ -37,7 +37,7 @@ class Books:
             "payment": self.payment.id.hex,
             "sale": self.payment.sale_id.hex,
             "charge": self.charge.id.hex,
-            "reference": self.charge.reference,
+            "stripe_charge_id": self.charge.stripe_charge_id,
             "refund": self.refund.id.hex,
             "key": ApiKey.objects.get(purse=self.purse).id.hex,
             "others_key": ApiKey.objects.get(purse=self.other).id.hex,
@@ -55,7 +55,7 @@ def books(transactional_db: None) -> Books:
     payment = buyers.present(buyers.key(purse, budget_micros=1_000_000), buyers.offer()).payment
     back = _refund(charge, 700_000)
     _dispute(charge, 400_000)
-    card = Card.objects.create(purse=purse, reference="pm_test", brand="visa", last4="4242")
+    card = Card.objects.create(purse=purse, stripe_card_id="pm_test", brand="visa", last4="4242")
     Purse.objects.filter(id=purse.id).update(card=card)
     return Books(purse, other, payment, charge, back)
 
@@ -64,10 +64,10 @@ def _refund(charge: Charge, micros: int) -> CardRefund:
     """Made by hand at the processor, and seen."""
     with transaction.atomic():
         back = CardRefund.objects.create(
-            charge=charge, amount_micros=micros, state="done", reference="re_test", ours=False
+            charge=charge, amount_micros=micros, state="done", stripe_refund_id="re_test", ours=False
         )
         line = Move(accounts.balance(charge.purse.id), "world:stripe", micros)
-        ledger.post("card_refund", f"card_refund:{back.reference}", [line], asset="USD")
+        ledger.post("card_refund", f"card_refund:{back.stripe_refund_id}", [line], asset="USD")
         purses.move(charge.purse_id, -micros)
         Charge.objects.filter(id=charge.id).update(refunded_micros=micros)
     return back
@@ -101,7 +101,7 @@ def gone(table: str, which: str) -> str:
 
 PURSE, PAYMENT, CHARGE = "id = '{purse}'", "id = '{payment}'", "id = '{charge}'"
 DEBIT, REFUND, DISPUTE = "payment_id = '{payment}'", "id = '{refund}'", "id = 'dp_test'"
-PAID = "\"key\" = 'card_paid:{reference}'"
+PAID = "\"key\" = 'card_paid:{stripe_charge_id}'"
 
 # The word that the audit must say and whose id it must name with it: what is done to the books.
 CORRUPTIONS: dict[tuple[str, str], list[str]] = {
@@ -124,18 +124,18 @@ CORRUPTIONS: dict[tuple[str, str], list[str]] = {
     ],
     ("purse_payment_open", "payment"): [changed("payment", "state = 'released', sale_id = NULL", PAYMENT)],
     ("final_not_cleared", "payment"): [changed("payment", "state = 'final'", PAYMENT)],
-    ("charge_unbooked", "reference"): [
+    ("charge_unbooked", "stripe_charge_id"): [
         gone("transaction", PAID),
         changed("transaction", "\"key\" = 'card_paid:ch_other'", PAID),
     ],
-    ("entry_without_charge", "reference"): [
-        changed("charge", "reference = 'ch_other'", CHARGE),
+    ("entry_without_charge", "stripe_charge_id"): [
+        changed("charge", "stripe_charge_id = 'ch_other'", CHARGE),
         changed("charge", "state = 'failed'", CHARGE),
         gone("charge", CHARGE),
     ],
-    ("charge_differs", "reference"): [changed("charge", "amount_micros = amount_micros + 1", CHARGE)],
+    ("charge_differs", "stripe_charge_id"): [changed("charge", "amount_micros = amount_micros + 1", CHARGE)],
     ("charge_not_paid", "charge"): [changed("charge", "state = 'declined'", CHARGE)],
-    ("refund_unbooked", "refund"): [changed("cardrefund", "reference = 're_other'", REFUND)],
+    ("refund_unbooked", "refund"): [changed("cardrefund", "stripe_refund_id = 're_other'", REFUND)],
     ("refunding_differs", "purse"): [changed("cardrefund", "state = 'asked', ours = TRUE", REFUND)],
     ("charge_refunds_differ", "charge"): [
         changed("charge", "refunded_micros = 0", CHARGE),
@@ -223,9 +223,9 @@ def test_paid_by_another_is_seen_by_nothing_else(books: Books):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_guest_who_signs_in_with_a_card_and_a_refund_on_its_way_leaves_clean_books():
-    guest, owner = buyers.purse(holder="guest:1"), buyers.purse()
+    guest, owner = buyers.purse(owner="guest:1"), buyers.purse()
     charge = buyers.fill(guest, 5_000_000)
-    card = Card.objects.create(purse=guest, reference="pm_guest")
+    card = Card.objects.create(purse=guest, stripe_card_id="pm_guest")
     Purse.objects.filter(id=guest.id).update(card=card, customer="cus_guest")
     with transaction.atomic():
         back = CardRefund.objects.create(charge=charge, amount_micros=1_000_000)

@@ -56,7 +56,7 @@ def test_a_card_that_was_removed_at_the_processor_ends_the_charge(bank: Bank, se
     purse = bank.owing(600, "4000000000000341")
     if sent:
         tabs.settle(purse.id)
-    stripe_api.forget_card(purse.card.reference)
+    stripe_api.forget_card(purse.card.stripe_card_id)
     charge = tabs.pay_now(purse)
     assert charge.state == "failed"
     purse.refresh_from_db()

@@ -30,7 +30,7 @@ def test_below_the_minimum_nothing_is_sent(bank):
 
 
 def test_a_direct_purchase_pays_for_one_article_and_opens_it(bank):
-    purse = buyers.purse(holder="guest:77")
+    purse = buyers.purse(owner="guest:77")
     url = checkout.direct(purse, buyers.offer(1, 3_333_333), "/")
     assert bank.pay(url, email="guest@example.org")["paid"]
     charge = fulfilment.returned(newest(purse).id)

@@ -27,7 +27,7 @@ def test_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_a_lo
     Payment.objects.filter(id=kept.id).update(decided_at=timezone.now() - timedelta(days=20))
     Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
     assert holds.clear() == 1
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("dispute", -5_000_000)
@@ -53,7 +53,7 @@ def test_staff_lets_a_buyer_buy_again_and_a_repeated_webhook_does_not_undo_it(ba
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 1_000_000))
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     assert not disputes.unfreeze(purse)  # One is open.
     bank.do(f"disputes/{made['id']}/close", won=False)
@@ -73,7 +73,7 @@ def test_staff_lets_a_buyer_buy_again_and_a_repeated_webhook_does_not_undo_it(ba
 def test_a_dispute_that_is_won_gives_everything_back(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     assert balance(purse) == 0
     bank.do(f"disputes/{made['id']}/close", won=True)
@@ -87,7 +87,7 @@ def test_a_dispute_that_is_won_gives_everything_back(bank):
 def test_an_inquiry_moves_no_money_and_freezes_nothing(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
-    bank.do("disputes", charge=charge.reference, kind="inquiry")
+    bank.do("disputes", charge=charge.stripe_charge_id, kind="inquiry")
     bank.bring()
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("", 5_000_000)
@@ -98,7 +98,7 @@ def test_a_fraud_warning_freezes_and_sends_back_what_is_unspent(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 1_000_000))
-    bank.do("warnings", charge=charge.reference)
+    bank.do("warnings", charge=charge.stripe_charge_id)
     bank.bring()
     bank.bring()
     purse.refresh_from_db()
@@ -126,9 +126,9 @@ def test_a_dispute_that_is_won_does_not_end_a_warning_of_fraud(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 5_000_000))
-    bank.do("warnings", charge=charge.reference)
+    bank.do("warnings", charge=charge.stripe_charge_id)
     bank.bring()
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     bank.do(f"disputes/{made['id']}/close", won=True)
     bank.bring()
@@ -141,7 +141,7 @@ def test_a_dispute_that_is_won_does_not_pay_a_tab(bank):
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 11_000_000))
     assert tabs.settle(purse.id).state == "declined"
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     bank.do(f"disputes/{made['id']}/close", won=True)
     bank.bring()
@@ -184,7 +184,7 @@ def test_a_second_warning_sends_back_what_is_unspent_of_its_payment_too(bank):
     first, second = bank.top_up(purse, 500), bank.top_up(purse, 1000)
     buyers.press(purse, buyers.offer(1, 3_000_000))
     for charge in (first, second):
-        bank.do("warnings", charge=charge.reference)
+        bank.do("warnings", charge=charge.stripe_charge_id)
         bank.bring()
     assert [refund.amount_micros for refund in CardRefund.objects.order_by("made_at")] == [5_000_000, 7_000_000]
     assert (balance(purse), purse.flag) == (0, "fraud")
@@ -208,11 +208,11 @@ def test_a_second_dispute_that_is_heard_of_before_the_end_of_the_first_is_booked
     """For a while more than the payment seems to be withdrawn: the books say what the processor took and gave."""
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
-    first = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    first = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     bank.do(f"disputes/{first['id']}/close", won=True)
     late = bank.post()
-    second = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    second = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     charge.refresh_from_db()
     assert (charge.disputed_micros, balance(purse)) == (5_000_000, -5_000_000)

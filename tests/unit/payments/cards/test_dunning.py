@@ -61,7 +61,7 @@ def test_paying_now_with_a_new_card_ends_it(bank):
 def test_a_stolen_card_is_not_tried_again(bank):
     purse = bank.tab()
     lost = bank.do("payment_methods", card="4000000000009979", customer=purse.customer)
-    purse.card.__class__.objects.filter(id=purse.card_id).update(reference=lost["id"])
+    purse.card.__class__.objects.filter(id=purse.card_id).update(stripe_card_id=lost["id"])
     buyers.press(purse, buyers.offer(1, 6_000_000))
     charge = tabs.settle(purse.id)
     assert (charge.state, charge.reason) == ("failed", "stolen_card")
@@ -109,7 +109,7 @@ def paid(bank) -> list[int]:
 def mend(bank, purse: Purse) -> None:
     """The card has money again."""
     good = bank.do("payment_methods", card="4242424242424242", customer=purse.customer)
-    Card.objects.filter(id=purse.card_id).update(reference=good["id"])
+    Card.objects.filter(id=purse.card_id).update(stripe_card_id=good["id"])
 
 
 def due_again(charge: Charge) -> None:

@@ -47,7 +47,7 @@ def test_what_the_platform_lost_covers_what_was_bought_with_it(bank):
     Payment.objects.update(decided_at=timezone.now() - timedelta(days=20))
     Charge.objects.update(available_at=timezone.now() - timedelta(days=1))
     assert holds.clear() == 1
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.do(f"disputes/{made['id']}/close", won=False)
     bank.bring()
     assert ledger.balance("loss:chargeback", "USD") == -3_000_000
@@ -87,7 +87,7 @@ def test_what_the_platform_lost_for_a_buyer_clears_the_sales_it_paid(bank: Bank)
     lost, kept = bank.top_up(purse, 500), bank.top_up(purse, 500)
     for number in (1, 2):
         buyers.press(purse, buyers.offer(number, 4_000_000))
-    made = bank.do("disputes", charge=lost.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=lost.stripe_charge_id, kind="fraudulent")
     bank.do(f"disputes/{made['id']}/close", won=False)
     bank.bring()
     bank.later()

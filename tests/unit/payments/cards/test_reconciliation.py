@@ -51,7 +51,7 @@ def test_a_dispute_whose_loss_nobody_told_is_settled_by_reconciliation(bank: Ban
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 5_000_000))
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     bank.do(f"disputes/{made['id']}/close", won=False)
     bank.lose()
@@ -86,4 +86,4 @@ def test_a_payment_that_was_learnt_of_late_is_not_missing(bank: Bank, monkeypatc
     if not there:
         Charge.objects.update(intent="pi_of_nobody")
     monkeypatch.setattr(stripe_api, "money_since", lambda _: iter(()))
-    assert reconciliation.reconcile().missing == ([] if there else [charge.reference])
+    assert reconciliation.reconcile().missing == ([] if there else [charge.stripe_charge_id])

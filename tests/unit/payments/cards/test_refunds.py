@@ -44,7 +44,7 @@ def test_refunds_in_parts_in_full_too_much_and_one_that_comes_back(bank):
             refunds.to_card(purse, charge, wrong)
     last = refunds.to_card(purse, charge, 6_000_000)
     assert balance(purse) == 0
-    bank.do(f"refunds/{last.reference}/fail")
+    bank.do(f"refunds/{last.stripe_refund_id}/fail")
     bank.bring()
     last.refresh_from_db()
     assert last.state == "failed"
@@ -77,13 +77,13 @@ def test_a_refund_made_by_hand_at_the_processor_comes_in_without_a_webhook(bank)
 def test_a_disputed_charge_is_not_refunded(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
-    bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     with pytest.raises(purses.PurseRefused):
         refunds.to_card(purse, charge, 1_000_000)
     other = buyers.purse()
     second = bank.top_up(other, 500)
-    bank.do("disputes", charge=second.reference, kind="fraudulent")  # We have not heard of it.
+    bank.do("disputes", charge=second.stripe_charge_id, kind="fraudulent")  # We have not heard of it.
     refund = refunds.to_card(other, second, 1_000_000)
     assert refund.state == "refused"
     assert balance(other) == 5_000_000

@@ -101,7 +101,7 @@ def test_a_dispute_closed_before_it_was_opened(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     bank.bring()
-    made = bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.do(f"disputes/{made['id']}/close", won=True)
     bank.bring(bank.post()[::-1])
     purse.refresh_from_db()
@@ -146,7 +146,7 @@ def test_an_event_that_cannot_be_applied_keeps_no_other_waiting(bank: Bank, monk
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     bank.bring()
-    bank.do("disputes", charge=charge.reference, kind="fraudulent")
+    bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.pay(checkout.top_up(buyers.purse(), 500, "/"))
     monkeypatch.setattr("payments.cards.disputes.apply", lambda facts: 1 // 0)
     for event in bank.post():

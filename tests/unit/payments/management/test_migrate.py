@@ -28,7 +28,7 @@ VIEWS = [f"audit_{name}" for name in ("journal", "entry", "payment", "grant", "p
 BUY = """
 from tests import cast
 from payments.onchain import record
-from payments.onchain.lease import Holder
+from payments.onchain.lease import LeaseHolder
 from payments.models import Grant, Payment, PaymentState, Transfer
 from payments.onchain.rpc import SeenTransfer
 from django.db import transaction
@@ -41,7 +41,7 @@ record.transfers([SeenTransfer(row.block_number, row.block_hash, row.tx_hash, ro
 record.finalise(row.chain_id, 10**9)
 assert set(Payment.objects.values_list("state", flat=True)) == {PaymentState.FINAL}
 record.transfers([SeenTransfer(5, b"b" * 32, b"t" * 32, 0, row.token, row.sender, row.recipient, 77, None)])
-holder = Holder(1, b"k" * 20)
+holder = LeaseHolder(1, b"k" * 20)
 assert holder.hold()
 with transaction.atomic():
     assert (holder.take_nonce(), holder.take_nonce()) == (0, 1)
@@ -60,7 +60,7 @@ from payments.purses import api_keys, approvals, joining
 from payments.cards.facts import DisputeFacts, Intent, Money, RefundFacts
 from payments.models import Approval, Charge, Payment, ProcessorEvent, Purse
 from tests import buyers
-guest, owner = buyers.purse(500_000, holder="guest:1"), buyers.purse(1_000_000)
+guest, owner = buyers.purse(500_000, owner="guest:1"), buyers.purse(1_000_000)
 buyers.press(guest, buyers.offer(1))
 joining.join(guest, owner)
 text = buyers.key(owner, approve_above_micros=100_000, day_budget_micros=5_000_000)
@@ -76,7 +76,7 @@ api_keys.change(key, "renamed", api_keys.Limits(budget_micros=5_000_000))
 api_keys.revoke(key)
 charge = Charge.objects.create(purse=owner, purpose="topup", amount_micros=5_000_000, intent="pi_1", state="created")
 now = timezone.now()
-paid = {"reference": "ch_1", "transaction": "txn_1", "fee_cents": 45, "available_at": now}
+paid = {"stripe_charge_id": "ch_1", "transaction": "txn_1", "fee_cents": 45, "available_at": now}
 charges.apply(Intent("pi_1", "succeeded", 500, str(charge.id), **paid))
 refunds.apply(RefundFacts("re_1", "succeeded", 100, "pi_1", ""))
 settings.CLEARING_HOLD_SECONDS = 0
@@ -156,7 +156,7 @@ REFUSED = [
     "UPDATE payments_grant SET resource = 'article:dearer'",
     "UPDATE payments_authorization SET nonce = payer",
     "UPDATE payments_transfer SET value = '1'",
-    "UPDATE payments_purse SET holder = 'user:1'",
+    "UPDATE payments_purse SET owner = 'user:1'",
     "UPDATE payments_apikey SET digest = 'mine'",
     "UPDATE payments_apikey SET purse_id = (SELECT id FROM payments_purse LIMIT 1)",
     "UPDATE payments_approval SET resource = 'article:dearer'",

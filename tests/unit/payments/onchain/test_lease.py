@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from payments.models import Lease, Submission
-from payments.onchain.lease import Holder, LeaseLost
+from payments.onchain.lease import LeaseHolder, LeaseLost
 from tests.unit.payments.counter import Counter, offer
 
 from .test_record import state
@@ -23,13 +23,13 @@ def runs_out() -> None:
     Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def take(holder: Holder) -> int:
+def take(holder: LeaseHolder) -> int:
     with transaction.atomic():
         return holder.take_nonce()
 
 
 def test_one_of_two_holds_it_until_it_is_let_go():
-    first, second = Holder(1, KEY), Holder(1, KEY)
+    first, second = LeaseHolder(1, KEY), LeaseHolder(1, KEY)
     assert first.hold()
     assert not second.hold()
     assert first.hold()
@@ -39,16 +39,16 @@ def test_one_of_two_holds_it_until_it_is_let_go():
 
 
 def test_keys_and_chains_are_held_apart():
-    assert all(Holder(chain_id, key).hold() for chain_id in (1, 2) for key in (KEY, b"l" * 20))
+    assert all(LeaseHolder(chain_id, key).hold() for chain_id in (1, 2) for key in (KEY, b"l" * 20))
     assert Lease.objects.count() == 4
 
 
 def test_of_many_who_start_at_once_one_holds_it():
-    holders = [Holder(1, KEY) for _ in range(12)]
+    holders = [LeaseHolder(1, KEY) for _ in range(12)]
     barrier = threading.Barrier(len(holders))
     held: list[bool] = []
 
-    def start(holder: Holder) -> None:
+    def start(holder: LeaseHolder) -> None:
         connection.ensure_connection()
         barrier.wait()
         held.append(holder.hold())
@@ -63,7 +63,7 @@ def test_of_many_who_start_at_once_one_holds_it():
 
 
 def test_a_lease_that_ran_out_is_taken_by_the_next_and_the_fence_grows():
-    first, second = Holder(1, KEY), Holder(1, KEY)
+    first, second = LeaseHolder(1, KEY), LeaseHolder(1, KEY)
     assert first.hold()
     runs_out()
     assert second.hold()
@@ -71,7 +71,7 @@ def test_a_lease_that_ran_out_is_taken_by_the_next_and_the_fence_grows():
 
 
 def test_a_holder_that_slept_past_its_lease_takes_no_nonce_from_the_next():
-    sleeper, awake = Holder(1, KEY), Holder(1, KEY)
+    sleeper, awake = LeaseHolder(1, KEY), LeaseHolder(1, KEY)
     assert sleeper.hold()
     assert take(sleeper) == 0
     runs_out()
@@ -85,7 +85,7 @@ def test_a_holder_that_slept_past_its_lease_takes_no_nonce_from_the_next():
 
 def test_a_lease_that_ran_out_is_still_its_holders_until_somebody_takes_it():
     """The fence decides, not the clock; and who signs has the key for as long again."""
-    holder, other = Holder(1, KEY), Holder(1, KEY)
+    holder, other = LeaseHolder(1, KEY), LeaseHolder(1, KEY)
     assert holder.hold()
     runs_out()
     assert take(holder) == 0
@@ -93,18 +93,18 @@ def test_a_lease_that_ran_out_is_still_its_holders_until_somebody_takes_it():
 
 
 def test_who_lost_it_cannot_let_it_go_or_move_its_nonces():
-    sleeper, awake = Holder(1, KEY), Holder(1, KEY)
+    sleeper, awake = LeaseHolder(1, KEY), LeaseHolder(1, KEY)
     assert sleeper.hold()
     runs_out()
     assert awake.hold()
     sleeper.let_go()
     sleeper.catch_up(50)
     assert take(awake) == 0
-    assert not Holder(1, KEY).hold()
+    assert not LeaseHolder(1, KEY).hold()
 
 
 def test_a_nonce_is_used_only_if_its_transaction_commits():
-    holder = Holder(1, KEY)
+    holder = LeaseHolder(1, KEY)
     assert holder.hold()
     with transaction.atomic():
         assert holder.take_nonce() == 0
@@ -113,7 +113,7 @@ def test_a_nonce_is_used_only_if_its_transaction_commits():
 
 
 def test_it_goes_on_after_what_the_chain_or_its_own_rows_have_seen():
-    holder = Holder(1, KEY)
+    holder = LeaseHolder(1, KEY)
     assert holder.hold()
     holder.catch_up(7)
     assert take(holder) == 7
@@ -124,7 +124,7 @@ def test_it_goes_on_after_what_the_chain_or_its_own_rows_have_seen():
 
 
 def test_time_is_the_databases_own(monkeypatch: pytest.MonkeyPatch):
-    holder, other = Holder(1, KEY), Holder(1, KEY)
+    holder, other = LeaseHolder(1, KEY), LeaseHolder(1, KEY)
     assert holder.hold()
     monkeypatch.setattr("time.time", lambda: 2e9)
     monkeypatch.setattr(timezone, "now", lambda: None)

@@ -37,7 +37,7 @@ def test_a_guest_who_owes_and_joins_an_account_that_owes_is_joined(bank: Bank):
 
 def test_a_guests_card_pays_what_the_account_owes_that_it_came_to(bank: Bank):
     """It stays with the customer under whom it was saved."""
-    owner, guest = bank.owing(600), buyers.purse(holder="guest:9")
+    owner, guest = bank.owing(600), buyers.purse(owner="guest:9")
     bank.top_up(guest, 500, card="5555555555554444")
     guest.refresh_from_db()
     card = guest.card
@@ -53,7 +53,7 @@ def test_a_guests_card_pays_what_the_account_owes_that_it_came_to(bank: Bank):
 
 def test_money_of_a_guest_who_joins_at_this_moment_still_buys_what_it_was_for(bank: Bank, monkeypatch: Any):
     """The purse that was asked has nothing more, and the one that has the money was not asked."""
-    guest, owner = buyers.purse(holder="guest:8"), buyers.purse()
+    guest, owner = buyers.purse(owner="guest:8"), buyers.purse()
     bank.pay(checkout.top_up(guest, 500, "/", buyers.offer()))
     verify = gate.verify
 

@@ -109,7 +109,7 @@ def test_an_article_is_given_back_once_and_within_its_time(settings):
 
 
 def test_a_guest_who_signs_in_keeps_balance_and_articles():
-    guest, owner = buyers.purse(500_000, holder="guest:1"), buyers.purse(600_000)
+    guest, owner = buyers.purse(500_000, owner="guest:1"), buyers.purse(600_000)
     payment = buyers.press(guest, buyers.offer()).payment
     joining.join(guest, owner)
     joining.join(guest, owner)

@@ -65,14 +65,14 @@ def test_it_is_refused_to_everybody_and_nothing_changes(rows, verb, table):
 
 
 REPLACED = {
-    "purse, by holder": ("purse", "id = '{new}'"),
+    "purse, by owner": ("purse", "id = '{new}'"),
     "charge, by what paid it": ("charge", "id = '{new}'"),
-    "charge, by its page": ("charge", "id = '{new}', reference = '', intent = ''"),
-    "charge, by its intent": ("charge", "id = '{new}', reference = '', session = ''"),
-    "refund, by reference": ("cardrefund", "id = '{new}'"),
+    "charge, by its page": ("charge", "id = '{new}', stripe_charge_id = '', intent = ''"),
+    "charge, by its intent": ("charge", "id = '{new}', stripe_charge_id = '', session = ''"),
+    "refund, by its name there": ("cardrefund", "id = '{new}'"),
     "key, by its public half": ("apikey", "id = '{new}'"),
     "approval, by what it asks": ("approval", "id = '{new}'"),
-    "a live tab, by its purse": ("charge", "id = '{new}', reference = '', intent = '', session = ''"),
+    "a live tab, by its purse": ("charge", "id = '{new}', stripe_charge_id = '', intent = '', session = ''"),
 }
 
 
@@ -85,7 +85,7 @@ def a_row_is_not_replaced_by_its_natural_key(rows, name):
     copy = [
         f"CREATE TEMPORARY TABLE copied AS SELECT * FROM payments_{table}",  # noqa: S608
         *(["DELETE FROM copied WHERE purpose <> 'tab'"] if "tab" in name else []),
-        *(["DELETE FROM copied WHERE purpose = 'tab' OR reference <> 'REF'".replace("REF", rows.charge.reference)]
+        *([f"DELETE FROM copied WHERE purpose = 'tab' OR stripe_charge_id <> '{rows.charge.stripe_charge_id}'"]  # noqa: S608
           if table == "charge" and "tab" not in name else []),
         "DELETE FROM copied WHERE rowid > 1 AND rowid > (SELECT min(rowid) FROM copied)",
         f"UPDATE copied SET {changes.format(new=new)}",
@@ -107,7 +107,7 @@ if connection.vendor == "sqlite":  # No other database replaces rows so.
 def test_every_column_may_change_or_is_kept_for_ever():
     """So that whoever adds one decides: without the right, PostgreSQL's application could not write it."""
     for_ever = {
-        "purse": "id holder made_at",
+        "purse": "id owner made_at",
         "debit": "payment_id key_id title address user_agent",
         "apikey": "id purse_id public digest made_at",
         "approval": "id key_id resource payee title url",
