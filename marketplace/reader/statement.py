@@ -17,20 +17,20 @@ CSV_COLUMNS = (
 )
 _EVERYTHING = 1_000_000
 _WORDS = {
-    "sale": "Bought",
-    "refund": "Given back",
-    "joined": "From a purse that was joined to yours",
+    "sale": "Purchase",
+    "refund": "Refund",
+    "joined": "Balance moved from this browser",
     "refund_reserved": "Refund to your card",
-    "refund_released": "Refund to your card, not made",
+    "refund_released": "Refund to your card canceled",
     "card_refund": "Refund to your card",
-    "card_refund_failed": "Refund to your card, sent back by the bank",
+    "card_refund_failed": "Refund to your card returned by your bank",
     "dispute": "Disputed card payment",
     "dispute_lost": "Written off",
 }
 _PAID = {
-    Charge.Purpose.TOPUP: "Added by card",
-    Charge.Purpose.TAB: "Tab paid by card",
-    Charge.Purpose.DIRECT: "Paid by card for one article",
+    Charge.Purpose.TOPUP: "Top-up by card",
+    Charge.Purpose.TAB: "Tab payment by card",
+    Charge.Purpose.DIRECT: "Card payment for one article",
 }
 
 
@@ -58,7 +58,7 @@ def lines(purse: Purse, limit: int) -> list[Line]:
     return [
         Line(
             move.at,
-            _PAID.get(purposes.get(move.key.removeprefix("card_paid:")), "Paid by card")
+            _PAID.get(purposes.get(move.key.removeprefix("card_paid:")), "Card payment")
             if move.kind == "card_paid"
             else _WORDS.get(move.kind, move.kind.replace("_", " ").capitalize()),
             move.title,
