@@ -11,7 +11,7 @@ from payments import quotes
 from payments.cards import checkout
 from payments.cards.charges import CENT
 from payments.models import Purse
-from payments.money import format_usd
+from payments.money import dollars
 from payments.offers import Offer
 
 
@@ -34,7 +34,7 @@ def choices(request: HttpRequest, offer: Offer, terms: dict) -> Choices | None:
     if not settings.STRIPE_SECRET_KEY:
         return None
     price = offer.price.amount_micros
-    token, usd = _quote(offer, terms), format_usd(price)
+    token, usd = _quote(offer, terms), dollars(price)
     purse = purse_of(request)
     if purse is None or purse.joined_to_id:
         return Choices(token, usd, amounts=topup_amounts(price), direct=direct(price))
@@ -50,7 +50,7 @@ def choices(request: HttpRequest, offer: Offer, terms: dict) -> Choices | None:
 def direct(price_micros: int) -> str:
     """The price in whole cents, if it can be paid by card alone; otherwise empty."""
     cents = checkout.by_card_cents(price_micros)
-    return format_usd(cents * CENT) if cents else ""
+    return dollars(cents * CENT) if cents else ""
 
 
 def _quote(offer: Offer, terms: dict) -> str:
