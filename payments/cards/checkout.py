@@ -29,8 +29,8 @@ _IN_ALL_PER_HOUR = 1000
 def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, *, address: str = "") -> str:
     """The address of a page that fills the purse, and then buys `wants`. Raises Refused or NoAnswer: not charged."""
     if cents not in settings.TOPUP_CENTS:
-        raise Refused("invalid_amount", "This amount is not on offer.")
-    title = f"Balance of {format_usd(cents * charges.CENT)} US dollars"
+        raise Refused("invalid_amount", "Choose one of the top-up amounts.")
+    title = f"Balance top-up of ${format_usd(cents * charges.CENT)}"
     return _open(purse, Charge.Purpose.TOPUP, cents, title, (back_url, wants, address))
 
 
@@ -38,7 +38,7 @@ def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> s
     """The address of a page that pays for one article, and what is owed. Raises Refused or NoAnswer: not charged."""
     cents = direct_cents(purse, wants)
     if cents is None:
-        raise Refused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
+        raise Refused("below_card_minimum", "The price is too low for a card payment. Top up your balance instead.")
     return _open(purse, Charge.Purpose.DIRECT, cents, wants.title, (back_url, wants, address))
 
 
@@ -65,7 +65,7 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
             str(setup.id), charges.customer(purse), (done, _absolute(back_url)), f"cs-{setup.id}"
         )
     except ProcessorRefused as error:
-        raise Refused("card_page_refused", "The card page could not be opened.") from error
+        raise Refused("card_page_refused", "We could not open the card page.") from error
     Setup.objects.filter(id=setup.id).update(session=page.id, state="open")
     return page.url
 
@@ -122,7 +122,7 @@ def _open(purse: Purse, purpose: str, cents: int, title: str, rest: tuple[str, O
         raise
     except ProcessorRefused as error:
         _give_up(charge, error.code)
-        raise Refused("card_page_refused", "The card page could not be opened.") from error
+        raise Refused("card_page_refused", "We could not open the card page.") from error
     if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=page.id):
         raise Refused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
     return page.url
@@ -143,7 +143,7 @@ def may_open(purse: Purse | None, address: str) -> None:
     for who, limit in ((of_this, settings.CHECKOUTS_PER_HOUR), (Q(), _IN_ALL_PER_HOUR)):
         opened = sum(model.objects.filter(who, made_at__gt=since).count() for model in (Charge, Setup))
         if opened >= limit:
-            raise Refused("too_many_checkouts", "Too many payment pages were opened. Try again in an hour.")
+            raise Refused("too_many_checkouts", "You opened too many payment pages. Try again in an hour.")
 
 
 def _absolute(path: str) -> str:

@@ -130,7 +130,7 @@ def pay_now(purse: Purse) -> Charge | None:
     else:
         return charges.look(charge)
     if charge is None or charge.reason == _PAID_OTHERWISE:
-        raise Refused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
+        raise Refused("nothing_owed", "You owe less than $0.50, so there is nothing to pay yet.")
     return charge
 
 
@@ -185,7 +185,7 @@ def remove_card(card: Card) -> None:
     """Forget a card here and at the processor. Raises Refused while a tab is owed that only it can pay, or NoAnswer."""
     purse = Purse.objects.get(id=card.purse_id)
     if purse.card_id == card.id and purse.balance_micros < 0:
-        raise Refused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
+        raise Refused("tab_owed", "You still owe money on this card. Pay it or choose another card first.")
     try:
         stripe_api.forget_card(card.reference)
     except ProcessorRefused as error:

@@ -112,12 +112,12 @@ def sell(payment: Payment, debit: Debit) -> None:
 def _why_not(purse_id: uuid.UUID, amount_micros: int) -> Refused:
     purse = Purse.objects.get(id=purse_id)
     if purse.flag == Purse.Flag.PAST_DUE:
-        return Refused("purse_past_due", "The last charge of your tab failed. Pay what is owed, then go on.")
+        return Refused("purse_past_due", "We could not charge your tab. Pay what you owe to keep buying.")
     if purse.flag:
         return Refused("purse_frozen", "This balance is frozen because a card payment is disputed.")
     if purse.tab_limit_micros:
-        return Refused("tab_limit_reached", "This is more than your balance and your tab allow.")
-    return Refused("insufficient_balance", "The balance is not enough for this.")
+        return Refused("tab_limit_reached", "The price is more than your balance and tab allow.")
+    return Refused("insufficient_balance", "Your balance is too low for this purchase.")
 
 
 def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Payment:
@@ -132,12 +132,12 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
             if row is None or not take_back(row, "refund", reason):
-                raise Refused("refund_too_late", "This can no longer be given back.")
+                raise Refused("refund_too_late", "This purchase can no longer be refunded.")
             paid_up(purse.id)
             notify.send()
             return row
     except IntegrityError as error:
-        raise Refused("refund_used", "This article was given back once already, and bought again.") from error
+        raise Refused("refund_used", "Each article can be refunded only once.") from error
 
 
 def take_back(payment: Payment, kind: str, reason: str) -> bool:

@@ -122,18 +122,18 @@ def read(presented: Presented) -> Credential | None:
     if header := headers.get("PAYMENT-SIGNATURE"):
         message = _decoded(header)
         if message.get("x402Version") != 2:
-            raise RailRefused("invalid_x402_version", "PAYMENT-SIGNATURE carries x402 version 2.", malformed=True)
+            raise RailRefused("invalid_x402_version", "PAYMENT-SIGNATURE must be x402 version 2.", malformed=True)
         return _parsed(message)
     if header := headers.get("X-PAYMENT"):
         message = _decoded(header)
         if message.get("x402Version") != 1:
-            raise RailRefused("invalid_x402_version", "X-PAYMENT carries x402 version 1.", malformed=True)
+            raise RailRefused("invalid_x402_version", "X-PAYMENT must be x402 version 1.", malformed=True)
         return _parsed(message)
     return None
 
 
 def _decoded(header: str) -> dict:
-    malformed = RailRefused("invalid_payload", "The payment header is not base64 of a JSON object.", malformed=True)
+    malformed = RailRefused("invalid_payload", "The payment header is not base64-encoded JSON.", malformed=True)
     if len(header) > _MAX_HEADER_CHARS:
         raise RailRefused("payload_too_large", "The payment header is longer than 8,192 characters.", malformed=True)
     try:
@@ -250,18 +250,18 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     price, quote_id = _promised(credential, offer)
     now = int(time.time())
     if credential.recipient != rpc.pay_to():
-        raise _refused("recipient_mismatch", "The authorization pays somebody else.")
+        raise _refused("recipient_mismatch", "The authorization pays a different recipient.")
     if credential.payer == credential.recipient:
-        raise _refused("recipient_mismatch", "The shop cannot pay itself: nothing would move.")
+        raise _refused("recipient_mismatch", "The shop's own wallet can't buy from the shop.")
     if credential.value != price.amount_micros:
-        raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+        raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
     if credential.valid_after > now:
         raise _refused("authorization_valid_after", "The authorization is not valid yet.")
     if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not _in_suspense(credential):
-        raise _refused("authorization_valid_before", "The authorization has expired or is about to.")
+        raise _refused("authorization_valid_before", "The authorization has expired or is about to expire.")
     latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
     if credential.valid_before > latest:
-        raise _refused("authorization_valid_before", "The authorization is valid for longer than was asked.")
+        raise _refused("authorization_valid_before", "The authorization is valid for longer than allowed.")
     buyer = f"{network()}:0x{credential.payer.hex()}"
     verified = Verified(sys.modules[__name__], buyer, price, quote_id, credential, _vouched(credential))
     _not_too_often(credential)
@@ -275,14 +275,14 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
         raise RailRefused("unsupported_scheme", "Only the scheme `exact` is accepted here.")
     if credential.accepted is None:
         if credential.network not in (network(), V1_NETWORKS.get(settings.CHAIN_ID)):
-            raise RailRefused("invalid_network", "The payment is for another network.")
+            raise RailRefused("invalid_network", "The payment is for a different network.")
         # Version 1 echoes no quote: any price that can have been quoted within a quote's life is honoured.
         for price in (offer.price, *offer.quotable):
             if price.amount_micros == credential.value:
                 return price, ""
-        raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+        raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
     if credential.network != network():
-        raise RailRefused("invalid_network", "The payment is for another network.")
+        raise RailRefused("invalid_network", "The payment is for a different network.")
     try:
         promised = quotes.read(credential.echoed_quote, offer)
     except quotes.QuoteRefused as error:
@@ -293,7 +293,7 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
     if asked != accepted:
         raise mismatch
     if promised.expired and not _in_suspense(credential):
-        raise RailRefused("quote_expired", "The quote has expired; ask again for the current price.")
+        raise RailRefused("quote_expired", "The quote has expired. Request the current price.")
     return promised.price, promised.id
 
 
@@ -319,7 +319,7 @@ def _vouched(credential: Credential) -> bool:
             return True
     except (rpc.ChainUnreachable, signatures.TooManyChecks) as error:
         raise Unknowable from error
-    raise _refused("signature", "The signature is not the payer's.")
+    raise _refused("signature", "The signature does not match the payer.")
 
 
 def _not_too_often(credential: Credential) -> None:
@@ -328,7 +328,7 @@ def _not_too_often(credential: Credential) -> None:
     wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago)
     # Whose payment came all the same did nothing wrong: an observer was faster than we were.
     if wasted.exclude(payment__state__in=OWNED).count() >= _FAILURES_PER_HOUR:
-        sentence = "Too many payments of this wallet failed on the chain. Try again in an hour."
+        sentence = "Too many payments from this wallet failed on the chain. Try again in an hour."
         raise RailRefused("too_many_failures", sentence)
 
 

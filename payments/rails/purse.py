@@ -115,7 +115,7 @@ def verify(credential: Credential, offer: Offer) -> Verified:
     key, buyer = credential.key, _buyer(credential, offer)
     if key and not api_keys.allowed_payee(key, offer.payee):
         # Not even what its person owns: a key is for these publications and no others.
-        raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
+        raise RailRefused("publication_not_allowed", "This API key is not allowed for this publication.")
     verified = Verified(sys.modules[__name__], buyer, price, quote_secret, credential)
     owned = Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED)
     if key and not owned.exists():
@@ -143,11 +143,11 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
     try:
         promised = quotes.read(credential.quote, offer)
     except quotes.QuoteRefused as refusal:
-        raise RailRefused("invalid_quote", "The price shown was not for this article.") from refusal
+        raise RailRefused("invalid_quote", "The price shown was for a different article.") from refusal
     if promised.price.audience != offer.price.audience:
-        raise RailRefused("invalid_quote", "The price shown was for another form of this article.")
+        raise RailRefused("invalid_quote", "The price shown was for a different format of this article.")
     if promised.expired:
-        raise RailRefused("quote_expired", "The price shown has expired. Look at the price and buy again.")
+        raise RailRefused("quote_expired", "The price has expired. Check the current price and try again.")
     return promised.price, promised.id
 
 
