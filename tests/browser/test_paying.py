@@ -13,7 +13,7 @@ from tests.browser.wallet import ELSEWHERE, PAYING, SIGN, InjectedWallet
 from tests.shop import Shop
 
 pytestmark = pytest.mark.browser
-NOT_CHARGED = "You were not charged."
+NOT_CHARGED = "You have not been charged."
 
 
 def payments(shop: Shop, wallet: InjectedWallet) -> list[str]:

@@ -108,7 +108,7 @@ def test_the_bank_is_answered_with_the_policy_in_force(chromium: Browser, shop: 
         page.get_by_role("button", name="Answer your bank").click()
         page.frame_locator("iframe").get_by_role("button", name=verdict).click()
         if verdict == "Fail":
-            expect(page.locator("#ask-status")).to_contain_text("You were not charged.")
+            expect(page.locator("#ask-status")).to_contain_text("You have not been charged.")
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
     inspected(page)
     page.goto("/purse")

@@ -57,11 +57,11 @@ def test_another_browser_opens_the_article_with_the_wallet_that_bought_it(visits
 def test_a_wallet_that_has_bought_nothing_proves_nothing(visits, shop, article, wallet):
     page = visits.open(article["url"], wallet)
     prove(page)
-    expect(page.locator("#pay-status")).to_contain_text("has not bought this article yet. You were not charged.")
+    expect(page.locator("#pay-status")).to_contain_text("has not bought this article yet. You have not been charged.")
     expect(page.locator("#article")).to_have_count(0)
     wallet.refuses = True
     prove(page)
-    expect(page.locator("#pay-status")).to_have_text("You cancelled. You were not charged.")
+    expect(page.locator("#pay-status")).to_have_text("You cancelled. You have not been charged.")
     assert not_charged(shop, wallet)
 
 

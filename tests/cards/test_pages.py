@@ -172,7 +172,7 @@ def test_a_price_that_was_not_shown_is_not_paid(quote):
     if quote == "another":
         quote = quotes.issue(catalogue.listing(other.pk).offer("people", mime_type="text/html")).token
     answer = visitor.client.post(form["action"], form["fields"] | {"quote": quote}, follow=True, headers=HTML)
-    assert "You were not charged." in answer.content.decode()
+    assert "You have not been charged." in answer.content.decode()
     assert balance(purse) == 5_000_000
 
 
@@ -186,7 +186,7 @@ def test_an_expired_price_is_shown_anew(settings):
         assert answer.status_code == 303
         page = visitor.see(address, 402)
         assert "expired" in page
-        assert "You were not charged." in page
+        assert "You have not been charged." in page
     assert balance(purse) == 5_000_000
 
 
@@ -274,7 +274,7 @@ def test_a_declined_card_leaves_the_article_closed_and_nobody_charged(bank: Bank
     stripe_api.expire_session(charge.session)
     answer = guest.client.get(f"/purse/return/{charge.pk}", headers=HTML, follow=True)
     assert answer.redirect_chain == [(address, 303)]
-    assert "You were not charged." in answer.content.decode()
+    assert "You have not been charged." in answer.content.decode()
 
 
 def test_while_the_processor_does_not_answer_the_page_waits_and_ends(bank: Bank):
@@ -313,7 +313,7 @@ def test_a_processor_that_is_away_is_said_and_nobody_is_charged(bank: Bank):
     answer = guest.press(address, f"{address}/pay", seen=402, amount="500")
     assert (answer.status_code, answer["Location"]) == (303, address)
     page = guest.see(address, 402)
-    assert "You were not charged." in page
+    assert "You have not been charged." in page
     assert "moment" in page
 
 
@@ -334,7 +334,7 @@ def test_amounts_that_are_not_on_offer_open_no_page(bank: Bank, amount):
     form = next(form for form in Forms(guest.see(address, 402)).found if form["action"].endswith("/pay"))
     answer = guest.client.post(form["action"], form["fields"] | {"amount": amount})
     assert answer["Location"] == address
-    assert "You were not charged." in guest.see(address, 402)
+    assert "You have not been charged." in guest.see(address, 402)
     assert bank.requests("checkout") == []
 
 

@@ -115,7 +115,7 @@ def test_what_the_processor_says_counts_and_not_what_the_page_says(bank: Bank, a
         bank.agrees()
     else:
         assert charge.state != "succeeded"
-        assert "You were not charged" in page
+        assert "You have not been charged" in page
 
 
 def test_the_purses_own_session_needs_no_link(bank: Bank):
@@ -131,7 +131,7 @@ def test_a_processor_that_is_away_is_said(bank: Bank):
     bank.fault("payment_intents", "500", times=3)
     answer = Client().get(link, headers=HTML)
     assert answer.status_code == 503
-    assert "You were not charged so far." in answer.content.decode()
+    assert "You have not been charged so far." in answer.content.decode()
     check_policy(answer["Content-Security-Policy"])
 
 

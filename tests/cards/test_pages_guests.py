@@ -43,7 +43,7 @@ def test_a_newcomer_who_is_refused_leaves_nothing_behind(bank: Bank, amount: str
     form = next(form for form in Forms(guest.see(address, 402)).found if form["action"] == f"{address}/pay")
     answer = guest.client.post(form["action"], form["fields"] | {"amount": amount})
     assert answer["Location"] == address
-    assert "You were not charged" in guest.see(address, 402)
+    assert "You have not been charged" in guest.see(address, 402)
     assert Purse.objects.count() == Session.objects.count() == 0
 
 

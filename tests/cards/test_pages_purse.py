@@ -185,7 +185,7 @@ def test_a_card_that_was_not_saved_is_said(bank: Bank):
     visitor.press("/purse", "/purse/cards")
     setup = Setup.objects.get(purse=purse)
     answer = visitor.client.get(f"/purse/cards/return/{setup.pk}", follow=True)
-    assert "No card was saved. You were not charged." in answer.content.decode()
+    assert "No card was saved. You have not been charged." in answer.content.decode()
     assert fresh(purse).tab_limit_micros == 0
 
 
@@ -211,7 +211,7 @@ def test_a_tab_that_is_declined_says_so_and_another_card_pays(bank: Bank):
     till.press(purse, till.offer(1, 750_000))
     visitor.press("/purse", "/purse/tab", action="pay")
     page = visitor.see("/purse")
-    assert "You were not charged." in page
+    assert "You have not been charged." in page
     assert "Your tab could not be charged." in page
     good = Card.objects.get(purse=purse, last4="4242")
     visitor.press("/purse", f"/purse/cards/{good.pk}", action="use")
@@ -224,7 +224,7 @@ def test_too_little_to_charge_is_said(bank: Bank):
     visitor, purse = with_tab(bank)
     till.press(purse, till.offer(1, 250_000))
     visitor.press("/purse", "/purse/tab", action="pay")
-    assert "You were not charged." in visitor.see("/purse")
+    assert "You have not been charged." in visitor.see("/purse")
     assert fresh(purse).balance_micros == -250_000
 
 

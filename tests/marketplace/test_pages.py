@@ -127,7 +127,7 @@ def test_the_paywall_is_small_and_says_one_price_in_plain_words():
     assert page.count("$0.25") == 1
     assert "The free part." in page
     assert CANARY not in page
-    assert "You were not charged" not in page
+    assert "You have not been charged" not in page
 
 
 def test_the_paywall_works_for_agents_and_people_without_scripts():
@@ -156,7 +156,7 @@ def test_a_refused_payment_says_why_and_that_nothing_was_charged(settings):
     assert answer.status_code == 400
     page = answer.content.decode()
     assert 'id="pay-error"' in page
-    assert "You were not charged." in page
+    assert "You have not been charged." in page
 
 
 def test_a_title_cannot_break_out_of_the_page():
@@ -259,7 +259,7 @@ def test_what_is_no_receipt_opens_nothing_and_says_so(line):
     browser = Client()
     answer = browser.post("/library", {"receipt": line}, follow=True)
     assert answer.redirect_chain == [("/library", 302)]
-    assert "You were not charged" in answer.content.decode()
+    assert "You have not been charged" in answer.content.decode()
     assert "Your library is empty" in answer.content.decode()
 
 
