@@ -13,6 +13,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from payments.books import accounts
 from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS
 from payments.offers import Offer
 
@@ -22,6 +23,16 @@ AUDIENCES = (PEOPLE, AGENTS)
 TITLE_MAX = 200
 SUMMARY_MAX = 300
 SLUG_MAX = 120
+
+
+def payee_of(publication_id: int) -> str:
+    """The name under which payments knows a publication: "publisher:7"."""
+    return f"publisher:{publication_id}"
+
+
+def publication_id_of(payee: str) -> str:
+    """The id of the publication that payments knows under this name."""
+    return payee.removeprefix("publisher:")
 
 
 class Publication(models.Model):
@@ -45,17 +56,17 @@ class Publication(models.Model):
     @property
     def payee(self) -> str:
         """The name under which payments knows this publication."""
-        return f"publisher:{self.pk}"
+        return payee_of(self.pk)
 
     @property
     def earned_account(self) -> str:
         """The account of the books that holds what this publication has earned."""
-        return f"{self.payee}:earned"
+        return accounts.earned(self.payee)
 
     @property
     def accounts(self) -> tuple[str, str]:
         """Its accounts: what it has earned, and what card buyers have paid that is not cleared yet."""
-        return self.earned_account, f"{self.payee}:pending"
+        return self.earned_account, accounts.pending(self.payee)
 
     def get_absolute_url(self) -> str:
         return f"/publications/{self.slug}"

@@ -12,8 +12,8 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from payments import notify
+from payments.books.accounts import shares
 from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, dollars, parse_usd
-from payments.onchain.record import shares
 
 from .models import AGENTS, AUDIENCES, PEOPLE, Article, PriceVersion
 

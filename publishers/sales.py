@@ -1,7 +1,7 @@
 """What a publication sold, line by line, with the share it keeps. Reads the money's books; writes nothing."""
 
-import csv
 import datetime
+import itertools
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,8 +22,6 @@ CSV_COLUMNS = (
     *("price_usd", "fee_usd", "kept_usd", "price_micros", "fee_micros", "kept_micros", "state"),
 )
 _CHUNK = 500
-# What a spreadsheet would take for a formula.
-_ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +144,26 @@ def per_article(publication: Publication, some: Iterable[Article]) -> dict[str, 
     return dict(sold.values_list("resource").annotate(Count("pk")))
 
 
-def csv_rows(publication: Publication, payments: QuerySet[Payment]) -> Iterator[str]:
-    """The sales as CSV, a few hundred at a time: decimal dollars and whole micros, UTC and the publication's zone."""
-    writer = csv.writer(_Echo())
+def csv_rows(publication: Publication, payments: QuerySet[Payment]) -> Iterator[list[object]]:
+    """The sales as rows under CSV_COLUMNS: decimal dollars and whole micros, UTC and the publication's zone.
+
+    A few hundred sales are in memory at a time.
+    """
     zone = zoneinfo.ZoneInfo(publication.time_zone)
-    yield writer.writerow(CSV_COLUMNS)
-    chunk: list[Payment] = []
-    for payment in payments.iterator(chunk_size=_CHUNK):
-        chunk.append(payment)
-        if len(chunk) == _CHUNK:
-            yield from (writer.writerow(_cells(line, zone)) for line in lines(publication, chunk))
-            chunk = []
-    yield from (writer.writerow(_cells(line, zone)) for line in lines(publication, chunk))
+    for chunk in _batched(payments.iterator(chunk_size=_CHUNK), _CHUNK):
+        for line in lines(publication, chunk):
+            yield _cells(line, zone)
 
 
-class _Echo:
-    """A file that hands back what is written, so that csv can stream."""
+def _batched(rows: Iterable[Payment], size: int) -> Iterator[list[Payment]]:
+    """The rows in lists of at most `size`."""
+    iterator = iter(rows)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
 
-    def write(self, row: str) -> str:
-        return row
 
-
-def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[str]:
-    cells = [
+def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[object]:
+    return [
         line.id,
         line.sold_at.astimezone(datetime.UTC).isoformat(timespec="seconds"),
         line.sold_at.astimezone(zone).isoformat(timespec="seconds"),
@@ -182,12 +177,6 @@ def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[str]:
         *(line.price_micros, line.fee_micros, line.kept_micros),
         line.state,
     ]
-    return [inert(str(cell)) for cell in cells]
-
-
-def inert(cell: str) -> str:
-    """A spreadsheet shows the text instead of running it."""
-    return f"'{cell}" if cell.startswith(_ACTIVE) else cell
 
 
 def _shares(publication: Publication, payments: list[Payment]) -> dict[Any, int]:

@@ -7,7 +7,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -18,6 +18,7 @@ from payments.cards import checkout, mail, refunds, tabs
 from payments.cards.facts import NoAnswer
 from payments.models import Card, CardRefund, Charge, Purse, Setup
 from payments.money import dollars
+from publishers import csv_files
 
 from . import joining, statement
 from .card_pages import topup_amounts
@@ -75,9 +76,7 @@ def join(request: HttpRequest) -> HttpResponse:
 def movements_csv(request: HttpRequest) -> HttpResponse:
     """Every movement as a file."""
     rows = statement.csv_rows(own_purse(request))
-    answer = StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = 'attachment; filename="pennypress-balance.csv"'
-    return answer
+    return csv_files.download("pennypress-balance.csv", statement.CSV_COLUMNS, rows)
 
 
 @require_POST

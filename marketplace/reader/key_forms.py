@@ -11,7 +11,7 @@ from payments.models import ApiKey
 from payments.money import MICROS, MIN_PRICE_MICROS, dollars, format_usd, parse_usd
 from payments.purses.api_keys import Limits
 from publishers.articles.manuscript import one_line
-from publishers.models import Article, Publication
+from publishers.models import Article, Publication, publication_id_of
 
 _MOST = 100_000 * MICROS
 _NUMBER = "Enter an amount in dollars, such as 0.05."
@@ -139,6 +139,6 @@ def _publications(chosen: tuple[str, ...]) -> list[tuple[str, str]]:
     """Every publication that sells something, and those that were chosen before."""
     selling = Article.objects.on_sale().order_by().values("publication_id")
     rows = Publication.objects.filter(pk__in=selling) | Publication.objects.filter(
-        pk__in=[payee.removeprefix("publisher:") for payee in chosen]
+        pk__in=[publication_id_of(payee) for payee in chosen]
     )
-    return [(f"publisher:{row.pk}", row.name) for row in rows.order_by("name", "pk")]
+    return [(row.payee, row.name) for row in rows.order_by("name", "pk")]

@@ -18,7 +18,7 @@ from marketplace.shop.buying import SeeOther, with_cards
 from payments.models import ApiKey, Approval, Debit
 from payments.money import MICROS
 from payments.purses import Refused, api_keys, approvals
-from publishers.models import Article, Publication
+from publishers.models import Article, Publication, publication_id_of
 
 from .key_forms import KeyForm, NewKeyForm
 from .purse import open_purse, purse_of
@@ -176,7 +176,7 @@ def _is_uuid(text: str) -> bool:
 
 
 def _names(payees: Iterable[str]) -> QuerySet[Publication]:
-    return Publication.objects.filter(pk__in=[payee.removeprefix("publisher:") for payee in payees])
+    return Publication.objects.filter(pk__in=[publication_id_of(payee) for payee in payees])
 
 
 def _example(payees: tuple[str, ...]) -> str:

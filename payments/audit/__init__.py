@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
 
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import (
     OPEN,
     OWNED,
@@ -30,7 +30,7 @@ from payments.models import (
     Transaction,
     Transfer,
 )
-from payments.onchain import record, rpc
+from payments.onchain import rpc
 from payments.rails import exact
 
 from . import cards
@@ -183,7 +183,7 @@ def _wrong_reversals() -> Iterator[uuid.UUID]:
     for row in Transaction.objects.filter(Q(kind__in=_REVERSALS) | Q(reverses__isnull=False)).iterator():
         undone = row.reverses
         lines = undone.postings.exists() if undone else False
-        if not undone or not lines or ledger.reversal(row.kind, row.key, undone).digest != row.digest:
+        if not undone or not lines or ledger.reversal(row.kind, undone).digest != row.digest:
             yield row.id
 
 
@@ -312,7 +312,7 @@ class _Facts:
             rows=list(window.values_list("block_hash", "tx_hash", "log_index", "sender", "value", "nonce")),
             arrived=sum(value for value, below, _ in totals if below),
             booked=sum(value for value, _, received in totals if received),
-            in_books=-ledger.balance(record.world(chain_id)),
+            in_books=-ledger.balance(accounts.world(chain_id)),
             undecided=list(open_ones.values_list("payment_id", "valid_before")),
         )
 
@@ -320,7 +320,7 @@ class _Facts:
 def _against_chain(facts: _Facts) -> Iterator[Finding]:
     known = facts.known
     if known is None:
-        if Account.objects.filter(code=record.world(settings.CHAIN_ID)).exists():
+        if Account.objects.filter(code=accounts.world(settings.CHAIN_ID)).exists():
             yield Finding("chain_unknown", "The books have entries of a chain that the database never met.")
         return
     if rpc.genesis_hash() != known.genesis_hash:

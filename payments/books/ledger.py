@@ -120,11 +120,11 @@ def target_of(key: str) -> str:
     return Posting.objects.select_related("target").get(transaction__key=key).target.code
 
 
-def reversal(kind: str, key: str, original: Transaction) -> Entry:
-    """The entry that takes another back: the same amounts, source and target exchanged."""
+def reversal(kind: str, original: Transaction) -> Entry:
+    """The entry that takes another back, once: the same amounts, source and target exchanged."""
     lines = original.postings.select_related("source", "target")
     moves = tuple(Move(p.target.code, p.source.code, p.amount_micros) for p in lines)
-    return Entry(kind, key, moves, asset=lines[0].source.asset, reverses=original)
+    return Entry(kind, f"reversed:{original.key}", moves, asset=lines[0].source.asset, reverses=original)
 
 
 def balance(code: str, asset: str = "USDC") -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
+from payments.books import accounts
 from payments.models import OWNED, Payment, Posting, Purse
 
 from . import ledger
@@ -33,13 +34,13 @@ class Holdings:
 
 def holdings(payees: Sequence[str]) -> dict[str, Holdings]:
     """What the books hold for each of these publications, in two statements."""
-    codes = [f"{payee}:{pot}" for payee in payees for pot in ("earned", "pending")]
+    codes = [name(payee) for payee in payees for name in (accounts.earned, accounts.pending)]
     held = ledger.balances(Q(code__in=codes))
     return {
         payee: Holdings(
-            held.get((f"{payee}:earned", "USDC"), 0),
-            held.get((f"{payee}:earned", "USD"), 0),
-            held.get((f"{payee}:pending", "USD"), 0),
+            held.get((accounts.earned(payee), accounts.USDC), 0),
+            held.get((accounts.earned(payee), accounts.USD), 0),
+            held.get((accounts.pending(payee), accounts.USD), 0),
         )
         for payee in payees
     }
@@ -65,16 +66,24 @@ def cards() -> Cards:
         owed=Sum("balance_micros", filter=Q(balance_micros__lt=0)),
     )
     return Cards(
-        at_processor_micros=-held.get("world:stripe", 0),
+        at_processor_micros=-held.get(accounts.STRIPE, 0),
         prepaid_micros=purses["prepaid"] or 0,
         owed_micros=-(purses["owed"] or 0),
-        costs_micros=-held.get("expense:processor", 0),
-        losses_micros=-held.get("loss:chargeback", 0) - held.get("loss:dispute_fee", 0),
-        unknown_micros=held.get("suspense:stripe", 0),
+        costs_micros=-held.get(accounts.PROCESSOR_FEES, 0),
+        losses_micros=-held.get(accounts.CHARGEBACK_LOSSES, 0) - held.get(accounts.DISPUTE_FEES, 0),
+        unknown_micros=held.get(accounts.STRIPE_SUSPENSE, 0),
     )
 
 
-_OF_CARDS = Q(code__in=("world:stripe", "suspense:stripe", "expense:processor", "loss:chargeback", "loss:dispute_fee"))
+_OF_CARDS = Q(
+    code__in=(
+        accounts.STRIPE,
+        accounts.STRIPE_SUSPENSE,
+        accounts.PROCESSOR_FEES,
+        accounts.CHARGEBACK_LOSSES,
+        accounts.DISPUTE_FEES,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def earnings_by_day(since: datetime.datetime, until: datetime.datetime) -> list[
     by_day = lines.annotate(day=TruncDate("transaction__payment__decided_at", tzinfo=datetime.UTC))
     keys = ("day", "transaction__payment__payee")
     totals = by_day.values(*keys).annotate(sales=Count("transaction", distinct=True), gross=Sum("amount_micros"))
-    fees = by_day.filter(target__code="platform:fees").values(*keys).annotate(fees=Sum("amount_micros"))
+    fees = by_day.filter(target__code=accounts.PLATFORM_FEES).values(*keys).annotate(fees=Sum("amount_micros"))
     fee_of = {tuple(row[key] for key in keys): row["fees"] for row in fees}
     days = []
     for row in totals.order_by("-day", "transaction__payment__payee"):

@@ -16,7 +16,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from payments import gate, notify, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import Card, Charge, Payment, Purse, Setup
 from payments.models import State as Sold
@@ -226,8 +227,8 @@ def _succeeded(charge: Charge, found: Intent) -> None:
         purse = owner(charge.id)
         unpaid = Charge.objects.filter(id=charge.id).exclude(state=State.SUCCEEDED)
         if unpaid.update(**paid, purse=purse, decided_at=now, retry_at=None):
-            move = Move("world:stripe", purse.account, charge.amount_micros)
-            ledger.post("card_paid", f"card_paid:{found.reference}", [move], asset=purses.ASSET)
+            move = Move(accounts.STRIPE, accounts.balance(purse.id), charge.amount_micros)
+            ledger.post(Kind.CARD_PAID, Kind.CARD_PAID.key(found.reference), [move], asset=accounts.USD)
             purses.move(purse.id, charge.amount_micros)
             purses.paid_up(purse.id)
             notify.send()
@@ -261,10 +262,10 @@ def post_fee(transaction_id: str, cents: int) -> bool:
     """Book what the processor took for one balance transaction, once; negative: it gave a fee back."""
     if not cents:
         return False
-    key, pair = f"card_fee:{transaction_id}", ("expense:processor", "world:stripe")
+    key, pair = Kind.CARD_FEE.key(transaction_id), (accounts.PROCESSOR_FEES, accounts.STRIPE)
     source, target = pair if cents > 0 else pair[::-1]
     return not ledger.posted(key) and bool(
-        ledger.post("card_fee", key, [Move(source, target, abs(cents) * CENT)], asset=purses.ASSET)
+        ledger.post(Kind.CARD_FEE, key, [Move(source, target, abs(cents) * CENT)], asset=accounts.USD)
     )
 
 

@@ -14,10 +14,10 @@ from django.db.models.functions import Least
 from django.utils import timezone
 
 from payments import notify, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import Charge, Dispute, Payment, Posting, Purse, State, Transaction
-from payments.purses import ASSET
 
 from . import charges, refunds, stripe_api
 from .facts import DisputeFacts, Money, Refused
@@ -73,20 +73,21 @@ def look_at_open() -> list[str]:
 
 def _book(dispute: Dispute, purse: Purse, money: Money) -> None:
     """One balance transaction: what was withdrawn or came back, and the fee, each once."""
-    key = f"dispute:{money.id}"
-    if ledger.posted(key) or ledger.posted(f"dispute_fee:{money.id}"):
+    key, fee_key = Kind.DISPUTE.key(money.id), Kind.DISPUTE_FEE.key(money.id)
+    if ledger.posted(key) or ledger.posted(fee_key):
         return
     if micros := abs(money.amount_cents) * charges.CENT:
         out = money.amount_cents < 0
-        pair = (purse.account, "world:stripe") if out else ("world:stripe", purse.account)
-        ledger.post("dispute", key, [Move(*pair, micros)], asset=ASSET)
+        balance = accounts.balance(purse.id)
+        pair = (balance, accounts.STRIPE) if out else (accounts.STRIPE, balance)
+        ledger.post(Kind.DISPUTE, key, [Move(*pair, micros)], asset=accounts.USD)
         purses.move(purse.id, -micros if out else micros)
         taken = micros if out else -micros
         Dispute.objects.filter(id=dispute.id).update(withdrawn_micros=F("withdrawn_micros") + taken)
         _standing(dispute.charge_id)
     if cents := money.fee_cents:
-        pair = ("loss:dispute_fee", "world:stripe") if cents > 0 else ("world:stripe", "loss:dispute_fee")
-        ledger.post("dispute_fee", f"dispute_fee:{money.id}", [Move(*pair, abs(cents) * charges.CENT)], asset=ASSET)
+        pair = (accounts.DISPUTE_FEES, accounts.STRIPE) if cents > 0 else (accounts.STRIPE, accounts.DISPUTE_FEES)
+        ledger.post(Kind.DISPUTE_FEE, fee_key, [Move(*pair, abs(cents) * charges.CENT)], asset=accounts.USD)
 
 
 def _standing(charge_id: uuid.UUID) -> None:
@@ -107,35 +108,36 @@ def _lost(dispute: Dispute, purse: Purse) -> bool:
     debt = min(-_balance(purse), dispute.withdrawn_micros)
     bought = Payment.objects.filter(debit__purse=purse, rail="purse", state=State.CONFIRMED)
     for payment in bought.select_related("sale").order_by("-decided_at", "-id"):
-        if payment.amount_micros <= debt and purses.take_back(payment, "charged_back", "chargeback"):
+        if payment.amount_micros <= debt and purses.take_back(payment, Kind.CHARGED_BACK, "chargeback"):
             debt -= payment.amount_micros
     if debt > 0:
         log.error("dispute %s cost the platform %s micros", dispute.id, debt)
-        move = Move("loss:chargeback", purse.account, debt)
-        ledger.post("dispute_lost", f"dispute_lost:{dispute.id}{_again(dispute)}", [move], asset=ASSET)
+        move = Move(accounts.CHARGEBACK_LOSSES, accounts.balance(purse.id), debt)
+        ledger.post(Kind.DISPUTE_LOST, _lost_key(dispute), [move], asset=accounts.USD)
         purses.move(purse.id, debt)
     return True
 
 
 def _times_recovered(dispute: Dispute) -> int:
-    return Transaction.objects.filter(key__startswith=f"dispute_recovered:{dispute.id}:").count()
+    return Transaction.objects.filter(key__startswith=Kind.DISPUTE_RECOVERED.key(dispute.id, "")).count()
 
 
-def _again(dispute: Dispute) -> str:
+def _lost_key(dispute: Dispute) -> str:
+    """A dispute can be lost, recovered by an appeal, and lost again: each loss is an entry of its own."""
     times = _times_recovered(dispute)
-    return f":{times}" if times else ""
+    return Kind.DISPUTE_LOST.key(dispute.id, times) if times else Kind.DISPUTE_LOST.key(dispute.id)
 
 
 def _recovered(dispute: Dispute, purse: Purse) -> None:
     """An appeal: what was lost has come back after all, so what the platform has paid of it is the platform's."""
     lost = Dispute.objects.filter(id=dispute.id, withdrawn_micros=0).exclude(lost_at=None)
-    key = f"dispute_lost:{dispute.id}{_again(dispute)}"
+    key = _lost_key(dispute)
     if not lost.update(lost_at=None) or not ledger.posted(key):
         return
     micros = Posting.objects.get(transaction__key=key).amount_micros
-    move = Move(purse.account, "loss:chargeback", micros)
-    again = f"dispute_recovered:{dispute.id}:{_times_recovered(dispute)}"
-    ledger.post("dispute_recovered", again, [move], asset=ASSET)
+    move = Move(accounts.balance(purse.id), accounts.CHARGEBACK_LOSSES, micros)
+    again = Kind.DISPUTE_RECOVERED.key(dispute.id, _times_recovered(dispute))
+    ledger.post(Kind.DISPUTE_RECOVERED, again, [move], asset=accounts.USD)
     purses.move(purse.id, -micros)
 
 

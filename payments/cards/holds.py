@@ -13,10 +13,10 @@ from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from payments import notify
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
 from payments.models import CardRefund, Charge, Payment, Posting, Purse, State
-from payments.purses import ASSET
 
 _AT_ONCE = 500
 # A tab that could not be charged says nothing against what earlier card money covers; and once a dispute is lost, what
@@ -67,9 +67,9 @@ def _covered_micros(purse: Purse, now: datetime) -> int:
 
 def _lost_micros(purse: Purse) -> int:
     """What the platform has paid into this purse where a dispute was lost: its sales are paid with that."""
-    accounts = [f"buyer:{pk}:balance" for pk in (purse.pk, *purse.joined.values_list("id", flat=True))]
-    paid = Posting.objects.filter(source__code="loss:chargeback", target__code__in=accounts)
-    back = Posting.objects.filter(target__code="loss:chargeback", source__code__in=accounts)
+    balances = [accounts.balance(pk) for pk in (purse.pk, *purse.joined.values_list("id", flat=True))]
+    paid = Posting.objects.filter(source__code=accounts.CHARGEBACK_LOSSES, target__code__in=balances)
+    back = Posting.objects.filter(target__code=accounts.CHARGEBACK_LOSSES, source__code__in=balances)
     paid_micros, back_micros = (rows.aggregate(sum=Sum("amount_micros"))["sum"] or 0 for rows in (paid, back))
     return int(paid_micros - back_micros)
 
@@ -80,11 +80,13 @@ def _sum(payments: QuerySet[Payment]) -> int:
 
 def _post(payments: list[Payment]) -> None:
     """Pending becomes earned, by what the sale's own entry gave the publisher."""
-    lines = Posting.objects.filter(transaction__in=[p.sale_id for p in payments], target__code__endswith=":pending")
+    lines = Posting.objects.filter(
+        transaction__in=[p.sale_id for p in payments], target__code__endswith=accounts.pending("")
+    )
     shares: dict[uuid.UUID | None, int] = dict(lines.values_list("transaction_id", "amount_micros"))
     entries = []
     for payment in payments:
-        move = Move(f"{payment.payee}:pending", f"{payment.payee}:earned", shares[payment.sale_id])
-        entries.append(Entry("cleared", f"cleared:{payment.id.hex}", (move,), asset=ASSET))
+        move = Move(accounts.pending(payment.payee), accounts.earned(payment.payee), shares[payment.sale_id])
+        entries.append(Entry(Kind.CLEARED, Kind.CLEARED.key(payment.id.hex), (move,), asset=accounts.USD))
     ledger.post_all(entries)
     Payment.objects.filter(id__in=[p.id for p in payments], state=State.CONFIRMED).update(state=State.FINAL)

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import Charge
-from payments.purses import ASSET
 
 from . import charges, disputes, refunds, stripe_api
 from .facts import Money, NoAnswer, Refused
@@ -53,7 +53,7 @@ def reconcile(since: datetime | None = None) -> Report:
     settled = timezone.now() - timedelta(minutes=5)
     unseen = paid.filter(decided_at__lt=settled).exclude(reference__in=seen)
     report.missing += [charge.reference for charge in unseen if not _is_there(charge)]
-    report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance("world:stripe", ASSET)
+    report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance(accounts.STRIPE, accounts.USD)
     if not report.clean or report.unknown:
         log.error("reconciliation: %s", report)
     return report
@@ -89,25 +89,27 @@ def _heal(money: Money, report: Report) -> None:
         return
     report.unknown.append(money.id)
     net = (money.amount_cents - money.fee_cents) * charges.CENT
-    pair = ("world:stripe", "suspense:stripe") if net > 0 else ("suspense:stripe", "world:stripe")
+    pair = (accounts.STRIPE, accounts.STRIPE_SUSPENSE) if net > 0 else (accounts.STRIPE_SUSPENSE, accounts.STRIPE)
     if net:
-        ledger.post("processor_other", f"processor_other:{money.id}", [Move(*pair, abs(net))], asset=ASSET)
+        ledger.post(
+            Kind.PROCESSOR_OTHER, Kind.PROCESSOR_OTHER.key(money.id), [Move(*pair, abs(net))], asset=accounts.USD
+        )
 
 
 def _booked(money: Money) -> bool:
-    keys = [f"processor_other:{money.id}", f"dispute:{money.id}", f"dispute_fee:{money.id}"]
+    keys = [kind.key(money.id) for kind in (Kind.PROCESSOR_OTHER, Kind.DISPUTE, Kind.DISPUTE_FEE)]
     if money.type in _CHARGES:
-        keys.append(f"card_paid:{money.source}")
+        keys.append(Kind.CARD_PAID.key(money.source))
     elif money.type in _REFUNDS and money.amount_cents < 0:
-        keys.append(f"card_refund:{money.source}")
+        keys.append(Kind.CARD_REFUND.key(money.source))
     elif money.type in _REFUNDS:
-        keys.append(f"card_refund_failed:{money.source}")
+        keys.append(Kind.CARD_REFUND_FAILED.key(money.source))
     return any(ledger.posted(key) for key in keys)
 
 
 def _fee(money: Money, report: Report) -> None:
     """A dispute books its own fee, and what is in suspense is booked net."""
-    ours = money.type in (*_CHARGES, *_REFUNDS) and not ledger.posted(f"processor_other:{money.id}")
+    ours = money.type in (*_CHARGES, *_REFUNDS) and not ledger.posted(Kind.PROCESSOR_OTHER.key(money.id))
     if ours and charges.post_fee(money.id, money.fee_cents):
         report.healed.append(f"fee of {money.id}")
 

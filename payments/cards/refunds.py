@@ -13,10 +13,11 @@ from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from payments import notify, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import CardRefund, Charge, Purse
-from payments.purses import ASSET, Refused
+from payments.purses import Refused
 
 from . import charges, stripe_api
 from .facts import Declined, NoAnswer, RefundFacts, ServerTrouble
@@ -72,8 +73,8 @@ def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) 
         if owner.balance_micros < micros:
             raise Refused("insufficient_balance", "We can only refund money you have not spent.")
         refund = CardRefund.objects.create(charge=charge, amount_micros=micros)
-        move = Move(owner.account, owner.refunding, micros)
-        ledger.post("refund_reserved", f"refund_reserved:{refund.id}", [move], asset=ASSET)
+        move = Move(accounts.balance(owner.id), accounts.refunding(owner.id), micros)
+        ledger.post(Kind.REFUND_RESERVED, Kind.REFUND_RESERVED.key(refund.id), [move], asset=accounts.USD)
         purses.move(owner.id, -micros)
         notify.send()
     return drive(refund)
@@ -151,9 +152,9 @@ def _done(refund: CardRefund, facts: RefundFacts) -> None:
         if not open_one.update(state=State.DONE, reference=facts.id, decided_at=timezone.now()):
             return
         purse = charges.owner(refund.charge_id)
-        source = _aside(refund) if refund.ours else purse.account
-        move = Move(source, "world:stripe", refund.amount_micros)
-        ledger.post("card_refund", f"card_refund:{facts.id}", [move], asset=ASSET)
+        source = _aside(refund) if refund.ours else accounts.balance(purse.id)
+        move = Move(source, accounts.STRIPE, refund.amount_micros)
+        ledger.post(Kind.CARD_REFUND, Kind.CARD_REFUND.key(facts.id), [move], asset=accounts.USD)
         if not refund.ours:
             purses.move(purse.id, -refund.amount_micros)
         Charge.objects.filter(id=refund.charge_id).update(refunded_micros=F("refunded_micros") + refund.amount_micros)
@@ -162,7 +163,7 @@ def _done(refund: CardRefund, facts: RefundFacts) -> None:
 
 def _aside(refund: CardRefund) -> str:
     """Where this refund's money was put aside, whoever has the purse now."""
-    return ledger.target_of(f"refund_reserved:{refund.id}")
+    return ledger.target_of(Kind.REFUND_RESERVED.key(refund.id))
 
 
 def _failed(refund: CardRefund, facts: RefundFacts) -> None:
@@ -173,8 +174,8 @@ def _failed(refund: CardRefund, facts: RefundFacts) -> None:
         if not CardRefund.objects.filter(id=refund.id, state=State.DONE).update(state=State.FAILED):
             return None
         purse = charges.owner(refund.charge_id)
-        move = Move("world:stripe", purse.account, refund.amount_micros)
-        ledger.post("card_refund_failed", f"card_refund_failed:{facts.id}", [move], asset=ASSET)
+        move = Move(accounts.STRIPE, accounts.balance(purse.id), refund.amount_micros)
+        ledger.post(Kind.CARD_REFUND_FAILED, Kind.CARD_REFUND_FAILED.key(facts.id), [move], asset=accounts.USD)
         purses.move(purse.id, refund.amount_micros)
         Charge.objects.filter(id=refund.charge_id).update(refunded_micros=F("refunded_micros") - refund.amount_micros)
     return None
@@ -189,8 +190,8 @@ def _release(refund: CardRefund, reason: str, reference: str = "") -> None:
             return
         if refund.ours:
             purse = charges.owner(refund.charge_id)
-            move = Move(_aside(refund), purse.account, refund.amount_micros)
-            ledger.post("refund_released", f"refund_released:{refund.id}", [move], asset=ASSET)
+            move = Move(_aside(refund), accounts.balance(purse.id), refund.amount_micros)
+            ledger.post(Kind.REFUND_RELEASED, Kind.REFUND_RELEASED.key(refund.id), [move], asset=accounts.USD)
             purses.move(purse.id, refund.amount_micros)
 
 

@@ -58,19 +58,14 @@ class Purse(models.Model):
         return self.holder
 
     @property
-    def account(self) -> str:
-        """Its account in the books."""
-        return f"buyer:{self.pk}:balance"
-
-    @property
-    def refunding(self) -> str:
-        """The account of money on its way back to a card."""
-        return f"buyer:{self.pk}:refunding"
-
-    @property
     def buyer(self) -> str:
         """Its name in payments and grants."""
         return f"purse:{self.pk}"
+
+    @staticmethod
+    def id_of(buyer: str) -> str:
+        """The id of the purse that has this name in payments and grants."""
+        return buyer.removeprefix("purse:")
 
 
 class Card(models.Model):

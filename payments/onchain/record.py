@@ -14,7 +14,8 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from payments import notify
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
 from payments.models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State, Submission, Transfer
 
@@ -25,27 +26,6 @@ _LARGEST_BOOKED = 2**62
 _TRIES = 2
 # A transfer that fits makes any of these a sale: late money is still the buyer's purchase.
 _MAY_BE_PAID = (*OPEN, State.RELEASED, State.FAILED)
-
-
-def world(chain_id: int) -> str:
-    """The account of everybody on a chain: what came in from there makes it negative."""
-    return f"world:eip155:{chain_id}"
-
-
-def suspense(chain_id: int) -> str:
-    """The account of money that arrived and that nobody has claimed."""
-    return f"suspense:eip155:{chain_id}"
-
-
-def suspense_here() -> str:
-    """The suspense account of the chain we sell on."""
-    return suspense(settings.CHAIN_ID)
-
-
-def shares(amount_micros: int) -> tuple[int, int]:
-    """What the publisher and the platform get of a sale; the fraction of a micro goes to the publisher."""
-    fee = amount_micros * settings.PLATFORM_FEE_BASIS_POINTS // 10_000
-    return amount_micros - fee, fee
 
 
 def transfers(seen: Sequence[SeenTransfer]) -> None:
@@ -143,7 +123,7 @@ def take_back(transfer: Transfer) -> None:
             Submission.objects.filter(ours).update(
                 state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
             )
-        ledger.post_all([ledger.reversal("reorganisation", f"reversed:{entry.key}", entry) for entry in entries])
+        ledger.post_all([ledger.reversal(Kind.REORGANISATION, entry) for entry in entries])
         gone = Transfer.objects.filter(id=transfer.id)
         gone.update(received=None, payment=None)
         notify.send()
@@ -247,11 +227,14 @@ def _bought_otherwise(payment: Payment) -> bool:
 
 
 def _sale(row: Transfer, payment: Payment) -> Entry:
-    source = suspense(row.chain_id) if row.received_id else world(row.chain_id)
-    publisher, platform = shares(payment.amount_micros)
-    moves = [Move(source, f"{payment.payee}:earned", publisher), Move(source, "platform:fees", platform)]
-    again = f":{payment.reversals}" if payment.reversals else ""
-    return Entry("sale", f"sale:{payment.id}{again}", tuple(move for move in moves if move.amount_micros))
+    source = accounts.suspense(row.chain_id) if row.received_id else accounts.world(row.chain_id)
+    moves = accounts.sale_moves(source, accounts.earned(payment.payee), payment.amount_micros)
+    return Entry(Kind.SALE, _once_more(Kind.SALE, payment.id, again=payment.reversals), moves)
+
+
+def _once_more(kind: Kind, *of: object, again: int) -> str:
+    """The entry's key; what a reorganisation took back is booked again under a key that counts."""
+    return kind.key(*of, again) if again else kind.key(*of)
 
 
 def _into_suspense(rows: Sequence[Transfer]) -> None:
@@ -259,9 +242,9 @@ def _into_suspense(rows: Sequence[Transfer]) -> None:
     booked = [row for row in rows if 0 < row.value <= _LARGEST_BOOKED]
     entries = []
     for row in booked:
-        move = Move(world(row.chain_id), suspense(row.chain_id), row.value)
-        again = f":{row.orphanings}" if row.orphanings else ""
-        entries.append(Entry("unclaimed", f"unclaimed:{row.chain_id}:{row.id}{again}", (move,)))
+        move = Move(accounts.world(row.chain_id), accounts.suspense(row.chain_id), row.value)
+        key = _once_more(Kind.UNCLAIMED, row.chain_id, row.id, again=row.orphanings)
+        entries.append(Entry(Kind.UNCLAIMED, key, (move,)))
     for row, entry in zip(booked, ledger.post_all(entries), strict=True):
         row.received = entry
     Transfer.objects.bulk_update(booked, ["received"])

@@ -15,12 +15,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from payments import notify
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
 from payments.models import ApiKey, Debit, Grant, Payment, Purse, State
-from payments.onchain.record import shares
 
-ASSET = "USD"
 CARD_FLOOR_MICROS = 500_000
 
 
@@ -94,12 +93,8 @@ def sell(payment: Payment, debit: Debit) -> None:
     purse = debit.purse
     if not move(purse.id, -payment.amount_micros, floor=True):
         raise _why_not(purse.id, payment.amount_micros)
-    publisher, platform = shares(payment.amount_micros)
-    moves = [
-        Move(purse.account, f"{payment.payee}:pending", publisher),
-        Move(purse.account, "platform:fees", platform),
-    ]
-    sale = ledger.post("sale", f"sale:{payment.id}", [m for m in moves if m.amount_micros], asset=ASSET)
+    moves = accounts.sale_moves(accounts.balance(purse.id), accounts.pending(payment.payee), payment.amount_micros)
+    sale = ledger.post(Kind.SALE, Kind.SALE.key(payment.id), moves, asset=accounts.USD)
     now = timezone.now()
     Payment.objects.filter(id=payment.id).update(state=State.CONFIRMED, sale=sale, decided_at=now)
     payment.state, payment.sale, payment.decided_at = State.CONFIRMED, sale, now
@@ -131,7 +126,7 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             # Before the payment's row, like everybody: a dispute takes purchases back with the purse in its hand.
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
-            if row is None or not take_back(row, "refund", reason):
+            if row is None or not take_back(row, Kind.REFUND, reason):
                 raise Refused("refund_too_late", "This purchase can no longer be refunded.")
             paid_up(purse.id)
             notify.send()
@@ -152,11 +147,11 @@ def take_back(payment: Payment, kind: str, reason: str) -> bool:
     debit = Debit.objects.select_related("key").get(payment=payment)
     Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())
     # To the purse that paid; if that was a guest's that has been joined meanwhile, on to the one that has it now.
-    entries = [ledger.reversal(kind, f"reversed:{sale.key}", sale)]
-    paid_from = f"buyer:{payment.buyer.removeprefix('purse:')}:balance"
-    if paid_from != debit.purse.account:
-        onward = Move(paid_from, debit.purse.account, payment.amount_micros)
-        entries.append(Entry("joined", f"joined:{sale.key}", (onward,), asset=ASSET))
+    entries = [ledger.reversal(kind, sale)]
+    paid_from, now_with = accounts.balance(Purse.id_of(payment.buyer)), accounts.balance(debit.purse_id)
+    if paid_from != now_with:
+        onward = Move(paid_from, now_with, payment.amount_micros)
+        entries.append(Entry(Kind.JOINED, Kind.JOINED.key(sale.key), (onward,), asset=accounts.USD))
     ledger.post_all(entries)
     move(debit.purse_id, payment.amount_micros)
     if debit.key_id:

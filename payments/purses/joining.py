@@ -2,11 +2,12 @@
 
 from django.db import transaction
 
-from payments.books import ledger
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import Card, Charge, Debit, Purse, Setup
 
-from . import ASSET, move
+from . import move
 
 
 def join(guest: Purse, owner: Purse) -> None:
@@ -19,8 +20,8 @@ def join(guest: Purse, owner: Purse) -> None:
             return
         if amount := guest.balance_micros:
             source, target = (guest, owner) if amount > 0 else (owner, guest)
-            line = Move(source.account, target.account, abs(amount))
-            ledger.post("joined", f"joined:{guest.id}", [line], asset=ASSET)
+            line = Move(accounts.balance(source.id), accounts.balance(target.id), abs(amount))
+            ledger.post(Kind.JOINED, Kind.JOINED.key(guest.id), [line], asset=accounts.USD)
             move(guest.id, -amount)
             move(owner.id, amount)
         # Whatever is wrong with one of them is wrong with both.

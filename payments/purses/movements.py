@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
+from payments.books import accounts
 from payments.models import Debit, Posting, Purse
 
 
@@ -26,9 +27,9 @@ def movements(purse: Purse, limit: int = 100) -> list[Movement]:
     """The purse's statement from the books' own postings, the newest first, each with the balance after it."""
     lines = _lines(purse).select_related("transaction", "source").order_by("-id")[:limit]
     rows = list(lines)
-    sums: dict[uuid.UUID, int] = {}
+    account, sums = accounts.balance(purse.id), dict[uuid.UUID, int]()
     for line in rows:
-        sign = -1 if line.source.code == purse.account else 1
+        sign = -1 if line.source.code == account else 1
         sums[line.transaction_id] = sums.get(line.transaction_id, 0) + sign * line.amount_micros
     entries = {line.transaction_id: line.transaction for line in rows}
     if len(rows) == limit and len(sums) > 1:
@@ -56,11 +57,11 @@ def movements(purse: Purse, limit: int = 100) -> list[Movement]:
 
 
 def _lines(purse: Purse) -> QuerySet[Posting]:
-    code = purse.account
+    code = accounts.balance(purse.id)
     return Posting.objects.filter(Q(source__code=code) | Q(target__code=code))
 
 
 def _debits(keys: list[str]) -> dict[str, Debit]:
     ids = [key.removeprefix("reversed:").removeprefix("sale:") for key in keys if "sale:" in key]
     rows = Debit.objects.filter(payment_id__in=ids).select_related("key")
-    return {f"sale:{row.payment_id}": row for row in rows}
+    return {accounts.Kind.SALE.key(row.payment_id): row for row in rows}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from payments import purses, quotes
+from payments.books import accounts
 from payments.models import OWNED, ApiKey, Debit, Payment, Purse
 from payments.offers import Offer, Presented, Price
 from payments.purses import api_keys
@@ -183,4 +184,4 @@ def arrived(payment: Payment) -> bool:
 
 def receipt(payment: Payment) -> dict[str, str]:
     """The purse as payer, and the entry in our books as the transaction."""
-    return {"network": name, "payer": payment.buyer.removeprefix("purse:"), "transaction": f"sale:{payment.id}"}
+    return {"network": name, "payer": Purse.id_of(payment.buyer), "transaction": accounts.Kind.SALE.key(payment.id)}

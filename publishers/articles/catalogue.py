@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from payments.offers import Offer, Price
-from publishers.models import AGENTS, PEOPLE, Article, PriceVersion, Version
+from publishers.models import AGENTS, PEOPLE, Article, PriceVersion, Version, payee_of
 
 from .manuscript import without_divider
 
@@ -52,7 +52,7 @@ class Listing:
     @functools.cached_property
     def payee(self) -> str:
         """The name under which payments knows the publication."""
-        return f"publisher:{self.publication_id}"
+        return payee_of(self.publication_id)
 
     @property
     def path(self) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from payments.models import Posting
-from publishers import sales
+from publishers import csv_files, sales
 from publishers.forms import SalesFilter
 from publishers.models import Article, Publication
 
@@ -48,9 +48,8 @@ def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
 def sales_csv(request: HttpRequest, publication: Publication) -> HttpResponse:
     """The same sales as a file."""
     _, found = _filtered(request, publication)
-    answer = StreamingHttpResponse(sales.csv_rows(publication, found), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="{publication.slug}-sales.csv"'
-    return answer
+    rows = sales.csv_rows(publication, found)
+    return csv_files.download(f"{publication.slug}-sales.csv", sales.CSV_COLUMNS, rows)
 
 
 @require_GET

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Q, Sum
 
 from payments import audit
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.cards import reconciliation
 from payments.models import (
     OWNED,
@@ -113,10 +113,10 @@ def balances_explain_themselves(facts: Facts) -> Iterator[str]:
         expected = sum(row.amount_micros - row.refunded_micros - row.disputed_micros for row in charges)
         expected -= _sum(CardRefund.objects.filter(charge__purse=purse, state="asked", ours=True))
         expected -= _sum(Payment.objects.filter(debit__purse=purse, state__in=OWNED))
-        accounts = [purse.account, *(one.account for one in purse.joined.all())]
-        expected += _sum(Posting.objects.filter(source__code="loss:chargeback", target__code__in=accounts))
-        expected -= _sum(Posting.objects.filter(target__code="loss:chargeback", source__code__in=accounts))
-        if not expected == purse.balance_micros == ledger.balance(purse.account, "USD"):
+        balances = [accounts.balance(one.id) for one in (purse, *purse.joined.all())]
+        expected += _sum(Posting.objects.filter(source__code="loss:chargeback", target__code__in=balances))
+        expected -= _sum(Posting.objects.filter(target__code="loss:chargeback", source__code__in=balances))
+        if not expected == purse.balance_micros == ledger.balance(accounts.balance(purse.id), "USD"):
             yield f"{purse} has {purse.balance_micros}, and {expected} is explained"
 
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from payments import purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.books.ledger import Move
 from payments.ids import uuid7
 from payments.models import Account, ApiKey, Card, CardRefund, Charge, Dispute, Payment, Purse
@@ -42,7 +42,7 @@ class Books:
             "key": ApiKey.objects.get(purse=self.purse).id.hex,
             "others_key": ApiKey.objects.get(purse=self.other).id.hex,
             "card": Card.objects.get(purse=self.purse).id,
-            "others_account": Account.objects.get(code=self.other.account).id,
+            "others_account": Account.objects.get(code=accounts.balance(self.other.id)).id,
             "new": uuid7().hex,
         }
 
@@ -66,7 +66,7 @@ def _refund(charge: Charge, micros: int) -> CardRefund:
         back = CardRefund.objects.create(
             charge=charge, amount_micros=micros, state="done", reference="re_test", ours=False
         )
-        line = Move(charge.purse.account, "world:stripe", micros)
+        line = Move(accounts.balance(charge.purse.id), "world:stripe", micros)
         ledger.post("card_refund", f"card_refund:{back.reference}", [line], asset="USD")
         purses.move(charge.purse_id, -micros)
         Charge.objects.filter(id=charge.id).update(refunded_micros=micros)
@@ -79,7 +79,7 @@ def _dispute(charge: Charge, micros: int) -> None:
             id="dp_test", charge=charge, status="lost", amount_micros=micros, withdrawn_micros=micros,
             lost_at=timezone.now(),
         )  # fmt: skip
-        line = Move(charge.purse.account, "world:stripe", micros)
+        line = Move(accounts.balance(charge.purse.id), "world:stripe", micros)
         ledger.post("dispute", "dispute:txn_test", [line], asset="USD")
         purses.move(charge.purse_id, -micros)
         Charge.objects.filter(id=charge.id).update(disputed_micros=micros)
@@ -193,7 +193,7 @@ def _cleared(books: Books) -> str:
 
 
 def _no_such_move(books: Books) -> str:
-    line = Move(books.purse.account, books.other.account, 5)
+    line = Move(accounts.balance(books.purse.id), accounts.balance(books.other.id), 5)
     entry = ledger.post("card_paid", "card_paid:ch_planted", [line], asset="USD")
     return entry.id.hex
 
@@ -229,7 +229,7 @@ def test_a_guest_who_signs_in_with_a_card_and_a_refund_on_its_way_leaves_clean_b
     Purse.objects.filter(id=guest.id).update(card=card, customer="cus_guest")
     with transaction.atomic():
         back = CardRefund.objects.create(charge=charge, amount_micros=1_000_000)
-        line = Move(guest.account, guest.refunding, 1_000_000)
+        line = Move(accounts.balance(guest.id), accounts.refunding(guest.id), 1_000_000)
         ledger.post("refund_reserved", f"refund_reserved:{back.id}", [line], asset="USD")
         purses.move(guest.id, -1_000_000)
     joining.join(guest, owner)

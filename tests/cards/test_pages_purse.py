@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from payments import purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.cards import tabs
 from payments.models import Card, CardRefund, Charge, Payment, Purse, Setup
 from tests.publishers import cast
@@ -238,7 +238,7 @@ def test_a_card_is_removed_but_not_while_it_owes(bank: Bank):
     visitor.press("/purse", f"/purse/cards/{card.pk}", action="remove")
     assert "No card is saved." in visitor.see("/purse")
     assert fresh(purse).tab_limit_micros == 0
-    assert ledger.balance(purse.account, "USD") == 750_000
+    assert ledger.balance(accounts.balance(purse.id), "USD") == 750_000
 
 
 # --- Articles and money back -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.utils import timezone
 from x402.http.utils import decode_payment_required_header
 
 from payments import gate, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import ApiKey, Approval, Payment, Purse
 from payments.offers import Presented
 from payments.purses import api_keys
@@ -47,7 +47,7 @@ def refused(answer: Any) -> str:
 
 def balance(purse: Purse) -> int:
     purse.refresh_from_db()
-    assert purse.balance_micros == ledger.balance(purse.account, "USD")
+    assert purse.balance_micros == ledger.balance(accounts.balance(purse.id), "USD")
     return purse.balance_micros
 
 

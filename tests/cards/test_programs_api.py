@@ -10,7 +10,7 @@ from payments.purses import api_keys
 from tests.publishers import cast
 
 from . import till
-from .test_agents import STRANGE
+from .test_programs import STRANGE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,7 +18,7 @@ from payments.purses import api_keys, approvals
 from tests.publishers import cast
 
 from . import till
-from .test_agents import everything, shown
+from .test_programs import everything, shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KEY = re.compile(r"pp_[A-Za-z0-9]{12}_[A-Za-z0-9]{32}")

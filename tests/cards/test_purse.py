@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from payments import gate, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import Payment, Purse
 from payments.offers import Presented
 from payments.purses import joining, movements
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def _balance(purse: Purse) -> int:
     purse.refresh_from_db()
-    assert purse.balance_micros == ledger.balance(purse.account, "USD")
+    assert purse.balance_micros == ledger.balance(accounts.balance(purse.id), "USD")
     return purse.balance_micros
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from payments import gate, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.books.ledger import Move
 from payments.models import Charge, Purse
 from payments.offers import Offer, Presented, Price
@@ -34,7 +34,8 @@ def fill(made: Purse, micros: int) -> Charge:
             purse=made, purpose="topup", amount_micros=micros, state="succeeded", reference=number,
             decided_at=timezone.now(), fulfilled_at=timezone.now(),
         )  # fmt: skip
-        ledger.post("card_paid", f"card_paid:{number}", [Move("world:stripe", made.account, micros)], asset="USD")
+        move = Move("world:stripe", accounts.balance(made.id), micros)
+        ledger.post("card_paid", f"card_paid:{number}", [move], asset="USD")
         assert purses.move(made.id, micros)
     return charge
 

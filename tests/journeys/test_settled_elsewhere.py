@@ -4,10 +4,11 @@ The rule (docs/errors.md): what arrived for nobody in particular counts once, fo
 """
 
 import pytest
+from django.conf import settings
 
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import Grant, Payment, State, Transfer
-from payments.onchain import record, watcher
+from payments.onchain import watcher
 from tests.publishers import cast
 from tests.wallet import decoded
 
@@ -24,7 +25,7 @@ def twin(owls):
 
 def suspended() -> int:
     """What lies in suspense, in micros."""
-    return ledger.balance(record.suspense_here())
+    return ledger.balance(accounts.suspense(settings.CHAIN_ID))
 
 
 def test_what_an_observer_settled_first_counts_for_its_presenter(till, owls):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def reversal_of_nothing(books: Books) -> str:
 
 
 def reversal_of_a_sale_that_counts(books: Books) -> str:
-    entry = ledger.reversal("reorganisation", "planted", books.sold.sale)
+    entry = replace(ledger.reversal("reorganisation", books.sold.sale), key="planted")
     ledger.post_all([entry])
     return books.sold.sale_id.hex
 

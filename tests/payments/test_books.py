@@ -15,10 +15,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as some
 
 from payments import money
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.books.ledger import Entry, Move
 from payments.models import Account, Posting, Transaction
-from payments.onchain import record
 
 on_database = pytest.mark.django_db(transaction=True)
 
@@ -95,9 +94,9 @@ def test_balances_are_what_came_in_less_what_went_out():
 @on_database
 def test_a_reversal_takes_back_every_move():
     original = ledger.post("test", "one", [pair(5), pair(7, target="platform:fees")])
-    ledger.post_all([ledger.reversal("reorganisation", "back:one", original)])
+    ledger.post_all([ledger.reversal("reorganisation", original)])
     assert set(ledger.balances(ledger.Q()).values()) == {0}
-    assert Transaction.objects.get(key="back:one").reverses == original
+    assert Transaction.objects.get(key="reversed:one").reverses == original
 
 
 @pytest.mark.planted
@@ -214,7 +213,7 @@ fees = some.integers(0, 9_999)
 
 
 def check_shares(price: int, fee_basis_points: int) -> None:
-    publisher, platform = record.shares(price)
+    publisher, platform = accounts.shares(price)
     assert type(publisher) is type(platform) is int
     assert publisher + platform == price
     assert publisher > 0

@@ -5,10 +5,11 @@ import json
 import os
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from payments import gate
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import Grant, Payment, State, Transfer
 from payments.onchain import record, watcher
 from payments.onchain import rpc as blockchain
@@ -85,12 +86,12 @@ def test_nothing_becomes_final_whose_block_is_not_there(counter: Counter):
     )
     watcher.watch()
     record.transfers([phantom])
-    assert ledger.balance(record.suspense_here()) == 7
+    assert ledger.balance(accounts.suspense(settings.CHAIN_ID)) == 7
     watcher.watch()
     counter.mine()
     watcher.watch()
     assert Transfer.objects.get().orphaned_at
-    assert ledger.balance(record.suspense_here()) == 0
+    assert ledger.balance(accounts.suspense(settings.CHAIN_ID)) == 0
 
 
 def test_who_settled_by_themselves_is_not_late(counter: Counter):

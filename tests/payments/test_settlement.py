@@ -1,9 +1,10 @@
 """What becomes of a payment: by the token's logs, whoever sent them, whenever they come, and when they leave again."""
 
 import pytest
+from django.conf import settings
 
 from payments import audit, gate
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
 from payments.offers import Offer
 from payments.onchain import record, watcher
@@ -21,7 +22,7 @@ def state(payment: Payment) -> tuple[str, str]:
 
 
 def suspense() -> int:
-    return ledger.balance(record.suspense_here())
+    return ledger.balance(accounts.suspense(settings.CHAIN_ID))
 
 
 def owns(payment: Payment) -> bool:

@@ -5,10 +5,9 @@ import os
 from django.conf import settings
 from django.db import connection, transaction
 
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.ids import uuid7
 from payments.models import Account
-from payments.onchain import record
 
 AMOUNT = 50_000
 _CHUNK = 20_000
@@ -29,8 +28,8 @@ _COLUMNS = {
 def sell(many: int, payees: int = 20) -> None:
     """So many finished sales of five cents, each by a buyer of its own, one to a block."""
     chain_id = settings.CHAIN_ID
-    shares = record.shares(AMOUNT)
-    world = record.world(chain_id)
+    shares = accounts.shares(AMOUNT)
+    world = accounts.world(chain_id)
     earned = [f"publisher:{n}:earned" for n in range(payees)]
     account = {
         code: Account.objects.get_or_create(code=code, asset="USDC")[0].id for code in (world, "platform:fees", *earned)

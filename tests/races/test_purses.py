@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from dev.standin import Standin
 from payments import gate, purses
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.cards import checkout, refunds, sweeper, tabs, webhooks
 from payments.models import CardRefund, Charge, Debit, Grant, Payment, Purse, State
 from payments.purses import joining
@@ -81,7 +81,7 @@ def words(answers: list[Any]) -> Counter[str]:
 
 def balance(purse: Purse) -> int:
     purse.refresh_from_db()
-    assert purse.balance_micros == ledger.balance(purse.account, "USD")
+    assert purse.balance_micros == ledger.balance(accounts.balance(purse.id), "USD")
     return purse.balance_micros
 
 
