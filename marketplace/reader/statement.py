@@ -10,7 +10,7 @@ from payments.money import format_usd
 from payments.purses import movements
 
 CSV_COLUMNS = (
-    *("at_utc", "what", "article", "agent", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
+    *("at_utc", "what", "article", "agent", "currency", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
     "reference",
 )
 _EVERYTHING = 1_000_000
@@ -75,4 +75,4 @@ def csv_rows(purse: Purse) -> Iterator[tuple[object, ...]]:
     for line in lines(purse, _EVERYTHING):
         at = line.at.astimezone(datetime.UTC).isoformat(timespec="seconds")
         amounts = (format_usd(line.amount_micros), format_usd(line.after_micros), line.amount_micros, line.after_micros)
-        yield (at, line.what, line.title, line.agent, *amounts, line.key)
+        yield (at, line.what, line.title, line.agent, "USD", *amounts, line.key)

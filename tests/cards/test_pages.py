@@ -191,7 +191,7 @@ def test_an_expired_price_is_shown_anew(settings):
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"), [("past_due", "Pay what is owed"), ("dispute", "frozen"), ("fraud", "frozen")]
+    ("flag", "words"), [("past_due", "Pay what you owe"), ("dispute", "frozen"), ("fraud", "frozen")]
 )
 def test_a_flagged_purse_explains_and_sells_nothing(flag, words):
     article = owls()
@@ -230,7 +230,7 @@ def test_a_guest_fills_a_balance_and_comes_straight_back_to_the_open_article(ban
     assert (home.status_code, home["Location"]) == (303, address)
     page = guest.see(address)
     assert CANARY in page
-    assert "Your card was charged $5.00, and the article is yours." in page
+    assert "We charged $5.00 to your card, and the article is yours." in page
     assert balance(guest.purse()) == 4_750_000
     assert "Owls" in guest.see("/library")
     assert "$4.75" in guest.see("/purse")
@@ -286,7 +286,7 @@ def test_while_the_processor_does_not_answer_the_page_waits_and_ends(bank: Bank)
     waits = guest.client.get(back, headers=HTML)
     assert waits.status_code == 200
     assert waits["Refresh"] == f"2; url={back}?look=1"
-    assert "never taken twice" in waits.content.decode()
+    assert "won't be charged twice" in waits.content.decode()
     assert "no-store" in waits["Cache-Control"]
     given_up = guest.client.get(f"{back}?look=40", headers=HTML)
     assert "Refresh" not in given_up
@@ -324,7 +324,7 @@ def test_too_many_payment_pages_are_refused(bank: Bank, settings):
     guests = [Visitor() for _ in range(3)]  # From one address, so the third is refused.
     locations = [guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"] for guest in guests]
     assert [location.startswith(bank.url) for location in locations] == [True, True, False]
-    assert "Too many payment pages" in guests[2].see(address, 402)
+    assert "too many payment pages" in guests[2].see(address, 402)
 
 
 @pytest.mark.parametrize("amount", ["", "1", "501", "-500", "5e2", "٥٠٠", "direct"])
@@ -400,7 +400,7 @@ def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank
 
 
 def test_the_amounts_on_offer_are_those_that_cover():
-    assert card_pages.topup_amounts(5_000_001) == [(1000, "10"), (2000, "20")]
+    assert card_pages.topup_amounts(5_000_001) == [(1000, "$10.00"), (2000, "$20.00")]
 
 
 def test_an_articles_own_publication_sees_no_difference(bank: Bank):
