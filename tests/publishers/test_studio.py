@@ -227,10 +227,10 @@ def test_the_publisher_is_warned_about_agents_that_refuse_and_told_the_real_pric
     article = cast.article(lantern, people=2_000_000, agents=1_500_000)
     page = browser.get(f"/studio/{lantern.slug}/articles/{article.pk}").content.decode()
     assert "refuse to pay more than $1.00" in page
-    assert "the cheaper price is what the article really costs" in page
-    assert "you keep 1.425" in page
+    assert "the lower price is what the article really costs" in page
+    assert "you keep $1.425" in page
     editor = browser.get(editor_of(article)).content.decode()
-    assert "the cheaper price is what the article really costs" in editor
+    assert "the lower price is what the article really costs" in editor
     assert re.search(r'id="agent-limit">', editor)
     assert re.search(r'id="agent-limit" hidden>', browser.get(f"/studio/{lantern.slug}/articles/new").content.decode())
 
