@@ -10,11 +10,23 @@ from django.db.models.signals import post_migrate
 
 from dev import chain as dev_chain
 from dev.children import Children
+from dev.standin import Standin
 from marketplace.shop import listings
-from payments import audit, waiters
+from payments import audit, onchain, waiters
 from payments.onchain import signatures, watcher
-from payments.rails import exact
+from tests.bank import Bank
+from tests.chain import LocalChain
 from tests.shop import ANVIL, Shop, open_shop
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, by name of the database, what this one has no means for."""
+    if connection.vendor == "postgresql":
+        return
+    elsewhere = pytest.mark.skip(reason=f"needs PostgreSQL, and this run is on {connection.vendor}")
+    for item in items:
+        if item.get_closest_marker("postgresql"):
+            item.add_marker(elsewhere)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +84,7 @@ def the_books_hold(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         if request.node.get_closest_marker("planted"):
             return
-        if exact.enabled():
+        if onchain.enabled():
             watcher.watch()
         assert [str(finding) for finding in audit.findings()] == []
         return
@@ -93,7 +105,7 @@ def _chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dev_
 
 
 @pytest.fixture
-def chain(_chain: tuple[str, dev_chain.Accounts], settings: Any) -> "LocalChain":
+def chain(_chain: tuple[str, dev_chain.Accounts], settings: Any) -> LocalChain:
     """A real chain, and the product in this process set to sell on it."""
     url, accounts = _chain
     settings.CHAIN_RPC_URL = url
@@ -102,31 +114,28 @@ def chain(_chain: tuple[str, dev_chain.Accounts], settings: Any) -> "LocalChain"
     return LocalChain(url, accounts)
 
 
-class LocalChain:
-    """The session's anvil."""
-
-    def __init__(self, url: str, accounts: dev_chain.Accounts) -> None:
-        self.url = url
-        self.accounts = accounts
-
-    def rpc(self, method: str, *params: Any) -> Any:
-        return dev_chain.rpc(self.url, method, *params)
-
-    def balance(self, holder: str) -> int:
-        return dev_chain.balance_micros(self.url, holder)
-
-    def mint(self, holder: str, micros: int) -> None:
-        call = f"0x40c10f19{holder[2:].lower():0>64}{micros:064x}"
-        sender = self.accounts.minter.address
-        self._mined(self.rpc("eth_sendTransaction", {"from": sender, "to": dev_chain.TEST_DOLLAR, "data": call}))
-
-    def _mined(self, tx: str) -> None:
-        """A transaction is in the pool when it was sent, and in a block a moment later."""
-        Shop.wait(lambda: self.rpc("eth_getTransactionReceipt", tx), "the mint")
-
-
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
     """One running shop for all tests that only buy from it."""
     with open_shop("main") as running:
         yield running
+
+
+@pytest.fixture
+def cards_on(settings: Any) -> None:
+    """Card payments are configured; who is asked about them is the stand-in, for tests that also take `bank`."""
+    settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
+
+
+@pytest.fixture(scope="session")
+def _standin() -> Iterator[Standin]:
+    with Standin(seed=11) as standin:
+        yield standin
+
+
+@pytest.fixture
+def bank(_standin: Standin, settings: Any, transactional_db: None) -> Iterator[Bank]:
+    """The emptied stand-in for Stripe. Its webhooks wait until a test delivers them."""
+    opened = Bank(_standin, settings)
+    yield opened
+    opened.close()

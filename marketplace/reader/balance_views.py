@@ -119,7 +119,7 @@ def tab(request: HttpRequest) -> HttpResponse:
 def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
     try:
         charge = tabs.pay_now(purse)
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} You have not been charged.")
         return SeeOther("/purse")
     except NoAnswer:
@@ -164,7 +164,7 @@ def card(request: HttpRequest, card_id: int) -> HttpResponse:
         elif request.POST.get("action") == "remove":
             tabs.remove_card(found)
             messages.success(request, f"We removed your {found}.")
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     except NoAnswer:
         messages.warning(request, "The card processor isn't responding. Nothing was changed.")
@@ -197,7 +197,7 @@ def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
     """An article back for its price, to the balance."""
     try:
         payment = purses.refund(payment_id, own_purse(request))
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     else:
         messages.success(request, f"We refunded {dollars(payment.amount_micros)} to your balance.")
@@ -218,7 +218,7 @@ def withdraw(request: HttpRequest) -> HttpResponse:
         return SeeOther("/purse")
     try:
         refund = refunds.to_card(purse, charge, micros)
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} Nothing was refunded.")
         return SeeOther("/purse")
     amount = dollars(micros)

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
 
+from payments import onchain
 from payments.books import accounts, ledger
 from payments.models import (
     OPEN,
@@ -25,13 +26,12 @@ from payments.models import (
     Chain,
     Grant,
     Payment,
+    PaymentState,
     Posting,
-    State,
     Transaction,
     Transfer,
 )
 from payments.onchain import rpc
-from payments.rails import exact
 
 from . import cards
 from .findings import Finding, finding
@@ -44,7 +44,7 @@ def findings() -> Iterator[Finding]:
     """Everything that does not hold; nothing when the books are right."""
     with _snapshot():
         inside = [found for check in _CHECKS for found in check()]
-        facts = _Facts.read() if exact.enabled() else None
+        facts = _Facts.read() if onchain.enabled() else None
     yield from inside
     if facts:
         try:
@@ -306,7 +306,7 @@ class _Facts:
         values = on_chain.values_list("value", "block_number", "received_id")
         totals = [(value, number <= scanned, bool(received)) for value, number, received in values.iterator()]
         window = on_chain.filter(block_number__range=(scanned - _LOG_BLOCKS, scanned))
-        open_ones = Authorization.objects.filter(chain_id=chain_id, payment__state__in=(*OPEN, State.RELEASED))
+        open_ones = Authorization.objects.filter(chain_id=chain_id, payment__state__in=(*OPEN, PaymentState.RELEASED))
         return cls(
             known=known,
             rows=list(window.values_list("block_hash", "tx_hash", "log_index", "sender", "value", "nonce")),

@@ -10,7 +10,7 @@ from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Valu
 from django.db.models.functions import Cast, Coalesce, Concat, Least, Replace, Substr
 
 from payments.books import ledger
-from payments.models import OWNED, ApiKey, CardRefund, Charge, Debit, Dispute, Payment, Purse, State, Transaction
+from payments.models import OWNED, ApiKey, CardRefund, Charge, Debit, Dispute, Payment, PaymentState, Purse, Transaction
 
 from .findings import Finding, finding
 
@@ -39,12 +39,13 @@ def purchases_have_debits() -> Iterator[Finding]:
     lines = paid.annotate(lines=Count("sale__postings"), own=Count("sale__postings", filter=taken))
     foreign = lines.exclude(lines=F("own")).values_list("id", flat=True)
     yield from finding("sale_from_another", "A purchase was paid from another purse than its buyer's.", foreign)
-    odd = bought.exclude(state__in=(State.CONFIRMED, State.FINAL, State.REFUNDED)).values_list("id", flat=True)
+    decided = (PaymentState.CONFIRMED, PaymentState.FINAL, PaymentState.REFUNDED)
+    odd = bought.exclude(state__in=decided).values_list("id", flat=True)
     yield from finding("purse_payment_open", "A payment from a purse was neither made nor given back.", odd)
     cleared = Transaction.objects.filter(kind="cleared", key=Concat(Value("cleared:"), _text(OuterRef("id"))))
-    final = bought.filter(state=State.FINAL).filter(~Exists(cleared)).values_list("id", flat=True)
+    final = bought.filter(state=PaymentState.FINAL).filter(~Exists(cleared)).values_list("id", flat=True)
     yield from finding("final_not_cleared", "A payment is final, and its money was never cleared.", final)
-    early = bought.exclude(state=State.FINAL).filter(Exists(cleared)).values_list("id", flat=True)
+    early = bought.exclude(state=PaymentState.FINAL).filter(Exists(cleared)).values_list("id", flat=True)
     yield from finding("cleared_not_final", "Money was cleared of a payment that is not final.", early)
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_people_pay_by_card import type_card
+from tests.browser.test_card_purchases import type_card
 from tests.browser.visits import Visits, sign_in
 from tests.shop import Shop
 
@@ -81,9 +81,9 @@ def test_a_card_that_was_saved_and_is_declined_later_waits_for_another(visits: V
             bought(page, article["url"])
     page.goto("/purse")
     page.get_by_role("button", name=re.compile(r"^Pay \$")).click()
-    expect(page.get_by_text("Your tab could not be charged.").first).to_be_visible()
+    expect(page.get_by_text("We could not charge your tab.").first).to_be_visible()
     page.get_by_role("button", name=re.compile("^Save a")).click()
     type_card(page)
     page.goto("/purse")
     expect(page.get_by_role("button", name=re.compile(r"^Pay \$"))).to_have_count(0)
-    expect(page.get_by_text("Your tab could not be charged.")).to_have_count(0)
+    expect(page.get_by_text("We could not charge your tab.")).to_have_count(0)

@@ -3,7 +3,7 @@ without its guard each of these goes wrong. Then everybody at once who may touch
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,36 +11,17 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from dev.standin import Standin
 from payments import gate, purses
 from payments.books import accounts, ledger
 from payments.cards import checkout, refunds, sweeper, tabs, webhooks
-from payments.models import CardRefund, Charge, Debit, Grant, Payment, Purse, State
+from payments.models import CardRefund, Charge, Debit, Grant, Payment, PaymentState, Purse
 from payments.purses import joining
-from tests.cards import till
-from tests.cards.bank import CENT, Bank, make_due
+from tests import buyers
+from tests.bank import CENT, Bank, make_due
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 MANY, PRICE = 50, 60_000
-OFFERS = [till.offer(number, PRICE) for number in range(1, MANY + 1)]
-
-
-@pytest.fixture(autouse=True)
-def _cards_are_on(settings: Any) -> None:
-    settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
-
-
-@pytest.fixture(scope="module")
-def standin() -> Iterator[Standin]:
-    with Standin(seed=5) as running:
-        yield running
-
-
-@pytest.fixture
-def bank(standin: Standin, settings: Any, transactional_db: None) -> Iterator[Bank]:
-    opened = Bank(standin, settings)
-    yield opened
-    opened.close()
+OFFERS = [buyers.offer(number, PRICE) for number in range(1, MANY + 1)]
 
 
 def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -52,7 +33,7 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
         try:
             barrier.wait(60)
             answers[number] = act()
-        except (gate.PaymentRequired, gate.PaymentInFlight, purses.Refused) as no:
+        except (gate.PaymentRequired, gate.PaymentInFlight, purses.PurseRefused) as no:
             answers[number] = no.word
         except Exception as error:
             answers[number] = error
@@ -71,7 +52,7 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def buying(purse: Purse, offers: Sequence[Any]) -> list[Callable[[], Any]]:
-    return [lambda wanted=wanted: till.press(purse, wanted) for wanted in offers]
+    return [lambda wanted=wanted: buyers.press(purse, wanted) for wanted in offers]
 
 
 def words(answers: list[Any]) -> Counter[str]:
@@ -90,12 +71,12 @@ def balance(purse: Purse) -> int:
 
 def exactly(purse: Purse, micros: int) -> None:
     """Fill it, and spend all but so much."""
-    till.fill(purse, 1_000_000)
-    till.press(purse, till.offer(999, 1_000_000 - micros))
+    buyers.fill(purse, 1_000_000)
+    buyers.press(purse, buyers.offer(999, 1_000_000 - micros))
 
 
 def test_money_for_one_of_fifty_articles_buys_exactly_one_and_serves_nobody_else():
-    purse = till.purse()
+    purse = buyers.purse()
     exactly(purse, PRICE)
     answers = at_once(buying(purse, OFFERS))
     assert words(answers) == {"served": 1, "insufficient_balance": MANY - 1}
@@ -107,7 +88,7 @@ def test_money_for_one_of_fifty_articles_buys_exactly_one_and_serves_nobody_else
 
 def test_without_the_floor_all_fifty_are_bought_and_the_purse_is_overdrawn(monkeypatch: pytest.MonkeyPatch):
     """In the same race: only the condition of the update is not there."""
-    purse = till.purse()
+    purse = buyers.purse()
     exactly(purse, PRICE)
     move = purses.move
     monkeypatch.setattr(purses, "move", lambda purse_id, micros, floor=False: move(purse_id, micros))
@@ -116,21 +97,21 @@ def test_without_the_floor_all_fifty_are_bought_and_the_purse_is_overdrawn(monke
 
 
 def test_fifty_articles_of_one_purse_are_all_bought():
-    purse = till.purse(MANY * PRICE)
+    purse = buyers.purse(MANY * PRICE)
     assert words(at_once(buying(purse, OFFERS))) == {"served": MANY}
     assert Grant.objects.count() == MANY
     assert balance(purse) == 0
 
 
 def test_fifty_purses_buy_one_article_all():
-    owners = [till.purse(500_000) for _ in range(MANY)]
-    assert words(at_once([lambda owner=owner: till.press(owner, OFFERS[0]) for owner in owners])) == {"served": MANY}
+    owners = [buyers.purse(500_000) for _ in range(MANY)]
+    assert words(at_once([lambda owner=owner: buyers.press(owner, OFFERS[0]) for owner in owners])) == {"served": MANY}
     assert Grant.objects.filter(resource="article:1").count() == MANY
     assert [balance(owner) for owner in owners] == [500_000 - PRICE] * MANY
 
 
 def test_fifty_copies_of_one_purchase_are_one_sale_and_all_read():
-    purse = till.purse(MANY * PRICE)
+    purse = buyers.purse(MANY * PRICE)
     answers = at_once(buying(purse, OFFERS[:1] * MANY))
     assert words(answers) == {"served": MANY}
     assert len({answer.grant.id for answer in answers}) == 1
@@ -139,9 +120,9 @@ def test_fifty_copies_of_one_purchase_are_one_sale_and_all_read():
 
 
 def test_a_person_and_an_agent_who_buy_the_same_pay_once():
-    purse = till.purse(MANY * PRICE)
-    text = till.key(purse)
-    pair = [lambda: till.press(purse, OFFERS[0]), lambda: till.present(text, OFFERS[0])]
+    purse = buyers.purse(MANY * PRICE)
+    text = buyers.key(purse)
+    pair = [lambda: buyers.press(purse, OFFERS[0]), lambda: buyers.present(text, OFFERS[0])]
     assert words(at_once(pair * (MANY // 2))) == {"served": MANY}
     assert balance(purse) == (MANY - 1) * PRICE
     assert purse.keys.get().spent_micros in (0, PRICE)
@@ -149,7 +130,7 @@ def test_a_person_and_an_agent_who_buy_the_same_pay_once():
 
 def test_a_purse_that_is_frozen_meanwhile_serves_nobody_after(bank: Bank):
     """Who was served has paid, whoever came first."""
-    purse = till.purse()
+    purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     bank.do("disputes", charge=charge.reference, amount=100, kind="fraudulent")
     events = bank.post()
@@ -158,7 +139,7 @@ def test_a_purse_that_is_frozen_meanwhile_serves_nobody_after(bank: Bank):
     assert said.keys() <= {"served", "purse_frozen"}
     assert Grant.objects.count() == said["served"]
     assert balance(purse) == 4_000_000 - said["served"] * PRICE
-    assert words(at_once(buying(purse, [till.offer(77, PRICE)] * 4))) == {"purse_frozen": 4}
+    assert words(at_once(buying(purse, [buyers.offer(77, PRICE)] * 4))) == {"purse_frozen": 4}
 
 
 # --- Money back ------------------------------------------------------------------------------------------------
@@ -170,8 +151,8 @@ def given_back(payment: Payment) -> str:
 
 
 def test_fifty_returns_of_one_article_give_its_price_back_once():
-    purse = till.purse(1_000_000)
-    payment = till.press(purse, OFFERS[0]).payment
+    purse = buyers.purse(1_000_000)
+    payment = buyers.press(purse, OFFERS[0]).payment
     answers = at_once([lambda: given_back(payment)] * MANY)
     assert Counter(answers) == {"given back": 1, "refund_too_late": MANY - 1}
     assert balance(purse) == 1_000_000
@@ -179,22 +160,22 @@ def test_fifty_returns_of_one_article_give_its_price_back_once():
 
 
 def test_a_return_and_a_purchase_of_one_article_at_once_leave_one_or_none():
-    purse = till.purse(1_000_000)
-    payment = till.press(purse, OFFERS[0]).payment
-    pair = [lambda: given_back(payment), lambda: till.press(purse, OFFERS[0])]
+    purse = buyers.purse(1_000_000)
+    payment = buyers.press(purse, OFFERS[0]).payment
+    pair = [lambda: given_back(payment), lambda: buyers.press(purse, OFFERS[0])]
     answers = at_once(pair * (MANY // 2))
     assert answers.count("given back") == 1
     assert words(answers).keys() <= {"served", "given back", "refund_too_late", "settlement_pending"}
-    owned = Payment.objects.filter(state=State.CONFIRMED).count()
+    owned = Payment.objects.filter(state=PaymentState.CONFIRMED).count()
     assert Grant.objects.filter(revoked_at=None).count() == owned <= 1
     assert balance(purse) == 1_000_000 - owned * PRICE
 
 
 def test_what_is_unspent_goes_back_to_the_card_or_is_spent_but_not_both(bank: Bank):
-    purse = till.purse()
+    purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     back = [lambda: refunds.to_card(purse, charge, 4_900_000).amount_micros] * 10
-    answers = at_once([*back, *buying(purse, [till.offer(n, 400_000) for n in range(1, 11)])])
+    answers = at_once([*back, *buying(purse, [buyers.offer(n, 400_000) for n in range(1, 11)])])
     spent = sum(isinstance(answer, gate.Admitted) for answer in answers)
     gone = answers.count(4_900_000)
     assert (gone, spent) in {(1, 0), (0, 10)}
@@ -209,7 +190,7 @@ def test_what_is_unspent_goes_back_to_the_card_or_is_spent_but_not_both(bank: Ba
 
 
 def test_fifty_purchases_never_pass_the_limit_of_a_tab():
-    purse = till.purse(tab=7 * PRICE)
+    purse = buyers.purse(tab=7 * PRICE)
     assert words(at_once(buying(purse, OFFERS))) == {"served": 7, "tab_limit_reached": MANY - 7}
     assert balance(purse) == -7 * PRICE
     assert Grant.objects.count() == 7
@@ -238,7 +219,7 @@ def test_a_tab_that_is_paid_settled_and_heard_of_at_once_is_charged_once(bank: B
 
 def test_purchases_while_the_tab_is_charged_are_owed_afterwards(bank: Bank):
     purse = bank.tab()
-    till.press(purse, till.offer(500, 6_000_000))
+    buyers.press(purse, buyers.offer(500, 6_000_000))
     answers = at_once([*buying(purse, OFFERS[:20]), *[lambda: tabs.settle(purse.id)] * 4])
     bought = words(answers[:20])
     for _ in range(3):
@@ -256,11 +237,11 @@ def test_purchases_while_the_tab_is_charged_are_owed_afterwards(bank: Bank):
 @pytest.mark.parametrize("round_", range(4))
 def test_a_guest_who_joins_buys_and_is_heard_of_at_once_loses_and_gains_nothing(bank: Bank, round_: int):
     """Two webhooks of paid pages, the way back from them, purchases and the joining, all at the same moment."""
-    guest, owner = till.purse(holder=f"guest:{round_}"), till.purse()
+    guest, owner = buyers.purse(holder=f"guest:{round_}"), buyers.purse()
     bank.top_up(guest, 500)
     pages = [
-        checkout.top_up(guest, 500, "/", till.offer(70, PRICE)),
-        checkout.direct(guest, till.offer(71, 3_000_000), "/"),
+        checkout.top_up(guest, 500, "/", buyers.offer(70, PRICE)),
+        checkout.direct(guest, buyers.offer(71, 3_000_000), "/"),
     ]
     for page in pages:
         assert bank.pay(page)["paid"]

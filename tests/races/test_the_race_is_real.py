@@ -12,11 +12,11 @@ from django.db import IntegrityError, connection
 from django.test import Client
 
 from payments import gate
-from payments.models import LIVE, Authorization, Payment, State
+from payments.models import LIVE, Authorization, Payment, PaymentState
 from payments.onchain.settler import Settler
 from payments.rails import exact
-from tests.conftest import LocalChain
-from tests.publishers import cast
+from tests import cast
+from tests.chain import LocalChain
 from tests.wallet import Wallet, decoded
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,7 +75,7 @@ def without_one_live_payment(transactional_db: None) -> Any:
         editor.remove_constraint(Payment, guard)
     yield
     Payment.objects.filter(state__in=LIVE).exclude(id=Payment.objects.values("id")[:1]).update(
-        state=State.FAILED, sale=None
+        state=PaymentState.FAILED, sale=None
     )
     with connection.schema_editor() as editor:
         editor.add_constraint(Payment, guard)
@@ -132,7 +132,7 @@ def _settle(settings: Any) -> None:
     try:
         for _ in range(20):
             settler.turn()
-            if not Payment.objects.filter(state__in=(State.CLAIMED, State.SIGNED)).exists():
+            if not Payment.objects.filter(state__in=(PaymentState.CLAIMED, PaymentState.SIGNED)).exists():
                 return
         raise AssertionError("not settled")
     finally:

@@ -15,16 +15,11 @@ from payments import gate, purses
 from payments.models import ApiKey, Approval, Debit, Payment, Purse
 from payments.offers import Offer
 from payments.purses import api_keys, approvals
-from tests.cards import till
+from tests import buyers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 MANY, PRICE = 8, 50_000
-OFFERS = [till.offer(number, PRICE) for number in range(1, MANY + 1)]
-
-
-@pytest.fixture(autouse=True)
-def _cards_are_on(settings: Any) -> None:
-    settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
+OFFERS = [buyers.offer(number, PRICE) for number in range(1, MANY + 1)]
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Counter[str]]:
 
         def send(offer: Offer) -> None:
             try:
-                till.present(text, offer)
+                buyers.present(text, offer)
                 said.append("")
             except gate.PaymentRequired as no:
                 said.append(no.word)
@@ -71,8 +66,8 @@ def unguarded(key_id: Any, payment: Payment) -> None:
 
 
 def test_a_budget_for_three_of_eight_buys_three(race):
-    purse = till.purse(1_000_000)
-    text = till.key(purse, day_budget_micros=3 * PRICE)
+    purse = buyers.purse(1_000_000)
+    text = buyers.key(purse, day_budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": 3, "day_budget_exhausted": MANY - 3}
     assert ApiKey.objects.get().day_spent_micros == 3 * PRICE
     assert Payment.objects.count() == Debit.objects.count() == 3
@@ -80,7 +75,7 @@ def test_a_budget_for_three_of_eight_buys_three(race):
 
 def test_without_its_guard_all_eight_are_bought(race, monkeypatch):
     monkeypatch.setattr(api_keys, "spend", unguarded)
-    text = till.key(till.purse(1_000_000), day_budget_micros=3 * PRICE)
+    text = buyers.key(buyers.purse(1_000_000), day_budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": MANY}
     assert ApiKey.objects.get().day_spent_micros == MANY * PRICE
 
@@ -88,7 +83,7 @@ def test_without_its_guard_all_eight_are_bought(race, monkeypatch):
 def test_without_its_guard_a_budget_in_all_is_kept_by_the_database(race, monkeypatch):
     """The next guard: a row that has spent more than its budget cannot be written. Nobody is served for nothing."""
     monkeypatch.setattr(api_keys, "spend", unguarded)
-    text = till.key(till.purse(1_000_000), budget_micros=3 * PRICE)
+    text = buyers.key(buyers.purse(1_000_000), budget_micros=3 * PRICE)
     assert race(text, OFFERS) == {"": 3, "settlement_pending": MANY - 3}
     assert ApiKey.objects.get().spent_micros == 3 * PRICE
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -96,9 +91,9 @@ def test_without_its_guard_a_budget_in_all_is_kept_by_the_database(race, monkeyp
 
 
 def test_a_balance_for_ten_of_twelve_buys_ten(race):
-    purse = till.purse(10 * PRICE)
-    offers = [till.offer(number, PRICE) for number in range(1, 13)]
-    assert race(till.key(purse), offers) == {"": 10, "insufficient_balance": 2}
+    purse = buyers.purse(10 * PRICE)
+    offers = [buyers.offer(number, PRICE) for number in range(1, 13)]
+    assert race(buyers.key(purse), offers) == {"": 10, "insufficient_balance": 2}
     purse.refresh_from_db()
     assert purse.balance_micros == 0
 
@@ -109,17 +104,17 @@ def test_without_its_guard_the_balance_goes_below_zero(race, monkeypatch):
         return Purse.objects.filter(id=purse_id).update(balance_micros=F("balance_micros") + micros) == 1
 
     monkeypatch.setattr(purses, "move", move)
-    purse = till.purse(10 * PRICE)
-    offers = [till.offer(number, PRICE) for number in range(1, 13)]
-    assert race(till.key(purse), offers) == {"": 12}
+    purse = buyers.purse(10 * PRICE)
+    offers = [buyers.offer(number, PRICE) for number in range(1, 13)]
+    assert race(buyers.key(purse), offers) == {"": 12}
     purse.refresh_from_db()
     assert purse.balance_micros == -2 * PRICE
 
 
 def test_one_yes_is_one_purchase_of_eight_keys_retries(race):
-    text = till.key(till.purse(1_000_000), approve_above_micros=0)
+    text = buyers.key(buyers.purse(1_000_000), approve_above_micros=0)
     with pytest.raises(gate.PaymentRequired):
-        till.present(text, OFFERS[0])
+        buyers.present(text, OFFERS[0])
     one = Approval.objects.get()
     assert approvals.approve(one, PRICE)
     assert race(text, [OFFERS[0]] * MANY) == {"": MANY}
@@ -127,6 +122,6 @@ def test_one_yes_is_one_purchase_of_eight_keys_retries(race):
 
 
 def test_a_key_revoked_when_all_were_permitted_buys_nothing(race):
-    text = till.key(till.purse(1_000_000))
+    text = buyers.key(buyers.purse(1_000_000))
     assert race(text, OFFERS, lambda: api_keys.revoke(ApiKey.objects.get())) == {"invalid_key": MANY}
     assert not Payment.objects.exists()

@@ -1,0 +1,74 @@
+"""Builders for tests of purses: money in by hand, as a succeeded charge would bring it, and offers to buy."""
+
+import itertools
+import uuid
+
+from django.db import transaction
+from django.utils import timezone
+
+from payments import gate, purses
+from payments.books import accounts, ledger
+from payments.books.ledger import Move
+from payments.models import Charge, Purse
+from payments.offers import Offer, Presented, Price
+from payments.purses import api_keys
+
+_count = itertools.count(1)
+
+
+def purse(micros: int = 0, *, tab: int = 0, holder: str = "") -> Purse:
+    """A purse with so much in it."""
+    made = purses.get_or_create(holder or f"user:{next(_count)}-{uuid.uuid4().hex[:8]}")
+    Purse.objects.filter(id=made.id).update(tab_limit_micros=tab)
+    if micros:
+        fill(made, micros)
+    made.refresh_from_db()
+    return made
+
+
+def fill(made: Purse, micros: int) -> Charge:
+    """Card money, at least half a dollar of it, as a charge that has succeeded."""
+    number = f"ch_test{next(_count)}x{uuid.uuid4().hex[:8]}"
+    with transaction.atomic():
+        charge = Charge.objects.create(
+            purse=made, purpose="topup", amount_micros=micros, state="succeeded", reference=number,
+            decided_at=timezone.now(), fulfilled_at=timezone.now(),
+        )  # fmt: skip
+        move = Move("world:stripe", accounts.balance(made.id), micros)
+        ledger.post("card_paid", f"card_paid:{number}", [move], asset="USD")
+        assert purses.move(made.id, micros)
+    return charge
+
+
+def offer(number: int = 1, micros: int = 50_000, payee: str = "publisher:7") -> Offer:
+    """Something for sale."""
+    return Offer(
+        resource=f"article:{number}",
+        version=1,
+        payee=payee,
+        price=Price(number, "agents", micros),
+        url=f"http://localhost:8000/articles/a{number}",
+        title=f"Article {number}",
+        mime_type="text/markdown",
+    )
+
+
+def press(made: Purse, wanted: Offer) -> gate.Admitted:
+    """The person presses "buy"."""
+    return gate.verify(Presented(purse=str(made.pk), spend=True), wanted).settle()
+
+
+def present(text: str, wanted: Offer) -> gate.Admitted:
+    """An agent shows its key."""
+    return gate.verify(Presented(authorization=f"Bearer {text}"), wanted).settle()
+
+
+def key(made: Purse, **limits: object) -> str:
+    return api_keys.make(made, "reader", api_keys.Limits(**limits))[1]  # type: ignore[arg-type]
+
+
+def balance(made: Purse) -> int:
+    """What is in it now, by the purse's own row and by the books."""
+    made.refresh_from_db()
+    assert made.balance_micros == ledger.balance(accounts.balance(made.id), "USD")
+    return made.balance_micros

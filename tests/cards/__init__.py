@@ -1,1 +1,0 @@
-"""The card half: purses, agents, charges, and the strict stand-in they are tried against."""

@@ -1,0 +1,203 @@
+"""Buying by card, without any script: through the hosted page and back, as a guest or signed in."""
+
+import pytest
+
+from payments.cards import stripe_api
+from payments.models import Payment
+from payments.purses import joining
+from publishers import pricing
+from tests import bank as banks
+from tests import buyers, cast
+from tests.bank import Bank
+from tests.buyers import balance
+from tests.visitor import CANARY, HTML, Forms, Visitor, owls, paid, reader
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
+
+
+def test_a_guest_fills_a_balance_and_comes_straight_back_to_the_open_article(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    answer = guest.press(address, f"{address}/pay", seen=402, amount="500")
+    assert answer.status_code == 303
+    assert answer["Location"].startswith(bank.url)
+    back = paid(answer["Location"])
+    assert back == f"/purse/return/{banks.newest(guest.purse()).pk}"
+    home = guest.client.get(back, headers=HTML)
+    assert (home.status_code, home["Location"]) == (303, address)
+    page = guest.see(address)
+    assert CANARY in page
+    assert "We charged $5.00 to your card, and the article is yours." in page
+    assert balance(guest.purse()) == 4_750_000
+    assert "Owls" in guest.see("/library")
+    assert "$4.75" in guest.see("/purse")
+    bank.agrees()
+
+
+def test_the_second_article_is_bought_from_what_is_left(bank: Bank):
+    first, second, guest = owls(), owls(title="Bats"), Visitor()
+    address = first.get_absolute_url()
+    bought = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    guest.client.get(paid(bought))
+    address = second.get_absolute_url()
+    assert "from your balance ($4.75)" in guest.see(address, 402)
+    guest.press(address, f"{address}/buy", seen=402)
+    assert CANARY in guest.see(address)
+    assert balance(guest.purse()) == 4_500_000
+
+
+def test_one_dear_article_is_paid_by_card_alone(bank: Bank):
+    article = owls(3_000_001)
+    guest, address = Visitor(), article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="direct")["Location"]
+    guest.client.get(paid(url))
+    assert CANARY in guest.see(address)
+    charge = banks.newest(guest.purse())
+    assert (charge.purpose, charge.amount_micros) == ("direct", 3_010_000)
+    assert balance(guest.purse()) == 9_999
+
+
+def test_a_declined_card_leaves_the_article_closed_and_nobody_charged(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    assert not bank.pay(url, "4000000000000002")["paid"]
+    charge = banks.newest(guest.purse())
+    page = guest.client.get(f"/purse/return/{charge.pk}", headers=HTML)
+    assert page.status_code == 200
+    assert page["Refresh"].startswith("2; url=/purse/return/")
+    guest.see(address, 402)
+    assert balance(guest.purse()) == 0
+    stripe_api.expire_session(charge.session)
+    answer = guest.client.get(f"/purse/return/{charge.pk}", headers=HTML, follow=True)
+    assert answer.redirect_chain == [(address, 303)]
+    assert "You have not been charged." in answer.content.decode()
+
+
+def test_while_the_processor_does_not_answer_the_page_waits_and_ends(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    back = paid(url)
+    bank.fault("checkout/sessions", "500", times=2)
+    waits = guest.client.get(back, headers=HTML)
+    assert waits.status_code == 200
+    assert waits["Refresh"] == f"2; url={back}?look=1"
+    assert "won't be charged twice" in waits.content.decode()
+    assert "no-store" in waits["Cache-Control"]
+    given_up = guest.client.get(f"{back}?look=40", headers=HTML)
+    assert "Refresh" not in given_up
+    bank.no_faults()
+    assert guest.client.get(f"{back}?look=1").status_code == 303
+    assert CANARY in guest.see(address)
+
+
+def test_a_webhook_that_was_faster_needs_no_second_question(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    back = paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"])
+    bank.bring()
+    asked = len(bank.requests())
+    assert guest.client.get(back)["Location"] == address
+    assert len(bank.requests()) == asked
+    assert CANARY in guest.see(address)
+
+
+def test_a_processor_that_is_away_is_said_and_nobody_is_charged(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    bank.fault("checkout/sessions", "500")
+    answer = guest.press(address, f"{address}/pay", seen=402, amount="500")
+    assert (answer.status_code, answer["Location"]) == (303, address)
+    page = guest.see(address, 402)
+    assert "You have not been charged." in page
+    assert "moment" in page
+
+
+def test_too_many_payment_pages_are_refused(bank: Bank, settings):
+    settings.CHECKOUTS_PER_HOUR = 2
+    article = owls()
+    address = article.get_absolute_url()
+    guests = [Visitor() for _ in range(3)]  # From one address, so the third is refused.
+    locations = [guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"] for guest in guests]
+    assert [location.startswith(bank.url) for location in locations] == [True, True, False]
+    assert "too many payment pages" in guests[2].see(address, 402)
+
+
+@pytest.mark.parametrize("amount", ["", "1", "501", "-500", "5e2", "٥٠٠", "direct"])
+def test_amounts_that_are_not_on_offer_open_no_page(bank: Bank, amount):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    form = next(form for form in Forms(guest.see(address, 402)).found if form["action"].endswith("/pay"))
+    answer = guest.client.post(form["action"], form["fields"] | {"amount": amount})
+    assert answer["Location"] == address
+    assert "You have not been charged." in guest.see(address, 402)
+    assert bank.requests("checkout") == []
+
+
+def test_a_price_that_rose_on_the_way_is_still_the_one_that_was_shown(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    now = article.prices.get(audience="people", ends_at=None)
+    pricing.change_price(article, "people", 4_000_000, by=None, was=now.pk)
+    guest.client.get(paid(url))
+    assert CANARY in guest.see(address)
+    assert balance(guest.purse()) == 4_750_000
+
+
+def test_the_return_page_is_only_for_the_purse_that_paid(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    back = paid(url)
+    for stranger in (Visitor(), reader(1_000_000)[0], reader()[0]):
+        stranger.see(back, 404)
+        stranger.see(address, 402)
+    assert Payment.objects.count() == 0
+    assert guest.client.get(back).status_code == 303
+
+
+def test_money_that_cannot_buy_any_more_stays_on_the_balance(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    other = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    guest.client.get(paid(url))
+    answer = guest.client.get(paid(other), follow=True, headers=HTML)
+    assert CANARY in answer.content.decode()
+    assert balance(guest.purse()) == 9_750_000
+    assert Payment.objects.count() == 1
+
+
+def test_a_balance_is_filled_without_an_article_too(bank: Bank):
+    visitor, purse, _ = reader()
+    url = visitor.press("/purse", "/purse/top-up", amount="1000")["Location"]
+    answer = visitor.client.get(paid(url), follow=True)
+    assert answer.redirect_chain == [("/purse", 303)]
+    assert "$10.00 was added to your balance." in answer.content.decode()
+    assert balance(purse) == 10_000_000
+
+
+def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    url = guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]
+    guest.client.get(paid(url))
+    old = guest.purse()
+    joining.join(old, buyers.purse())
+    assert CANARY in guest.see(address)
+    other = owls(title="Bats").get_absolute_url()
+    assert "from your balance" not in guest.see(other, 402)
+    url = guest.press(other, f"{other}/pay", seen=402, amount="500")["Location"]
+    guest.client.get(paid(url))
+    assert guest.purse() != old
+    assert CANARY in guest.see(other)
+    assert CANARY in guest.see(address)
+
+
+def test_an_articles_own_publication_sees_no_difference(bank: Bank):
+    article = owls()
+    alice = article.publication.members.get()
+    assert 'id="by-card"' in Visitor(alice).see(article.get_absolute_url(), 402)
+    assert cast.signed_in(alice).get("/purse").status_code == 200

@@ -1,0 +1,61 @@
+"""A chain that only moves when a test says so, and the gate and the settler on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev import chain as dev_chain
+from dev.children import Children
+from payments.models import PaymentState, Transfer
+from payments.onchain import watcher
+from tests.chain import QuietChain
+from tests.shop import ANVIL
+
+from .counter import Counter, offer
+from .planting import Books
+
+
+@pytest.fixture(scope="session")
+def _quiet_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuietChain]:
+    folder: Path = tmp_path_factory.mktemp("quiet-chain")
+    children, port = Children(), dev_chain.free_port()
+    try:
+        child = children.start(dev_chain.program(ANVIL, port, folder))
+        yield QuietChain(dev_chain.url(port), dev_chain.prepare(child, dev_chain.url(port)))
+    finally:
+        children.stop()
+
+
+@pytest.fixture
+def chain(_quiet_chain: QuietChain, settings: Any) -> QuietChain:
+    """The product in this process set to sell on that chain, and to wait for nothing."""
+    _quiet_chain.start_again()
+    settings.CHAIN_RPC_URL = _quiet_chain.url
+    settings.PAY_TO = _quiet_chain.accounts.pay_to.address
+    settings.SETTLER_KEY = _quiet_chain.accounts.settler.key
+    settings.SETTLE_WAIT_SECONDS = 0.0
+    return _quiet_chain
+
+
+@pytest.fixture
+def counter(chain: QuietChain, settings: Any, transactional_db: None) -> Iterator[Counter]:
+    """Sells by the gate's and the settler's own functions, a step at a time."""
+    opened = Counter(chain, settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def books(counter: Counter) -> Books:
+    sold = counter.buy(counter.wallet(), offer(1))
+    other = counter.buy(counter.wallet(), offer(2))
+    released = counter.claim(counter.wallet(0), offer(3))
+    counter.chain.mint(counter.settings.PAY_TO, 1_234_567)
+    counter.work()
+    watcher.watch()
+    released.refresh_from_db()
+    assert released.state == PaymentState.RELEASED
+    arrival = Transfer.objects.get(value=1_234_567)
+    return Books(counter, sold, other, released, arrival)
