@@ -70,7 +70,7 @@ async function run(action) {
 }
 
 function explain(error) {
-  if (codeOf(error) === 4001) return "You canceled the payment.";
+  if (codeOf(error) === 4001) return "You canceled.";
   if (codeOf(error) === -32002) return "Your wallet already has an open request.";
   return `Something went wrong: ${error?.message ?? error}.`;
 }
