@@ -95,7 +95,7 @@ def test_the_pages_please_axe_and_fit(chromium: Browser, shop: Shop, mode: str):
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     sign_in(page, shop.reader())
-    text = make_key(page, Name_of_the_agent="A" * 60, Ask_me_above="0")
+    text = make_key(page, Agent_name="A" * 60, Ask_for_approval_above="0")
     looks(page, mode)
     for address in ("/purse/keys", "/purse/approvals", waiting(shop.article(0), text)):
         page.goto(address)
