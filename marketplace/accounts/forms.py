@@ -10,6 +10,7 @@ def _label(form: Any, **labels: str) -> None:
     for name, label in labels.items():
         if name in form.fields:
             form.fields[name].label = label
+            form.fields[name].widget.attrs.pop("placeholder", None)
 
 
 class LoginForm(account.LoginForm):

@@ -214,7 +214,7 @@ def test_the_page_says_what_was_spent_and_what_each_key_may(browser, reader):
     assert "$0.10 of $0.20" in said
     assert "$0.10 of $0.50" in said
     assert 'max="200000" value="100000"' in said
-    assert "needed above $0.10" in said
+    assert "Needed above $0.10" in said
     one = page(browser, f"/purse/keys/{purse.keys.get().pk}")
     assert "Article 1" in one
     assert "Article 2" in one

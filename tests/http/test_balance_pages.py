@@ -330,7 +330,7 @@ def test_the_library_shows_what_agents_bought_and_opens_it():
     assert "Owls" in page
     assert "by your agent “reader”" in page
     assert CANARY in visitor.see(article.get_absolute_url())
-    assert "your agent “reader”" in visitor.see(f"/receipts/{Payment.objects.get().grants.get().pk}")
+    assert "Your agent “reader”" in visitor.see(f"/receipts/{Payment.objects.get().grants.get().pk}")
     assert "Owls" not in reader(1_000_000)[0].see("/library")
 
 
