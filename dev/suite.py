@@ -1,4 +1,4 @@
-"""`dev.py test`: the style, the types and every test, once on SQLite and once on PostgreSQL."""
+"""`dev.py test`: the static checks and every test, once on SQLite and once on PostgreSQL."""
 
 import os
 import shutil
@@ -12,21 +12,21 @@ from dev.children import Child, Children
 from dev.say import Stop, say
 
 _ON_SQLITE = "not slow and not stripe and not postgresql"
-# On the second database: everything but what has no database, or brings its own.
+# PostgreSQL runs all tests except those that use no database or start one themselves.
 _ON_POSTGRES = "not slow and not stripe and not browser and not contracts and not demo and not standin"
-# pytest says 5 when the words it was given chose no test: with markers that is ordinary.
+# pytest exits with 5 when its arguments select no test, which markers often cause.
 _PASSED = (0, 5)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def run(arguments: list[str], require_all: bool = False) -> int:
-    """0 when everything passed. With words for pytest, only those tests; `require_all` makes a skip a failure."""
+    """Return 0 if everything passed. Arguments go to pytest and skip the checks; `require_all` fails on a skip."""
     began = time.monotonic()
     install.python_packages(install.ALL_GROUPS)
     anvil = install.anvil(everything=True)
     missing = _install_missing()
     if missing and require_all:
-        raise Stop(f"Not everything can be tested here: {_advice(missing)}")
+        raise Stop(f"Some tests cannot run here: {_advice(missing)}")
     folder = Path(tempfile.mkdtemp(prefix="pennypress-test-"))
     children = Children()
     try:
@@ -67,8 +67,9 @@ def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str
 
 
 def _checks(variables: dict[str, str]) -> list[str]:
-    """What can be said without running the product; the names of what failed."""
+    """Run the checks that do not start the product and return the names of those that failed."""
     checks = {
+        "commit subjects": ["-m", "dev.commits"],
         "ruff check": ["-m", "ruff", "check", "."],
         "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
         "mypy": ["-m", "mypy", "payments"],
@@ -77,14 +78,14 @@ def _checks(variables: dict[str, str]) -> list[str]:
 
 
 def _tests(options: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
-    """On both databases at once: half of the time each of them waits for blocks, leases and other processes."""
+    """Test both databases at the same time, since each run spends half its time waiting for blocks and processes."""
     second = None
     if "TEST_POSTGRES_URL" in variables:
         command = [str(install.PYTHON), "-m", "pytest", "-m", _ON_POSTGRES, *options]
         on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}
         second = Child("tests on PostgreSQL", command, on_postgres, folder / "tests-on-postgresql.txt")
         second.stops_first = True
-        say(f"--- {second.name} begin too; what they say comes after the others")
+        say(f"--- {second.name} have started too. Their output follows at the end.")
         children.start(second)
     failed = []
     if not _run("tests on SQLite", ["-m", "pytest", "-m", _ON_SQLITE, *options], variables):
@@ -95,7 +96,7 @@ def _tests(options: list[str], variables: dict[str, str], folder: Path, children
 
 
 def _passed(run: Child) -> bool:
-    """Wait for a run in the background and show what it said."""
+    """Wait for a background run and show its output."""
     say(f"--- {run.name}")
     while (code := run.ended()) is None:
         time.sleep(0.2)
@@ -110,7 +111,7 @@ def _run(name: str, command: list[str], variables: dict[str, str]) -> bool:
 
 
 def _install_missing() -> dict[str, str]:
-    """Debian packages by what the tests need them for, less those that are here or could be installed now."""
+    """Install missing Debian packages where that needs no password, and return those still missing, by purpose."""
     wanted = _missing()
     may = _may_use_apt()
     if wanted and may is not None and shutil.which("apt-get"):
@@ -126,6 +127,7 @@ def _install_missing() -> dict[str, str]:
 
 def _missing() -> dict[str, str]:
     found = {
+        "the tests of commit subjects": ("git", shutil.which("git")),
         "the tests on PostgreSQL": ("postgresql", services.postgres_programs()),
         "the tests with Redis": ("redis-server", shutil.which("redis-server")),
         "the tests in a browser": ("chromium", _browser()),
@@ -134,7 +136,7 @@ def _missing() -> dict[str, str]:
 
 
 def _may_use_apt() -> list[str] | None:
-    """What to put before apt-get; None when that would need a password."""
+    """The command prefix for apt-get, or None if it would need a password."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -149,4 +151,4 @@ def _browser() -> str | None:
 
 
 def _advice(missing: dict[str, str]) -> str:
-    return f"{', '.join(missing)}. To run them too: sudo apt-get install {' '.join(missing.values())}"
+    return f"{', '.join(missing)}. To run them: sudo apt-get install {' '.join(missing.values())}"

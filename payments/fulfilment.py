@@ -10,12 +10,20 @@ import uuid
 from django.utils import timezone
 
 from payments import gate
-from payments.cards import charges
+from payments.cards import charges, checkout
 from payments.models import Charge, Payment, PaymentState, Purse
 from payments.offers import Offer, Presented
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 200
+
+
+def returned(charge_id: uuid.UUID) -> Charge:
+    """The buyer is back from the hosted page: what became of the charge, and of what it was to buy. Raises NoAnswer."""
+    charge = checkout.returned(charge_id)
+    fulfil(charge.id)
+    charge.refresh_from_db()
+    return charge
 
 
 def fulfil_paid() -> None:

@@ -15,10 +15,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
-from payments.onchain.signatures import Unknowable
 from payments.proofs import receipts, wallets
 from payments.rails import RAILS, named
-from payments.rails.protocol import Asked, Known, Rail, RailRefused, Verified
+from payments.rails.protocol import Asked, Known, Rail, RailRefused, Unknowable, Verified
 
 from . import notify, waiters
 from .offers import Offer, Presented

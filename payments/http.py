@@ -63,7 +63,7 @@ def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
 def bearer_token(request: HttpRequest) -> str | None:
     """The token of `Authorization: Bearer` (RFC 6750, section 2.1), bounded; None for any other scheme and for none."""
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "")[:_TEXT_MAX].partition(" ")
-    return token.strip(" ") if scheme.lower() == "bearer" else None
+    return token.lstrip(" ") if scheme.lower() == "bearer" else None
 
 
 def client_address(request: HttpRequest) -> str:

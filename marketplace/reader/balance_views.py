@@ -12,7 +12,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from marketplace.shop.buying import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 from payments import purses
 from payments.cards import checkout, mail, refunds, tabs
 from payments.cards.facts import NoAnswer
@@ -21,7 +20,7 @@ from payments.money import dollars
 from publishers import csv_files
 
 from . import joining, statement
-from .card_pages import topup_amounts
+from .card_pages import SeeOther, offered_amount, own_purse, to_card_page, topup_amounts, with_cards
 from .purse import purse_of
 
 _SHOWN = 50

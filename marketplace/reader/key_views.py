@@ -14,12 +14,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from marketplace.shop.buying import SeeOther, with_cards
 from payments.models import ApiKey, Approval, Debit
 from payments.money import MICROS
 from payments.purses import PurseRefused, api_keys, approvals
 from publishers.models import Article, Publication, publication_id_of
 
+from .card_pages import SeeOther, with_cards
 from .key_forms import KeyForm, NewKeyForm
 from .purse import open_purse, purse_of
 

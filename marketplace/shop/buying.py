@@ -106,9 +106,7 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     target = offer.url.removeprefix(settings.BASE_URL) if offer else reverse("purse")
     if not charge.fulfilled_at:  # Otherwise a webhook was faster, and nobody need be asked.
         try:
-            checkout.returned(charge.pk)
-            fulfilment.fulfil(charge.pk)
-            charge.refresh_from_db()
+            charge = fulfilment.returned(charge.pk)
         except (NoAnswer, StripeRefused):
             return _waiting(request, charge, target)
     if charge.state == Charge.State.SUCCEEDED:

@@ -16,7 +16,7 @@ from .findings import Finding, finding
 
 
 def balances_are_entries() -> Iterator[Finding]:
-    """INV2: each purse's balance is the sum of its entries, and below zero only by a tab or by what was taken back."""
+    """Each purse's balance is the sum of its entries, and below zero only by a tab or by what was taken back."""
     found = {code: amount for (code, asset), amount in ledger.balances(Q(code__startswith="buyer:")).items()}
     purses = list(Purse.objects.values_list("id", "balance_micros", "tab_limit_micros", "flag", "owing_since"))
     known = {f"buyer:{pk}:balance" for pk, *_ in purses}
@@ -29,7 +29,7 @@ def balances_are_entries() -> Iterator[Finding]:
 
 
 def purchases_have_debits() -> Iterator[Finding]:
-    """INV5: what was bought from a purse says from which and on whose word, and is final once its money is cleared."""
+    """What was bought from a purse says from which and on whose word, and is final once its money is cleared."""
     bought = Payment.objects.filter(rail="purse")
     bare = bought.filter(debit=None).values_list("id", flat=True)
     yield from finding("payment_without_debit", "A payment from a purse has no debit.", bare)
@@ -85,7 +85,7 @@ def keys_are_in_budget() -> Iterator[Finding]:
 
 
 def charges_are_booked() -> Iterator[Finding]:
-    """INV12, from our side: a charge that succeeded is one entry of its amount, and no other charge is any."""
+    """A charge that succeeded is one entry of its amount, and no other charge is any."""
     entries = Transaction.objects.filter(kind="card_paid").values_list("key").annotate(Sum("postings__amount_micros"))
     booked = {key.removeprefix("card_paid:"): amount for key, amount in entries}
     succeeded = Charge.objects.filter(state=Charge.State.SUCCEEDED)

@@ -22,8 +22,6 @@ from payments.models import ApiKey, Payment, Purse
 from . import PurseRefused, approvals
 
 KEYS_MAX = 50
-# The word for every text that is no live key.
-INVALID = "invalid_key"
 # A key's last use is written down at most this often: reading again costs no write each time.
 _NOTED_EVERY = timedelta(minutes=1)
 _ALPHABET = string.ascii_letters + string.digits
@@ -171,7 +169,7 @@ def _beyond(key: ApiKey, payee: str, amount_micros: int) -> PurseRefused | None:
 
 def invalid() -> PurseRefused:
     """What is said of every text that is no live key: nobody learns which of them once was one."""
-    return PurseRefused(INVALID, "This API key is unknown, expired or revoked.")
+    return PurseRefused("invalid_key", "This API key is unknown, expired or revoked.")
 
 
 def spend(key_id: uuid.UUID, payment: Payment) -> None:

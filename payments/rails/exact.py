@@ -26,9 +26,8 @@ from payments import onchain, quotes
 from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
 from payments.onchain import rpc, signatures
-from payments.onchain.signatures import Unknowable
 
-from .protocol import Asked, Known, RailRefused, Verified, encoded
+from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
 _MAX_HEADER_CHARS = 8192

@@ -9,6 +9,9 @@ import orjson
 
 from payments.models import Payment
 from payments.offers import Offer, Presented, Price
+from payments.onchain.signatures import Unknowable
+
+__all__ = ["Asked", "Known", "Rail", "RailRefused", "Unknowable", "Verified", "encoded"]
 
 
 class RailRefused(Exception):

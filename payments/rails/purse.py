@@ -57,7 +57,7 @@ class PurseRail:
             "decimals": 6,
             "keys": f"{settings.BASE_URL}/purse/keys",
         }
-        wrong = ', error="invalid_token"' if refused == api_keys.INVALID else ""
+        wrong = ', error="invalid_token"' if refused == api_keys.invalid().word else ""
         extension = {EXTENSION: {"info": info, "schema": {"type": "object"}}}
         return Asked(extensions=extension, authenticate=_CHALLENGE + wrong)
 

@@ -11,9 +11,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from payments import gate, purses
+from payments import fulfilment, gate, purses, tasks
 from payments.books import accounts, ledger
-from payments.cards import checkout, refunds, sweeper, tabs, webhooks
+from payments.cards import checkout, refunds, tabs, webhooks
 from payments.models import CardRefund, Charge, Debit, Grant, Payment, PaymentState, Purse
 from payments.purses import joining
 from tests import buyers
@@ -247,7 +247,7 @@ def test_a_guest_who_joins_buys_and_is_heard_of_at_once_loses_and_gains_nothing(
         assert bank.pay(page)["paid"]
     events = bank.post()
     waiting = list(Charge.objects.exclude(state="succeeded").values_list("id", flat=True))
-    back = [lambda one=one: checkout.returned(one).state for one in waiting]
+    back = [lambda one=one: fulfilment.returned(one).state for one in waiting]
     acts = [
         *buying(guest, OFFERS[:8]),
         *[lambda: hear(events)] * 2,
@@ -273,8 +273,9 @@ def hear(events: list[Any]) -> None:
     for event in events:
         webhooks.receive(event["payload"].encode(), event["signature"])
     webhooks.apply_waiting()
+    fulfilment.fulfil_paid()
 
 
 def swept() -> None:
     make_due()
-    sweeper.sweep()
+    tasks.sweep_cards()

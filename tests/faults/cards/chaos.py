@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from payments import gate, purses
+from payments import gate, purses, tasks
 from payments.books import ledger
 from payments.cards import holds, reconciliation, sweeper, webhooks
 from payments.cards.facts import NoAnswer
@@ -119,11 +119,11 @@ class Episode(Doings):
             self._deliver(self.letters + self._new_letters())
         for _ in range(2):
             self._everything_is_due()
-            sweeper.sweep()
+            tasks.sweep_cards()
         first = reconciliation.reconcile(self.began)
         self.counts["healed by reconciliation"] += len(first.healed)
         self._everything_is_due()
-        sweeper.sweep()
+        tasks.sweep_cards()
         self.earned = grown(self.earned)
         return reconciliation.reconcile(self.began)
 
@@ -168,7 +168,7 @@ class Episode(Doings):
 
     def _sweep(self) -> str:
         Charge.objects.update(look_at=timezone.now())
-        sweeper.sweep()
+        tasks.sweep_cards()
         return ""
 
     def _undelivered(self) -> str:

@@ -7,7 +7,7 @@ import random
 import uuid
 from typing import Any
 
-from payments import purses
+from payments import fulfilment, purses
 from payments.cards import charges, checkout, refunds, sweeper, tabs
 from payments.models import Card, Charge, Payment, PaymentState, Purse, Setup
 from payments.offers import Offer
@@ -106,7 +106,7 @@ class Doings:
     def _back(self, url: str) -> str:
         session = url.rsplit("/", 1)[1]
         if charge := Charge.objects.filter(session=session).first():
-            return checkout.returned(charge.id).state
+            return fulfilment.returned(charge.id).state
         if setup := Setup.objects.filter(session=session).first():
             return checkout.setup_returned(setup.id).state
         return "an address of nobody"

@@ -49,7 +49,7 @@ def test_at_its_edge_a_limit_allows(limit, word):
 def test_the_sale_itself_refuses_too_when_a_limit_came_after_the_first_look(limit, word, monkeypatch):
     """What is checked early is checked again in the commit of the sale, by the row as it is then."""
     purse = buyers.purse(1_000_000)
-    admission = gate.verify(Presented(authorization=f"Bearer {buyers.key(purse)}"), buyers.offer())
+    admission = gate.verify(Presented(bearer=buyers.key(purse)), buyers.offer())
     assert admission.sells
     limit = limit | ({"payees": list(limit["payees"])} if "payees" in limit else {})
     purse.keys.update(**limit)
@@ -115,7 +115,7 @@ def _word(text: str, number: int) -> str:
 
 def test_a_key_revoked_between_the_look_and_the_sale_buys_nothing():
     purse = buyers.purse(1_000_000)
-    admission = gate.verify(Presented(authorization=f"Bearer {buyers.key(purse)}"), buyers.offer())
+    admission = gate.verify(Presented(bearer=buyers.key(purse)), buyers.offer())
     api_keys.revoke(purse.keys.get())
     with pytest.raises(gate.PaymentRequired) as no:
         admission.settle()

@@ -6,7 +6,7 @@ from django.test import Client
 from payments import gate
 from payments.models import Payment, PaymentState
 from payments.onchain import watcher
-from payments.rails import exact
+from payments.rails.exact import EXACT
 from tests import cast
 from tests.unit.payments.counter import Counter, offer
 from tests.wallet import decoded, encoded
@@ -33,7 +33,7 @@ def test_an_agent_buys_an_article(chain, counter):
 
 def with_another_quote(header: str) -> str:
     """What an observer can make of a payment: its signature, with a quote of the observer's own."""
-    return encoded({**decoded(header), "accepted": exact.quote(offer())})
+    return encoded({**decoded(header), "accepted": EXACT.quote(offer()).accepts})
 
 
 def test_a_proof_that_was_released_does_not_open_what_another_proof_has_bought(counter: Counter):
