@@ -2,6 +2,7 @@
 
 import os
 import sys
+from email.utils import formataddr
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str(
     "SECRET_KEY", default="debug-only-key-that-signs-nothing-of-value" if DEBUG else environ.Env.NOTSET
 )
+# What the site calls itself on its pages and in its mail.
+SITE_NAME = env.str("SITE_NAME", default="Pennypress")
 BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
 _origin = urlsplit(BASE_URL)
 HTTPS = _origin.scheme == "https"
@@ -74,6 +77,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "marketplace.ops.context.cards",
             ],
+            "builtins": ["payments.templatetags.site"],
         },
     },
 ]
@@ -206,6 +210,14 @@ CHECKOUTS_PER_HOUR = env.int("CHECKOUTS_PER_HOUR", default=5)
 # --- People ----------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 ACCOUNT_ADAPTER = "marketplace.accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "marketplace.accounts.forms.LoginForm",
+    "signup": "marketplace.accounts.forms.SignupForm",
+    "change_password": "marketplace.accounts.forms.ChangePasswordForm",
+    "reset_password_from_key": "marketplace.accounts.forms.ResetPasswordKeyForm",
+}
+MFA_ADAPTER = "marketplace.accounts.adapter.MFAAdapter"
+MFA_FORMS = {"add_webauthn": "marketplace.accounts.forms.AddWebAuthnForm"}
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
@@ -227,14 +239,15 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 # Needs an address proven by a code, before the account has anything else to sign in with.
 MFA_PASSKEY_SIGNUP_ENABLED = ACCOUNT_EMAIL_VERIFICATION == "mandatory"
-MFA_TOTP_ISSUER = "Pennypress"
+MFA_TOTP_ISSUER = SITE_NAME
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _origin.scheme
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "signed_in"
 ACCOUNT_LOGOUT_REDIRECT_URL = "home"
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default=f"pennypress@{_origin.hostname}")
+DEFAULT_FROM_EMAIL = formataddr((SITE_NAME, env.str("DEFAULT_FROM_EMAIL", default=f"pennypress@{_origin.hostname}")))
 
 # --- Language, time, files -------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

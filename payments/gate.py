@@ -52,21 +52,21 @@ class PaymentInFlight(Exception):
     """503: the outcome is not known yet. The same proof, sent again, finishes the same payment."""
 
     word = "settlement_pending"
-    sentence = "Your payment is being settled. Send the same request again; you will not be charged twice."
+    sentence = "Your payment is being settled. Send the same request again. You will not be charged twice."
 
 
 class CannotSay(PaymentInFlight):
     """503: nothing was claimed, but a fact that decides could not be read now. Nobody was charged."""
 
     word = "temporarily_unavailable"
-    sentence = "The payment could not be checked just now. Send the same request again."
+    sentence = "We could not check the payment. Send the same request again."
 
 
 class AlreadyPaid(Exception):
     """409: paid, but this proof is public by now and does not show that the buyer is asking."""
 
     word = "already_paid"
-    sentence = "This payment has bought the article already. Show that it was yours to read it again."
+    sentence = "This payment has already bought the article. Prove that it was yours to read it again."
 
 
 # Everything by which the gate refuses or puts off.
@@ -140,7 +140,7 @@ class Admission:
             return Admitted(grant, payment, self.proven)
         if named(payment.rail).arrived(payment):
             raise AlreadyPaid  # Its money came after all, when the buyer had this by another payment.
-        raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment was not made."))
+        raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment did not succeed."))
 
     def _prepare(self) -> None:
         if self.shown:
@@ -285,7 +285,7 @@ def _again(known: Known, shown: tuple[Rail, Any], offer: Offer) -> Admission:
 def _not_foreign(known: Known, offer: Offer) -> None:
     """FOREIGN: a claim for something else, or another proof under the same key, does not pay here."""
     if known.payment.resource != offer.resource or not known.same:
-        sentence = "This authorization was used for something else. It pays nothing here."
+        sentence = "This authorization was used for something else. It can't pay for this article."
         raise PaymentRequired(offer, "authorization_spent_elsewhere", sentence, charged=None)
 
 
@@ -320,9 +320,9 @@ def _wait(payment: Payment) -> Payment:
 
 
 _REASONS = {
-    "insufficient_funds": "The wallet does not hold enough.",
+    "insufficient_funds": "The wallet does not have enough funds.",
     "authorization_expired": "The authorization expired before it could be settled.",
-    "authorization_used": "The authorization was used or cancelled. Nothing was paid here with it.",
-    "transaction_simulation_failed": "The token refuses this payment.",
-    "settlement_failed": "The payment failed on the chain twice.",
+    "authorization_used": "The authorization was already used or canceled. It did not pay for this article.",
+    "transaction_simulation_failed": "The token contract refuses this payment.",
+    "settlement_failed": "The payment failed twice on the chain.",
 }

@@ -197,7 +197,7 @@ def _json(message: dict[str, Any], status: int) -> HttpResponse:
 def _said(told: Problem) -> dict[str, Any]:
     if not told.sentence:
         return {}
-    reassurance = " You were not charged." if told.charged is False else ""
+    reassurance = " You have not been charged." if told.charged is False else ""
     where = {"approve_at": told.approve_at} if told.approve_at else {}
     return {"message": told.sentence + reassurance, "charged": told.charged} | where
 

@@ -18,10 +18,10 @@ def parse_usd(text: str) -> int:
     """
     match = _DECIMAL.fullmatch(text.strip())
     if not match:
-        raise ValueError("Write the price as a plain number of dollars, such as 0.05.")
+        raise ValueError("Enter a price in dollars, such as 0.05.")
     whole, fraction = match[1], (match[2] or "").rstrip("0")
     if len(fraction) > 6:
-        raise ValueError("A price can have at most six digits after the point.")
+        raise ValueError("A price can have at most six decimal places.")
     return int(whole) * MICROS + int(fraction.ljust(6, "0"))
 
 
@@ -31,3 +31,9 @@ def format_usd(micros: int) -> str:
     whole, fraction = divmod(abs(micros), MICROS)
     digits = f"{fraction:06d}".rstrip("0").ljust(2, "0")
     return f"{sign}{whole}.{digits}"
+
+
+def dollars(micros: int) -> str:
+    """An amount as pages, mail and sentences write it: 250000 → "$0.25", -1234500000 → "−$1,234.50"."""
+    whole, _, fraction = format_usd(abs(micros)).partition(".")
+    return f"{'−' if micros < 0 else ''}${int(whole):,}.{fraction}"

@@ -7,14 +7,14 @@ from typing import Any
 
 from django import forms
 
-from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS, format_usd
+from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS, dollars
 from publishers.articles import manuscript, writing
 
 from . import pricing
 from .models import AGENTS, PEOPLE, SLUG_MAX, SUMMARY_MAX, TITLE_MAX, Publication
 
 _ZONES = sorted(zone for zone in zoneinfo.available_timezones() if "/" in zone and not zone.startswith("Etc/"))
-_BOUNDS = f"{format_usd(MIN_PRICE_MICROS)} to {format_usd(MAX_PRICE_MICROS)} USD."
+_BOUNDS = f"Between {dollars(MIN_PRICE_MICROS)} and {dollars(MAX_PRICE_MICROS)}."
 
 
 class _WithoutColons:
@@ -30,19 +30,19 @@ class PublicationForm(_WithoutColons, forms.ModelForm):
     time_zone = forms.ChoiceField(
         choices=[("UTC", "UTC"), *((zone, zone.replace("_", " ")) for zone in _ZONES)],
         initial="UTC",
-        help_text="Days in your reports begin at midnight here.",
+        help_text="Times in the studio and days in your reports use this zone.",
     )
 
     class Meta:
         model = Publication
         fields = ["name", "description", "time_zone"]
-        help_texts = {"description": "One sentence for readers who have never heard of it. You can leave it empty."}
+        help_texts = {"description": "Optional. One sentence for readers who don't know your publication."}
 
     def clean_name(self) -> str:
         """One line without invisible characters."""
         name = manuscript.one_line(self.cleaned_data["name"])
         if not name:
-            raise forms.ValidationError("Write a name that readers can see.")
+            raise forms.ValidationError("Enter a name with visible characters.")
         return name
 
     def clean_description(self) -> str:
@@ -77,29 +77,29 @@ class TextForm(_WithoutColons, forms.Form):
     summary = forms.CharField(
         max_length=SUMMARY_MAX,
         required=False,
-        help_text="One or two sentences for lists and for agents that decide whether to buy. Everybody sees it.",
+        help_text="Optional. One or two sentences that help people and agents decide whether to buy.",
     )
     markdown = forms.CharField(
         label="Text",
         strip=False,
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true"}),
         help_text=(
-            "Markdown. A line that says &lt;!-- paywall --&gt; and nothing else ends the free part; without one, the "
-            "first paragraph is free, cut at a fifth of the text. Pictures become links; HTML is shown as text."
+            "Markdown. The line &lt;!-- paywall --&gt; ends the free preview. Without it the first paragraph is free, "
+            "up to a fifth of the text. Images become links, and HTML is shown as text."
         ),
     )
     note = forms.CharField(
         label="What changed",
         max_length=200,
         required=False,
-        help_text="For your own version history. Readers do not see it.",
+        help_text="Optional. For your version history. Readers don't see it.",
     )
 
     def clean_title(self) -> str:
         """One line without invisible characters."""
         title = manuscript.one_line(self.cleaned_data["title"])
         if not title:
-            raise forms.ValidationError("Write a title that readers can see.")
+            raise forms.ValidationError("Enter a title with visible characters.")
         return title
 
     def clean(self) -> dict[str, Any]:
@@ -119,20 +119,20 @@ class ArticleForm(TextForm):
     """A whole article: text, address and both prices, with what they were when the page was opened."""
 
     people_price = PriceField(
-        keeps="keeps-people", label="Price for people, in USD", help_text=f"What readers of the web page pay. {_BOUNDS}"
+        keeps="keeps-people", label="Price for people, in US dollars", help_text=f"For the web page. {_BOUNDS}"
     )
     agent_price = PriceField(
         keeps="keeps-agents",
-        label="Price for agents, in USD",
-        help_text=f"What agents and scripts pay that ask for Markdown or JSON. {_BOUNDS}",
+        label="Price for agents, in US dollars",
+        help_text=f"For Markdown and JSON. {_BOUNDS}",
     )
     slug = forms.RegexField(
         r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*\Z",
         label="Address",
         max_length=SLUG_MAX,
         required=False,
-        error_messages={"invalid": "Use letters from a to z, digits and single hyphens between them."},
-        help_text="The last part of the article's address. Leave it empty to make it from the title.",
+        error_messages={"invalid": "Use letters from a to z, digits and single hyphens."},
+        help_text="The last part of the article's address. We create it from the title if you leave it empty.",
     )
     base = forms.IntegerField(min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
     people_was = forms.IntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
@@ -170,7 +170,7 @@ class SalesFilter(_WithoutColons, forms.Form):
     audience = forms.ChoiceField(
         label="Sold to",
         required=False,
-        choices=[("", "Everybody"), (PEOPLE, "People"), (AGENTS, "Agents")],
+        choices=[("", "Everyone"), (PEOPLE, "People"), (AGENTS, "Agents")],
     )
     since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))

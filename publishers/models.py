@@ -132,7 +132,7 @@ class Article(models.Model):
     DRAFT = "draft"
     PUBLISHED = "published"
     WITHDRAWN = "withdrawn"
-    STATES = [(DRAFT, "Draft"), (PUBLISHED, "On sale"), (WITHDRAWN, "Not on sale")]
+    STATES = [(DRAFT, "Draft"), (PUBLISHED, "Published"), (WITHDRAWN, "Unpublished")]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     publication = models.ForeignKey(Publication, models.PROTECT, related_name="articles")

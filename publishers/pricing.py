@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from payments import notify
 from payments.books.accounts import shares
-from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
+from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, dollars, parse_usd
 
 from .models import AGENTS, AUDIENCES, PEOPLE, Article, PriceVersion
 
@@ -41,9 +41,9 @@ def parse_price(text: str) -> int:
     """
     micros = parse_usd(text)
     if micros < MIN_PRICE_MICROS:
-        raise ValueError(f"The lowest price is {format_usd(MIN_PRICE_MICROS)} USD.")
+        raise ValueError(f"The lowest price is {dollars(MIN_PRICE_MICROS)}.")
     if micros > MAX_PRICE_MICROS:
-        raise ValueError(f"The highest price is {format_usd(MAX_PRICE_MICROS)} USD.")
+        raise ValueError(f"The highest price is {dollars(MAX_PRICE_MICROS)}.")
     return micros
 
 
@@ -58,14 +58,14 @@ def warnings(people_micros: int, agent_micros: int) -> list[str]:
     said = []
     if agent_micros > STOCK_CLIENT_LIMIT_MICROS:
         said.append(
-            "Agents that use the official x402 clients refuse to pay more than 1.00 USD at once unless their owner "
-            "raised the limit. Most agents will not buy at this price."
+            f"Agents that use the official x402 clients refuse to pay more than {dollars(STOCK_CLIENT_LIMIT_MICROS)} "
+            "at a time unless their owner raises the limit. Most agents won't buy at this price."
         )
     if people_micros != agent_micros:
         cheaper, dearer = ("agents", "people") if agent_micros < people_micros else ("people", "agents")
         said.append(
-            f"A purchase opens every format, so the cheaper price is what the article really costs: {dearer} can ask "
-            f"the way {cheaper} do and pay {format_usd(min(people_micros, agent_micros))} USD."
+            f"A purchase opens every format, so the lower price is what the article really costs: {dearer} can request "
+            f"the format for {cheaper} and pay {dollars(min(people_micros, agent_micros))}."
         )
     return said
 
@@ -98,7 +98,7 @@ def change_price(article: Article, audience: str, amount_micros: int, *, by: Per
         # Rows affected, not a look beforehand, tells whether this caller is the one who closed it.
         # Another machine's clock may be ahead of ours; a price never ends before it started.
         if opened.update(ends_at=Greatest(now, "starts_at")) != 1:
-            raise PriceChangedMeanwhile(f"The price for {audience} was changed by somebody else meanwhile.")
+            raise PriceChangedMeanwhile(f"Someone changed the price for {audience}.")
         notify.send()
         return PriceVersion.objects.create(
             article=article, audience=audience, amount_micros=amount_micros, starts_at=now, made_by=by

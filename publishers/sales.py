@@ -20,7 +20,7 @@ from .models import AGENTS, AUDIENCES, PEOPLE, Article, Publication
 
 CSV_COLUMNS = (
     *("sale", "sold_at_utc", "sold_at_local", "time_zone", "article", "title", "version", "sold_to", "buyer"),
-    *("price_usd", "fee_usd", "kept_usd", "price_micros", "fee_micros", "kept_micros", "state"),
+    *("currency", "price_usd", "fee_usd", "kept_usd", "price_micros", "fee_micros", "kept_micros", "state"),
 )
 _CHUNK = 500
 
@@ -174,6 +174,7 @@ def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[object]:
         line.version,
         line.audience,
         line.buyer,
+        "USD",
         *map(format_usd, (line.price_micros, line.fee_micros, line.kept_micros)),
         *(line.price_micros, line.fee_micros, line.kept_micros),
         line.state,

@@ -81,7 +81,12 @@ def _over(made: Object) -> Answer:
     if made["status"] == "complete":
         words = ("All done", "This payment is complete.", checkout.return_to(made), "Back to the shop")
     else:
-        words = ("This page has expired", "You were not charged. Start again in the shop.", made["cancel_url"], "Back")
+        words = (
+            "This page has expired",
+            "You have not been charged. Start again in the shop.",
+            made["cancel_url"],
+            "Back",
+        )
     return _page(200 if made["status"] == "complete" else 410, markup.notice(*words))
 
 

@@ -1,8 +1,11 @@
-"""What happens when somebody signs in, by whatever way: what they had as a guest comes along."""
+"""What happens when somebody signs in, by whatever way, and what allauth says, in the words of this site."""
 
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from marketplace.reader import joining
@@ -11,7 +14,49 @@ from marketplace.reader import joining
 class AccountAdapter(DefaultAccountAdapter):
     """allauth's account adapter, which each way to sign in passes once."""
 
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "account_inactive": "This account is inactive.",
+        "cannot_remove_primary_email": "You can't remove your primary email address.",
+        "duplicate_email": "This email address is already part of your account.",
+        "email_password_mismatch": "The email address or password is incorrect.",
+        "email_taken": "An account with this email address already exists.",
+        "enter_current_password": "Enter your current password.",
+        "incorrect_code": "This code is incorrect.",
+        "incorrect_password": "This password is incorrect.",
+        "invalid_login": "The email address or password is incorrect.",
+        "invalid_or_expired_key": "This link is invalid or has expired.",
+        "invalid_password_reset": "This password reset link is invalid or has expired.",
+        "max_email_addresses": "You can't add more than %d email addresses.",
+        "rate_limited": "Too many attempts. Wait a few minutes, then try again.",
+        "same_as_current": "Enter a value that is different from the current one.",
+        "select_only_one": "Select only one.",
+        "too_many_login_attempts": "Too many failed attempts. Wait a few minutes, then try again.",
+        "unknown_email": "There is no account with this email address.",
+        "unverified_primary_email": "Your primary email address must be confirmed first.",
+    }
+
     def post_login(self, request: HttpRequest, user: Any, **options: Any) -> HttpResponse:
         """Move this browser's library and purse to the account. The session survives the change of user."""
         joining.bring_along(request)
         return super().post_login(request, user, **options)
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    """allauth's adapter for passkeys, authenticator apps and recovery codes."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "add_email_blocked": "You can't add an email address while two-factor authentication is on.",
+        "cannot_delete_authenticator": "You can't turn off two-factor authentication.",
+        "cannot_generate_recovery_codes": "Add a passkey or an authenticator app before you create recovery codes.",
+        "incorrect_code": "This code is incorrect.",
+        "unverified_email": "Confirm your email address before you turn on two-factor authentication.",
+    }
+
+    def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:  # noqa: A002 - allauth's name
+        """The name that a new passkey gets unless the person types another."""
+        there = Authenticator.objects.filter(user_id=user.pk, type=type).count()
+        return f"Passkey {there + 1}" if there else "My passkey"
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """The site as a device names it when it creates a passkey."""
+        return {**super().get_public_key_credential_rp_entity(), "name": settings.SITE_NAME}

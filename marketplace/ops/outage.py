@@ -14,7 +14,7 @@ from django.shortcuts import render
 from payments import http
 
 log = logging.getLogger(__name__)
-_SENTENCE = "The shop cannot read its books just now. Send the same request again; you will not be charged twice."
+_SENTENCE = "The shop is temporarily unavailable. Send the same request again. You will not be charged twice."
 
 
 class Outage:

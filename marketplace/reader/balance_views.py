@@ -16,7 +16,7 @@ from payments import purses
 from payments.cards import checkout, mail, refunds, tabs
 from payments.cards.facts import NoAnswer
 from payments.models import Card, CardRefund, Charge, Purse, Setup
-from payments.money import format_usd
+from payments.money import dollars
 from publishers import csv_files
 
 from . import joining, statement
@@ -25,7 +25,7 @@ from .purse import purse_of
 
 _SHOWN = 50
 _SHOWN_MAX = 1000
-_UNSURE = "The card processor does not answer just now. Nothing is ever charged twice; please look again in a moment."
+_UNSURE = "The card processor isn't responding. You won't be charged twice. Please check again in a moment."
 
 
 @require_safe
@@ -66,7 +66,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 def join(request: HttpRequest) -> HttpResponse:
     """The person says that a guest who named their address was them: what the guest paid and bought is theirs."""
     if joining.join_guests_of_the_address(request):
-        messages.success(request, "It is yours now: what was paid is on your balance, what was bought in your library.")
+        messages.success(request, "Done. The money is in your balance, and the articles are in your library.")
     return SeeOther(reverse("purse"))
 
 
@@ -84,7 +84,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
     """To the hosted page that fills the balance."""
     cents = offered_amount(request.POST.get("amount", ""))
     if cents is None:
-        messages.error(request, "Choose one of the amounts on offer. You were not charged.")
+        messages.error(request, "Choose one of the top-up amounts. You have not been charged.")
         return redirect("purse")
     return to_card_page(
         request,
@@ -107,7 +107,7 @@ def tab(request: HttpRequest) -> HttpResponse:
         messages.success(request, "Your tab is open.")
     elif wanted == "close":
         tabs.close_tab(purse)
-        messages.success(request, "Your tab is closed. What is owed is still charged to your card.")
+        messages.success(request, "Your tab is closed. We will still charge what you owe to your card.")
     elif wanted == "pay":
         return _pay_now(request, purse)
     else:
@@ -119,20 +119,22 @@ def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
     try:
         charge = tabs.pay_now(purse)
     except purses.PurseRefused as refusal:
-        messages.error(request, f"{refusal.sentence} You were not charged.")
+        messages.error(request, f"{refusal.sentence} You have not been charged.")
         return SeeOther("/purse")
     except NoAnswer:
         messages.warning(request, _UNSURE)
         return SeeOther("/purse")
-    amount = f"${format_usd(charge.amount_micros)}"
+    amount = dollars(charge.amount_micros)
     if charge.state == Charge.State.ACTION:
         return SeeOther(mail.link(charge))
     if charge.state == Charge.State.SUCCEEDED:
-        messages.success(request, f"Thank you: {amount} was charged to your card.")
+        messages.success(request, f"Thank you. We charged {amount} to your card.")
     elif charge.state in (Charge.State.DECLINED, Charge.State.FAILED, Charge.State.CANCELED):
-        messages.error(request, f"Your card was declined for {amount}. You were not charged. Try another card.")
+        messages.error(request, f"Your card was declined for {amount}. You have not been charged. Try another card.")
     else:
-        messages.warning(request, f"{amount} is being charged. Look again in a moment; it is charged only once.")
+        messages.warning(
+            request, f"Your {amount} payment is being processed. Check again in a moment. You won't be charged twice."
+        )
     return SeeOther("/purse")
 
 
@@ -144,7 +146,7 @@ def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
 def add_card(request: HttpRequest) -> HttpResponse:
     """To the hosted page that saves a card and charges nothing. For accounts only: a tab is a small credit."""
     if not request.user.is_authenticated:
-        messages.error(request, "Sign in first: a card can only be saved for an account. You were not charged.")
+        messages.error(request, "Sign in to save a card. You have not been charged.")
         return redirect("account_login")
     return to_card_page(request, "/purse", lambda purse, here: checkout.save_card(purse, "/purse", address=here))
 
@@ -157,14 +159,14 @@ def card(request: HttpRequest, card_id: int) -> HttpResponse:
     try:
         if request.POST.get("action") == "use":
             tabs.use_card(found)
-            messages.success(request, f"Your tab is charged to your {found} from now on.")
+            messages.success(request, f"We will charge your tab to your {found} from now on.")
         elif request.POST.get("action") == "remove":
             tabs.remove_card(found)
-            messages.success(request, f"Your {found} was removed.")
+            messages.success(request, f"We removed your {found}.")
     except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     except NoAnswer:
-        messages.warning(request, "The card processor does not answer just now. The card was not changed.")
+        messages.warning(request, "The card processor isn't responding. Nothing was changed.")
     return SeeOther("/purse")
 
 
@@ -176,12 +178,12 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
     try:
         setup = checkout.setup_returned(setup.pk)
     except NoAnswer:
-        messages.warning(request, "The card processor does not answer just now. Your card appears here in a moment.")
+        messages.warning(request, "The card processor isn't responding. Your card will appear here in a moment.")
         return SeeOther("/purse")
     if setup.state == "done":
-        messages.success(request, "Your card is saved, and your tab is open. You were not charged.")
+        messages.success(request, "Your card is saved, and your tab is open. You have not been charged.")
     else:
-        messages.warning(request, "No card was saved. You were not charged.")
+        messages.warning(request, "No card was saved. You have not been charged.")
     return SeeOther("/purse")
 
 
@@ -197,7 +199,7 @@ def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
     except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     else:
-        messages.success(request, f"Given back: ${format_usd(payment.amount_micros)} is on your balance again.")
+        messages.success(request, f"We refunded {dollars(payment.amount_micros)} to your balance.")
     return SeeOther("/library")
 
 
@@ -209,16 +211,18 @@ def withdraw(request: HttpRequest) -> HttpResponse:
     offered = {str(charge.pk): (charge, micros) for charge, micros in refunds.refundable(purse)}
     charge, micros = offered.get(request.POST.get("charge", ""), (None, 0))
     if charge is None or request.POST.get("micros") != str(micros):
-        messages.error(request, "What can be refunded has changed. Nothing was moved; look at the amounts again.")
+        messages.error(
+            request, "The refundable amounts have changed, so nothing was refunded. Check the amounts and try again."
+        )
         return SeeOther("/purse")
     try:
         refund = refunds.to_card(purse, charge, micros)
     except purses.PurseRefused as refusal:
-        messages.error(request, f"{refusal.sentence} Nothing was moved.")
+        messages.error(request, f"{refusal.sentence} Nothing was refunded.")
         return SeeOther("/purse")
-    amount = f"${format_usd(micros)}"
+    amount = dollars(micros)
     if refund.state in (CardRefund.State.ASKED, CardRefund.State.DONE):
-        messages.success(request, f"{amount} is on its way back to your card. That can take some days.")
+        messages.success(request, f"We are refunding {amount} to your card. It usually takes a few days to arrive.")
     else:
-        messages.error(request, f"The card processor did not refund {amount}. It is on your balance, as before.")
+        messages.error(request, f"The card processor refused to refund {amount}. The money is still in your balance.")
     return SeeOther("/purse")

@@ -55,7 +55,7 @@ def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
         try:
             charges.look(charge)
         except (NoAnswer, StripeRefused):
-            messages.warning(request, "The card processor does not answer just now. Look again in a moment.")
+            messages.warning(request, "The card processor isn't responding. Check again in a moment.")
         return SeeOther(here)
     return _page(request, charge, own, here)
 

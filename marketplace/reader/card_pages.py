@@ -14,11 +14,11 @@ from payments.cards import checkout
 from payments.cards.charges import CENT
 from payments.cards.facts import NoAnswer
 from payments.models import Purse
-from payments.money import format_usd
+from payments.money import dollars
 
 from .purse import open_purse, purse_of
 
-_UNSURE = "The card processor does not answer just now. You were not charged. Please try again in a moment."
+_UNSURE = "The card processor isn't responding. You have not been charged. Please try again in a moment."
 
 
 class SeeOther(HttpResponseRedirect):
@@ -57,7 +57,7 @@ def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, st
         checkout.may_open(purse_of(request), here)
         return SeeOther(open_page(open_purse(request), here))
     except purses.PurseRefused as refusal:
-        messages.error(request, f"{refusal.sentence} You were not charged.")
+        messages.error(request, f"{refusal.sentence} You have not been charged.")
     except NoAnswer:
         messages.error(request, _UNSURE)
     return SeeOther(back)
@@ -71,9 +71,4 @@ def offered_amount(text: str) -> int | None:
 def topup_amounts(missing_micros: int) -> list[tuple[int, str]]:
     """The top-ups that cover what is missing."""
     covering = [cents for cents in sorted(settings.TOPUP_CENTS) if cents * CENT >= missing_micros]
-    return [(cents, _dollars(cents)) for cents in covering]
-
-
-def _dollars(cents: int) -> str:
-    """500 → "5", 550 → "5.50"."""
-    return format_usd(cents * CENT).removesuffix(".00")
+    return [(cents, dollars(cents * CENT)) for cents in covering]

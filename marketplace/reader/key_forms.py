@@ -8,13 +8,13 @@ from django import forms
 from django.utils import timezone
 
 from payments.models import ApiKey
-from payments.money import MICROS, MIN_PRICE_MICROS, format_usd, parse_usd
+from payments.money import MICROS, MIN_PRICE_MICROS, dollars, format_usd, parse_usd
 from payments.purses.api_keys import Limits
 from publishers.articles.manuscript import one_line
 from publishers.models import Article, Publication, publication_id_of
 
 _MOST = 100_000 * MICROS
-_NUMBER = "Write a plain number of dollars, such as 0.05."
+_NUMBER = "Enter an amount in dollars, such as 0.05."
 
 
 class DollarsField(forms.CharField):
@@ -35,9 +35,11 @@ class DollarsField(forms.CharField):
         except ValueError as wrong:
             raise forms.ValidationError(_NUMBER) from wrong
         if micros < self.least_micros:
-            raise forms.ValidationError(f"The least is {format_usd(self.least_micros)}. Leave it empty for no limit.")
+            raise forms.ValidationError(
+                f"The minimum is {dollars(self.least_micros)}. Leave the field empty for no limit."
+            )
         if micros > _MOST:
-            raise forms.ValidationError(f"The most is {format_usd(_MOST)}. Leave it empty for no limit.")
+            raise forms.ValidationError(f"The maximum is {dollars(_MOST)}. Leave the field empty for no limit.")
         return micros
 
 
@@ -45,26 +47,26 @@ class KeyForm(forms.Form):
     """A key's name and limits. Empty means that there is no such limit, and the page says so."""
 
     name = forms.CharField(
-        max_length=60, help_text="For you: what the agent is, or where it runs.", label="Name of the agent"
+        max_length=60, help_text="Only you see it: what the agent does or where it runs.", label="Agent name"
     )
-    day_budget = DollarsField(label="Budget for a day, in dollars", help_text="A day begins at midnight UTC.")
-    budget = DollarsField(label="Budget in all, in dollars", help_text="When it is spent, the key buys nothing more.")
-    ceiling = DollarsField(label="Most for one article, in dollars")
+    day_budget = DollarsField(label="Daily budget", help_text="Days begin at midnight UTC.")
+    budget = DollarsField(label="Total budget", help_text="When it is spent, the key stops buying.")
+    ceiling = DollarsField(label="Maximum per article")
     approve_above = DollarsField(
         least_micros=0,
-        label="Ask me above, in dollars",
-        help_text="Dearer articles wait until you say yes. 0 asks you about every one.",
+        label="Ask for approval above",
+        help_text="More expensive articles wait for your approval. Enter 0 to approve every purchase.",
     )
     publications = forms.MultipleChoiceField(
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        label="Only from these publications",
-        help_text="Choose none to allow all of them.",
+        label="Allowed publications",
+        help_text="Select none to allow all publications.",
     )
     last_day = forms.DateField(
         required=False,
         label="Last day",
-        help_text="The key ends at the end of this day, UTC.",
+        help_text="The key expires at the end of this day, UTC.",
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
 
@@ -90,16 +92,16 @@ class KeyForm(forms.Form):
         """One line without invisible characters."""
         name = one_line(self.cleaned_data["name"])
         if not name:
-            raise forms.ValidationError("Write a name that you can see.")
+            raise forms.ValidationError("Enter a name with visible characters.")
         return name
 
     def clean_last_day(self) -> datetime.date | None:
         """Today at the earliest."""
         last = self.cleaned_data["last_day"]
         if last and last < timezone.now().date():
-            raise forms.ValidationError("This day is over. Choose a later one, or leave it empty.")
+            raise forms.ValidationError("This day has passed. Choose a later day, or leave the field empty.")
         if last and last.year > 9000:
-            raise forms.ValidationError("Choose an earlier day, or leave it empty.")
+            raise forms.ValidationError("Choose an earlier day, or leave the field empty.")
         return last
 
     def limits(self) -> Limits:

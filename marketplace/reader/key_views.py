@@ -76,7 +76,7 @@ def detail(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
         except PurseRefused as no:
             form.add_error("budget" if no.word == "budget_below_spent" else None, no.sentence)
         else:
-            messages.success(request, "Saved. The new limits hold from now on.")
+            messages.success(request, "Saved. The new limits apply at once.")
             return SeeOther(request.path)
     bought = Debit.objects.filter(key=key).select_related("payment").order_by("-payment__decided_at")[:_SHOWN]
     context = {"form": form, "spending": _spending(key), "key": key, "bought": bought}
@@ -93,7 +93,7 @@ def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     key = _own(request, key_id)
     if request.method == "POST":
         api_keys.revoke(key)
-        messages.success(request, f"The key of “{key.name}” is revoked. It opens nothing any more.")
+        messages.success(request, f"The API key for “{key.name}” is revoked. It no longer works.")
         return SeeOther(redirect("keys").url)
     return render(request, "reader/keys_revoke.html", {"key": key})
 
@@ -133,17 +133,15 @@ def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
 def _answer(request: HttpRequest, found: Approval) -> None:
     seen = request.POST.get("micros", "")
     if request.POST.get("answer") == "no":
-        said = approvals.decline(found) and "Declined. The agent is told so when it asks again."
+        said = approvals.decline(found) and "Declined. The agent will be told when it next requests the article."
     elif request.POST.get("answer") == "yes" and seen.isascii() and seen.isdigit() and len(seen) < 19:
-        said = approvals.approve(found, int(seen)) and "Approved. The agent buys it when it asks again."
+        said = approvals.approve(found, int(seen)) and "Approved. The agent buys the article when it next requests it."
     else:
         said = False
     if said:
         messages.success(request, said)
     else:
-        messages.error(
-            request, "This question has changed meanwhile. Look at it again, then answer. Nothing was bought."
-        )
+        messages.error(request, "This request has changed. Review it and answer again. You have not been charged.")
 
 
 # --- What the pages show ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -78,6 +79,7 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         raise Http404 from error
     offer = listing.offer(PEOPLE, mime_type="text/html")
     signed = gate.receipt_of(grant, offer)
+    refundable_until = (grant.payment.decided_at or grant.made_at) + timedelta(seconds=settings.REFUND_SECONDS)
     context = {
         "grant": grant,
         "payment": grant.payment,
@@ -88,7 +90,7 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         "network_name": settings.CHAIN_NAME,
         "debit": Debit.objects.filter(payment=grant.payment).select_related("key").first(),
         "returnable": bool(library.returnable(request, [grant])),
-        "returnable_until": (grant.payment.decided_at or grant.made_at) + timedelta(seconds=settings.REFUND_SECONDS),
+        "refund_minutes_left": max(1, (refundable_until - timezone.now()) // timedelta(minutes=1)),
     }
     return render(request, "reader/receipt.html", context)
 
@@ -106,7 +108,9 @@ def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:
         else:
             library.remember(request, admitted.grant)
             return redirect(listing.path)
-    messages.error(request, "This opens nothing here: copy the whole line of the receipt. You were not charged.")
+    messages.error(
+        request, "This receipt code does not open an article here. Copy the whole code. You have not been charged."
+    )
     return redirect("library")
 
 

@@ -10,25 +10,25 @@ from payments.money import format_usd
 from payments.purses import movements
 
 CSV_COLUMNS = (
-    *("at_utc", "what", "article", "agent", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
+    *("at_utc", "what", "article", "agent", "currency", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
     "reference",
 )
 _EVERYTHING = 1_000_000
 _WORDS = {
-    "sale": "Bought",
-    "refund": "Given back",
-    "joined": "From a purse that was joined to yours",
+    "sale": "Purchase",
+    "refund": "Refund",
+    "joined": "Balance moved from this browser",
     "refund_reserved": "Refund to your card",
-    "refund_released": "Refund to your card, not made",
+    "refund_released": "Refund to your card canceled",
     "card_refund": "Refund to your card",
-    "card_refund_failed": "Refund to your card, sent back by the bank",
+    "card_refund_failed": "Refund to your card returned by your bank",
     "dispute": "Disputed card payment",
     "dispute_lost": "Written off",
 }
 _PAID = {
-    Charge.Purpose.TOPUP: "Added by card",
-    Charge.Purpose.TAB: "Tab paid by card",
-    Charge.Purpose.DIRECT: "Paid by card for one article",
+    Charge.Purpose.TOPUP: "Top-up by card",
+    Charge.Purpose.TAB: "Tab payment by card",
+    Charge.Purpose.DIRECT: "Card payment for one article",
 }
 
 
@@ -56,7 +56,7 @@ def lines(purse: Purse, limit: int) -> list[Line]:
     return [
         Line(
             move.at,
-            _PAID.get(purposes.get(move.key.removeprefix("card_paid:")), "Paid by card")
+            _PAID.get(purposes.get(move.key.removeprefix("card_paid:")), "Card payment")
             if move.kind == "card_paid"
             else _WORDS.get(move.kind, move.kind.replace("_", " ").capitalize()),
             move.title,
@@ -75,4 +75,4 @@ def csv_rows(purse: Purse) -> Iterator[tuple[object, ...]]:
     for line in lines(purse, _EVERYTHING):
         at = line.at.astimezone(datetime.UTC).isoformat(timespec="seconds")
         amounts = (format_usd(line.amount_micros), format_usd(line.after_micros), line.amount_micros, line.after_micros)
-        yield (at, line.what, line.title, line.agent, *amounts, line.key)
+        yield (at, line.what, line.title, line.agent, "USD", *amounts, line.key)

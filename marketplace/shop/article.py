@@ -10,7 +10,7 @@ from django.shortcuts import render
 from marketplace.reader import library
 from marketplace.reader.purse import purse_id_of
 from payments import gate, http
-from payments.money import format_usd
+from payments.money import dollars
 from payments.offers import Offer, Presented
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Body, Listing
@@ -94,7 +94,7 @@ def _paywall(request: HttpRequest, listing: Listing, terms: http.Terms, told: ht
     signed_in = settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
     context = {
         "listing": listing,
-        "price": format_usd(listing.people.amount_micros),
+        "price": dollars(listing.people.amount_micros),
         "minutes": listing.minutes,
         "terms": terms.message,
         "network_name": settings.CHAIN_NAME,
@@ -120,7 +120,7 @@ def _withdrawn(
         context = {"listing": listing, "charged": told.charged is not False}
         response = render(request, "shop/withdrawn.html", context, status=410)
     else:
-        message = "This article is no longer sold. Who bought it can still read it with the receipt or the wallet."
+        message = "This article is no longer for sale. Buyers can still read it with their receipt or wallet."
         response = JsonResponse({"error": "withdrawn", "message": message, "charged": told.charged}, status=410)
     response["PAYMENT-REQUIRED"] = terms.headers["PAYMENT-REQUIRED"]
     return http.sealed(response)

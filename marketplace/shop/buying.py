@@ -20,7 +20,7 @@ from payments import fulfilment, gate, http, quotes
 from payments.cards import charges, checkout
 from payments.cards.facts import NoAnswer, StripeRefused
 from payments.models import Charge
-from payments.money import format_usd
+from payments.money import dollars
 from payments.offers import Offer
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Listing
@@ -41,13 +41,13 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
     offer = listing.offer(PEOPLE, mime_type="text/html")
     shown = request.POST.get("quote", "")
     if purse is None or not shown:
-        messages.error(request, "Look at the price and press the button once more. You were not charged.")
+        messages.error(request, "Check the price and try again. You have not been charged.")
         return SeeOther(listing.path)
     try:
         admitted = gate.verify(http.pressed(request, str(purse.pk), shown), offer).settle()
     except gate.REFUSALS as error:
         told = http.problem(error)
-        messages.error(request, told.sentence + (" You were not charged." if told.charged is False else ""))
+        messages.error(request, told.sentence + (" You have not been charged." if told.charged is False else ""))
         return SeeOther(listing.path)
     library.remember(request, admitted.grant)
     return SeeOther(listing.path)
@@ -60,7 +60,9 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
     listing = _on_sale(slug)
     offer = _as_shown(listing.offer(PEOPLE, mime_type="text/html"), request.POST.get("quote", ""))
     if offer is None:
-        messages.error(request, "The price shown has expired. Look at it and choose again. You were not charged.")
+        messages.error(
+            request, "The price has expired. Check the current price and try again. You have not been charged."
+        )
         return SeeOther(listing.path)
     asked = request.POST.get("amount", "")
     if asked == "direct" and checkout.direct_cents(purse_of(request), offer):
@@ -71,7 +73,7 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
         return to_card_page(
             request, listing.path, lambda purse, here: checkout.top_up(purse, cents, listing.path, offer, address=here)
         )
-    messages.error(request, "Choose one of the amounts on offer. You were not charged.")
+    messages.error(request, "Choose one of the top-up amounts. You have not been charged.")
     return SeeOther(listing.path)
 
 
@@ -112,22 +114,22 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
             return _waiting(request, charge, target)
         return _paid(request, charge, offer, target)
     if charge.state in (Charge.State.FAILED, Charge.State.CANCELED, Charge.State.DECLINED):
-        messages.error(request, "The card payment was not made. You were not charged.")
+        messages.error(request, "The card payment was not made. You have not been charged.")
         return SeeOther(target)
     return _waiting(request, charge, target)
 
 
 def _paid(request: HttpRequest, charge: Charge, offer: Offer | None, target: str) -> HttpResponse:
-    paid = f"${format_usd(charge.amount_micros)}"
+    paid = dollars(charge.amount_micros)
     if offer is None:
         messages.success(request, f"{paid} was added to your balance.")
     elif charge.bought_id:
         for grant in charge.bought.grants.filter(revoked_at=None):
             library.remember(request, grant)
-        messages.success(request, f"Your card was charged {paid}, and the article is yours.")
+        messages.success(request, f"We charged {paid} to your card, and the article is yours.")
     else:
         messages.warning(
-            request, f"{paid} is on your balance, but the article could not be bought with it. Look at the price again."
+            request, f"{paid} is in your balance, but we could not buy the article with it. Check the current price."
         )
     return SeeOther(target)
 

@@ -10,7 +10,7 @@ from payments import cards, http, quotes
 from payments.cards import checkout
 from payments.cards.charges import CENT
 from payments.models import Purse
-from payments.money import format_usd
+from payments.money import dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def choices(request: HttpRequest, terms: http.Terms) -> Choices | None:
     if not cards.enabled():
         return None
     price = terms.offer.price.amount_micros
-    token, usd = terms.quote or quotes.issue(terms.offer).token, format_usd(price)
+    token, usd = terms.quote or quotes.issue(terms.offer).token, dollars(price)
     purse = purse_of(request)
     if purse is None or purse.joined_to_id:
         return Choices(token, usd, amounts=topup_amounts(price), direct=direct(price))
@@ -51,4 +51,4 @@ def choices(request: HttpRequest, terms: http.Terms) -> Choices | None:
 def direct(price_micros: int) -> str:
     """The price in whole cents, if it can be paid by card alone; otherwise empty."""
     cents = checkout.by_card_cents(price_micros)
-    return format_usd(cents * CENT) if cents else ""
+    return dollars(cents * CENT) if cents else ""

@@ -59,7 +59,7 @@ def _day(text: str) -> datetime.date | None:
 
 
 _CSV_COLUMNS = (
-    *("day_utc", "publication", "payee", "sales", "gross_usd", "earned_usd", "fees_usd"),
+    *("day_utc", "publication", "payee", "sales", "currency", "gross_usd", "earned_usd", "fees_usd"),
     *("gross_micros", "earned_micros", "fees_micros"),
 )
 
@@ -67,4 +67,4 @@ _CSV_COLUMNS = (
 def _csv_rows(days: list[Day], names: dict[str, str]) -> Iterator[tuple[object, ...]]:
     for day in days:
         micros = (day.gross_micros, day.earned_micros, day.fees_micros)
-        yield (day.day, names.get(day.payee, day.payee), day.payee, day.sales, *map(format_usd, micros), *micros)
+        yield (day.day, names.get(day.payee, day.payee), day.payee, day.sales, "USD", *map(format_usd, micros), *micros)

@@ -33,8 +33,8 @@ def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, 
     Raises PurseRefused or NoAnswer; in both cases nobody was charged.
     """
     if cents not in settings.TOPUP_CENTS:
-        raise PurseRefused("invalid_amount", "This amount is not on offer.")
-    title = f"Balance of {format_usd(cents * charges.CENT)} US dollars"
+        raise PurseRefused("invalid_amount", "Choose one of the top-up amounts.")
+    title = f"Balance top-up of ${format_usd(cents * charges.CENT)}"
     return _open(purse, Charge.Purpose.TOPUP, cents, _Page(title, back_url, wants, address))
 
 
@@ -45,7 +45,7 @@ def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> s
     """
     cents = direct_cents(purse, wants)
     if cents is None:
-        raise PurseRefused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
+        raise PurseRefused("below_card_minimum", "This price is too low for a card. Top up your balance instead.")
     return _open(purse, Charge.Purpose.DIRECT, cents, _Page(wants.title, back_url, wants, address))
 
 
@@ -72,7 +72,7 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
             str(setup.id), charges.customer(purse), (done, _absolute(back_url)), f"cs-{setup.id}"
         )
     except StripeRefused as error:
-        raise PurseRefused("card_page_refused", "The card page could not be opened.") from error
+        raise PurseRefused("card_page_refused", "We could not open the card page.") from error
     Setup.objects.filter(id=setup.id).update(session=page.id, state="open")
     return page.url
 
@@ -136,7 +136,7 @@ def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
         raise
     except StripeRefused as error:
         _give_up(charge, error.code)
-        raise PurseRefused("card_page_refused", "The card page could not be opened.") from error
+        raise PurseRefused("card_page_refused", "We could not open the card page.") from error
     if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=opened.id):
         raise PurseRefused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
     return opened.url
@@ -157,7 +157,7 @@ def may_open(purse: Purse | None, address: str) -> None:
     for who, limit in ((of_this, settings.CHECKOUTS_PER_HOUR), (Q(), _IN_ALL_PER_HOUR)):
         opened = sum(model.objects.filter(who, made_at__gt=since).count() for model in (Charge, Setup))
         if opened >= limit:
-            raise PurseRefused("too_many_checkouts", "Too many payment pages were opened. Try again in an hour.")
+            raise PurseRefused("too_many_checkouts", "You opened too many payment pages. Try again in an hour.")
 
 
 def _absolute(path: str) -> str:

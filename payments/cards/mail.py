@@ -10,9 +10,10 @@ from smtplib import SMTPException
 from django.conf import settings
 from django.core import signing
 from django.core.mail import send_mail
+from django.utils.formats import date_format
 
 from payments.models import Charge
-from payments.money import format_usd
+from payments.money import dollars
 
 log = logging.getLogger(__name__)
 _SALT = "payments.authenticate"
@@ -34,23 +35,24 @@ def opens(token: str) -> str:
 
 
 def authenticate(charge: Charge) -> None:
-    """Your bank wants to ask you."""
+    """The bank asks the cardholder to confirm the charge."""
     _send(
         charge,
-        "Your bank asks you to confirm a payment",
-        f"We tried to charge your card {_usd(charge)} for what you have read, and your bank wants to ask you first.\n"
-        f"Please confirm it here:\n\n{link(charge)}\n\nYou were not charged so far. Without it nothing more can be"
-        " bought on your tab, and after seven days we stop asking.",
+        f"Confirm your {_usd(charge)} payment",
+        f"Your bank needs to confirm this {_usd(charge)} payment for your tab. You have not been charged.\n\n"
+        f"Confirm the payment:\n{link(charge)}\n\n"
+        "You can't buy anything else on your tab until you confirm it. We stop asking after seven days.",
     )
 
 
 def declined(charge: Charge, retry_at: datetime) -> None:
-    """Your card was declined; we try again."""
+    """The card was declined, and we try again."""
     _send(
         charge,
         "Your card was declined",
-        f"We could not charge your card {_usd(charge)} for what you have read. You were not charged.\n"
-        f"We try again on {retry_at:%d %B %Y}. You can use another card, or pay now:\n\n{settings.BASE_URL}/purse",
+        f"We could not charge {_usd(charge)} to your card for your tab. You have not been charged.\n\n"
+        f"We will try again on {date_format(retry_at, 'j F Y')}. To use another card or pay now, open your balance:\n"
+        f"{settings.BASE_URL}/purse",
     )
 
 
@@ -58,20 +60,21 @@ def failed(charge: Charge) -> None:
     """We stop trying."""
     _send(
         charge,
-        "Your tab could not be charged",
-        f"We could not charge your card {_usd(charge)} for what you have read, and do not try again by ourselves.\n"
-        f"You were not charged. To go on reading, save another card or pay now:\n\n{settings.BASE_URL}/purse",
+        "We could not charge your tab",
+        f"We could not charge {_usd(charge)} to your card for your tab, and we won't try again. You have not been "
+        "charged.\n\nTo keep buying on your tab, save another card or pay now:\n"
+        f"{settings.BASE_URL}/purse",
     )
 
 
 def _usd(charge: Charge) -> str:
-    return f"{format_usd(charge.amount_micros)} US dollars"
+    return dollars(charge.amount_micros)
 
 
 def _send(charge: Charge, subject: str, text: str) -> None:
     if not charge.purse.email:
         return
     try:
-        send_mail(subject, text, settings.DEFAULT_FROM_EMAIL, [charge.purse.email])
+        send_mail(subject, f"{text}\n\n{settings.SITE_NAME}\n", settings.DEFAULT_FROM_EMAIL, [charge.purse.email])
     except (OSError, SMTPException):
         log.exception("a letter about %s was not sent", charge)

@@ -61,16 +61,16 @@ def of_warned(charge: Charge) -> CardRefund | None:
 def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) -> CardRefund:
     """Send unspent money back to the card it came from. Raises PurseRefused; without an answer it is finished later."""
     if micros <= 0 or micros % charges.CENT:
-        raise PurseRefused("invalid_amount", "Only whole cents can go back to a card.")
+        raise PurseRefused("invalid_amount", "We can only refund whole cents to a card.")
     with transaction.atomic(durable=True):
         owner = Purse.objects.select_for_update().get(id=purse.id)
         charge = Charge.objects.get(id=charge.id, purse=owner)
         if charge.disputed_micros or (owner.flag and not frozen):
-            raise PurseRefused("charge_disputed", "A disputed payment cannot be refunded.")
+            raise PurseRefused("charge_disputed", "We can't refund a disputed payment.")
         if micros > _unrefunded(charge):
-            raise PurseRefused("refund_too_large", "This is more than was paid with that card and not yet refunded.")
+            raise PurseRefused("refund_too_large", "This is more than you can get back for that payment.")
         if owner.balance_micros < micros:
-            raise PurseRefused("insufficient_balance", "Only what is unspent can go back to a card.")
+            raise PurseRefused("insufficient_balance", "We can only refund money you have not spent.")
         refund = CardRefund.objects.create(charge=charge, amount_micros=micros)
         move = Move(accounts.balance(owner.id), accounts.refunding(owner.id), micros)
         ledger.post(Kind.REFUND_RESERVED, Kind.REFUND_RESERVED.key(refund.id), [move], asset=accounts.USD)

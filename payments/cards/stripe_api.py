@@ -313,7 +313,7 @@ def _session(found: Any) -> Session:
 def _card(found: Any) -> CardFacts:
     facts = _get(found, "card")
     if facts is None:
-        raise StripeRefused("not_a_card", "This payment method is no card, and cannot be charged later.")
+        raise StripeRefused("not_a_card", "This payment method is not a card, so we can't charge it later.")
     expires = f"{facts.exp_month:02}/{facts.exp_year}"
     return CardFacts(found.id, facts.brand, facts.last4, expires, _id(_get(found, "customer")))
 

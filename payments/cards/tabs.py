@@ -129,7 +129,7 @@ def pay_now(purse: Purse) -> Charge | None:
     else:
         return charges.look(charge)
     if charge is None or charge.reason == _PAID_OTHERWISE:
-        raise PurseRefused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
+        raise PurseRefused("nothing_owed", "You owe less than $0.50, so there is nothing to pay yet.")
     return charge
 
 
@@ -184,7 +184,7 @@ def remove_card(card: Card) -> None:
     """Forget a card here and at the processor. Raises PurseRefused while only it can pay what is owed, or NoAnswer."""
     purse = Purse.objects.get(id=card.purse_id)
     if purse.card_id == card.id and purse.balance_micros < 0:
-        raise PurseRefused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
+        raise PurseRefused("tab_owed", "You still owe money on this card. Pay it or choose another card first.")
     try:
         stripe_api.forget_card(card.stripe_card_id)
     except StripeRefused as error:

@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 ('price_id', models.BigIntegerField()),
                 ('amount_micros', models.BigIntegerField()),
                 ('quote', models.CharField(blank=True, max_length=64)),
-                ('state', models.CharField(choices=[('claimed', 'claimed'), ('signed', 'signed'), ('confirmed', 'confirmed'), ('final', 'final'), ('released', 'not charged so far'), ('failed', 'can never be charged')], default='claimed', max_length=12)),
+                ('state', models.CharField(choices=[('claimed', 'claimed'), ('signed', 'signed'), ('confirmed', 'confirmed'), ('final', 'final'), ('released', 'not charged'), ('failed', 'can never be charged')], default='claimed', max_length=12)),
                 ('reason', models.CharField(blank=True, max_length=64)),
                 ('claimed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('decided_at', models.DateTimeField(null=True)),

@@ -165,7 +165,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='payment',
             name='state',
-            field=models.CharField(choices=[('claimed', 'claimed'), ('signed', 'signed'), ('confirmed', 'confirmed'), ('final', 'final'), ('released', 'not charged so far'), ('failed', 'can never be charged'), ('refunded', 'given back')], default='claimed', max_length=12),
+            field=models.CharField(choices=[('claimed', 'claimed'), ('signed', 'signed'), ('confirmed', 'confirmed'), ('final', 'final'), ('released', 'not charged'), ('failed', 'can never be charged'), ('refunded', 'refunded')], default='claimed', max_length=12),
         ),
         migrations.AddConstraint(
             model_name='payment',

@@ -16,9 +16,9 @@ class PaymentState(models.TextChoices):
     SIGNED = "signed", "signed"
     CONFIRMED = "confirmed", "confirmed"
     FINAL = "final", "final"
-    RELEASED = "released", "not charged so far"
+    RELEASED = "released", "not charged"
     FAILED = "failed", "can never be charged"
-    REFUNDED = "refunded", "given back"
+    REFUNDED = "refunded", "refunded"
 
 
 OPEN = (PaymentState.CLAIMED, PaymentState.SIGNED)

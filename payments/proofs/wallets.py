@@ -24,7 +24,7 @@ from payments.onchain import signatures
 
 _SECONDS = 300
 _MAX_HEADER_CHARS = 4096
-_STATEMENT = "Read again what this wallet has bought."
+_STATEMENT = "Read the articles that this wallet has bought."
 
 
 def challenge(offer: Offer) -> dict:

@@ -118,12 +118,12 @@ def sell(payment: Payment, debit: Debit) -> None:
 def _why_not(purse_id: uuid.UUID, amount_micros: int) -> PurseRefused:
     purse = Purse.objects.get(id=purse_id)
     if purse.flag == Purse.Flag.PAST_DUE:
-        return PurseRefused("purse_past_due", "The last charge of your tab failed. Pay what is owed, then go on.")
+        return PurseRefused("purse_past_due", "We could not charge your tab. Pay what you owe to keep buying.")
     if purse.flag:
         return PurseRefused("purse_frozen", "This balance is frozen because a card payment is disputed.")
     if purse.tab_limit_micros:
-        return PurseRefused("tab_limit_reached", "This is more than your balance and your tab allow.")
-    return PurseRefused("insufficient_balance", "The balance is not enough for this.")
+        return PurseRefused("tab_limit_reached", "The price is more than your balance and tab allow.")
+    return PurseRefused("insufficient_balance", "Your balance is too low for this purchase.")
 
 
 def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Payment:
@@ -138,12 +138,12 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
             if row is None or not take_back(row, Kind.REFUND, reason):
-                raise PurseRefused("refund_too_late", "This can no longer be given back.")
+                raise PurseRefused("refund_too_late", "This purchase can no longer be refunded.")
             paid_up(purse.id)
             notify.send()
             return row
     except IntegrityError as error:
-        raise PurseRefused("refund_used", "This article was given back once already, and bought again.") from error
+        raise PurseRefused("refund_used", "Each article can be refunded only once.") from error
 
 
 def take_back(payment: Payment, kind: str, reason: str) -> bool:

@@ -69,10 +69,10 @@ def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = Non
             # One after another for each purse: many forms at once make no more keys than there may be.
             Purse.objects.select_for_update().get(id=purse.id)
             if in_use(purse).count() >= KEYS_MAX:
-                raise PurseRefused("too_many_keys", f"There are {KEYS_MAX} keys in use already. Revoke one first.")
+                raise PurseRefused("too_many_keys", f"You already have {KEYS_MAX} active keys. Revoke one first.")
             key.save(force_insert=True)
     except IntegrityError as error:
-        raise PurseRefused("key_made_already", "This key was made already. Its text was shown once.") from error
+        raise PurseRefused("key_made_already", "This key was already created. We showed it only once.") from error
     return key, text
 
 
@@ -83,7 +83,7 @@ def change(key: ApiKey, name: str, limits: Limits) -> None:
         row = row.filter(spent_micros__lte=limits.budget_micros)
     if not row.update(name=name, **limits.columns()):
         if ApiKey.objects.filter(id=key.id, revoked_at=None).exists():
-            raise PurseRefused("budget_below_spent", "It has spent more than this already: choose at least that.")
+            raise PurseRefused("budget_below_spent", "The key has already spent more than this. Enter a higher budget.")
         raise PurseRefused("key_revoked", "This key is revoked.")
 
 
@@ -156,20 +156,20 @@ def _beyond(key: ApiKey, payee: str, amount_micros: int) -> PurseRefused | None:
     if not is_live(key):
         return invalid()
     if not allowed_payee(key, payee):
-        return PurseRefused("publication_not_allowed", "This key may not be used with this publication.")
+        return PurseRefused("publication_not_allowed", "This API key is not allowed for this publication.")
     if key.ceiling_micros is not None and amount_micros > key.ceiling_micros:
-        return PurseRefused("price_above_ceiling", "This costs more than this key may spend on one article.")
+        return PurseRefused("price_above_ceiling", "The price is above this API key's maximum per article.")
     today, in_all = remaining(key)
     if in_all is not None and amount_micros > in_all:
-        return PurseRefused("budget_exhausted", "This key's budget is not enough for this.")
+        return PurseRefused("budget_exhausted", "This API key's budget is too low.")
     if today is not None and amount_micros > today:
-        return PurseRefused("day_budget_exhausted", "This key's budget of today (UTC) is not enough for this.")
+        return PurseRefused("day_budget_exhausted", "This API key's daily budget is too low until midnight UTC.")
     return None
 
 
 def invalid() -> PurseRefused:
     """What is said of every text that is no live key: nobody learns which of them once was one."""
-    return PurseRefused("invalid_key", "This key is unknown, expired or revoked.")
+    return PurseRefused("invalid_key", "This API key is unknown, expired or revoked.")
 
 
 def spend(key_id: uuid.UUID, payment: Payment) -> None:
@@ -196,9 +196,9 @@ def spend(key_id: uuid.UUID, payment: Payment) -> None:
     if not changed:
         # Another sale, or the person, was first. In between there may be room again: then asking again will do.
         no = _beyond(key, payment.payee, amount)
-        raise no or PurseRefused("budget_exhausted", "This key's budget is not enough.")
+        raise no or PurseRefused("budget_exhausted", "This API key's budget is too low.")
     if not allowed_payee(key, payment.payee):
-        raise PurseRefused("publication_not_allowed", "This key may not be used with this publication.")
+        raise PurseRefused("publication_not_allowed", "This API key is not allowed for this publication.")
     if approvals.needed(key, amount):
         approvals.use(key, payment.resource, amount)
 

@@ -32,7 +32,7 @@ def url(approval_id: uuid.UUID | None = None) -> str:
 
 
 def _required(approve_at: str) -> PurseRefused:
-    sentence = "The owner of this key has to approve this purchase."
+    sentence = "The owner of this API key must approve this purchase."
     return PurseRefused("approval_required", sentence, approve_at=approve_at)
 
 
@@ -52,7 +52,7 @@ def require_approval(key: ApiKey, offer: Offer, amount_micros: int) -> None:
     found = rows.filter(state__in=OPEN).first()
     if found is None:
         if rows.filter(state=State.DECLINED, amount_micros__lte=amount_micros).exists():
-            raise PurseRefused("approval_declined", "The owner of this key has declined this purchase.")
+            raise PurseRefused("approval_declined", "The owner of this API key declined this purchase.")
         if Approval.objects.filter(key=key, state=State.ASKED).count() >= WAITING_MAX:
             raise _required(url())
         found = _ask(key, offer, amount_micros) or rows.filter(state__in=OPEN).first()

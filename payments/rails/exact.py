@@ -116,18 +116,18 @@ class Exact:
         price, quote_id = _promised(credential, offer)
         now = int(time.time())
         if credential.recipient != rpc.pay_to():
-            raise _refused("recipient_mismatch", "The authorization pays somebody else.")
+            raise _refused("recipient_mismatch", "The authorization pays a different recipient.")
         if credential.payer == credential.recipient:
-            raise _refused("recipient_mismatch", "The shop cannot pay itself: nothing would move.")
+            raise _refused("recipient_mismatch", "The shop's own wallet can't buy from the shop.")
         if credential.value != price.amount_micros:
-            raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+            raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
         if credential.valid_after > now:
             raise _refused("authorization_valid_after", "The authorization is not valid yet.")
         if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not _in_suspense(credential):
-            raise _refused("authorization_valid_before", "The authorization has expired or is about to.")
+            raise _refused("authorization_valid_before", "The authorization has expired or is about to expire.")
         latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
         if credential.valid_before > latest:
-            raise _refused("authorization_valid_before", "The authorization is valid for longer than was asked.")
+            raise _refused("authorization_valid_before", "The authorization is valid for longer than allowed.")
         buyer = f"{network()}:0x{credential.payer.hex()}"
         verified = Verified(self, offer, buyer, price, quote_id, credential, _vouched(credential))
         _not_too_often(credential)
@@ -232,7 +232,7 @@ def _requirement(promised: quotes.Quote) -> dict[str, Any]:
 
 
 def _decoded(header: str) -> dict:
-    malformed = RailRefused("invalid_payload", "The payment header is not base64 of a JSON object.", malformed=True)
+    malformed = RailRefused("invalid_payload", "The payment header is not base64-encoded JSON.", malformed=True)
     if len(header) > _MAX_HEADER_CHARS:
         raise RailRefused("payload_too_large", "The payment header is longer than 8,192 characters.", malformed=True)
     try:
@@ -331,14 +331,14 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
         raise RailRefused("unsupported_scheme", "Only the scheme `exact` is accepted here.")
     if credential.accepted is None:
         if credential.network not in (network(), V1_NETWORKS.get(settings.CHAIN_ID)):
-            raise RailRefused("invalid_network", "The payment is for another network.")
+            raise RailRefused("invalid_network", "The payment is for a different network.")
         # Version 1 echoes no quote: any price that can have been quoted within a quote's life is honoured.
         for price in (offer.price, *offer.quotable):
             if price.amount_micros == credential.value:
                 return price, ""
-        raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+        raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
     if credential.network != network():
-        raise RailRefused("invalid_network", "The payment is for another network.")
+        raise RailRefused("invalid_network", "The payment is for a different network.")
     try:
         promised = quotes.read(credential.echoed_quote, offer)
     except quotes.QuoteRefused as error:
@@ -349,7 +349,7 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
     if asked != accepted:
         raise mismatch
     if promised.expired and not _in_suspense(credential):
-        raise RailRefused("quote_expired", "The quote has expired; ask again for the current price.")
+        raise RailRefused("quote_expired", "The quote has expired. Request the current price.")
     return promised.price, promised.id
 
 
@@ -371,7 +371,7 @@ def _vouched(credential: Credential) -> bool:
     )
     signer = signatures.signer_of(credential.payer, digest, credential.signature)
     if signer is None:
-        raise _refused("signature", "The signature is not the payer's.")
+        raise _refused("signature", "The signature does not match the payer.")
     return signer is signatures.Signer.CONTRACT
 
 
@@ -381,7 +381,7 @@ def _not_too_often(credential: Credential) -> None:
     wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago)
     # Whose payment came all the same did nothing wrong: an observer was faster than we were.
     if wasted.exclude(payment__state__in=OWNED).count() >= _FAILURES_PER_HOUR:
-        sentence = "Too many payments of this wallet failed on the chain. Try again in an hour."
+        sentence = "Too many payments from this wallet failed on the chain. Try again in an hour."
         raise RailRefused("too_many_failures", sentence)
 
 

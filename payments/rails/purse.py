@@ -86,7 +86,7 @@ class PurseRail:
         key, buyer = credential.key, _buyer(credential, offer)
         if key and not api_keys.allowed_payee(key, offer.payee):
             # Not even what its owner has bought: a key is for these publications and no others.
-            raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
+            raise RailRefused("publication_not_allowed", "This API key is not allowed for this publication.")
         verified = Verified(self, offer, buyer, price, quote_secret, credential)
         if key and not _owned(verified):
             with _unless_bought_meanwhile(verified):
@@ -157,11 +157,11 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
     try:
         promised = quotes.read(credential.quote, offer)
     except quotes.QuoteRefused as refusal:
-        raise RailRefused("invalid_quote", "The price shown was not for this article.") from refusal
+        raise RailRefused("invalid_quote", "The price shown was for a different article.") from refusal
     if promised.price.audience != offer.price.audience:
-        raise RailRefused("invalid_quote", "The price shown was for another form of this article.")
+        raise RailRefused("invalid_quote", "The price shown was for a different format of this article.")
     if promised.expired:
-        raise RailRefused("quote_expired", "The price shown has expired. Look at the price and buy again.")
+        raise RailRefused("quote_expired", "The price has expired. Check the current price and try again.")
     return promised.price, promised.id
 
 

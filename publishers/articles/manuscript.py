@@ -59,7 +59,7 @@ def prepare(markdown: str) -> Manuscript:
     body = _without(tokens, dividers)
     words = _words(body)
     if not words:
-        raise NotPrintable("There is no text yet. Write at least one sentence.")
+        raise NotPrintable("Enter at least one sentence.")
     if not dividers:
         teaser_html, teaser_words = _automatic_teaser(body, words)
     else:
@@ -67,7 +67,7 @@ def prepare(markdown: str) -> Manuscript:
         teaser = tokens[: dividers[0] - 1]
         teaser_words = len(_words(teaser))
         if teaser_words == len(words):
-            raise NotPrintable("There is nothing below the paywall divider, so there would be nothing to sell.")
+            raise NotPrintable("There is no text below the paywall line, so there is nothing to sell.")
         teaser_html = _render(teaser)
     return Manuscript(teaser_html, _render(body), len(words), teaser_words)
 

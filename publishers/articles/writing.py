@@ -54,7 +54,7 @@ def draft(title: str, markdown: str, summary: str = "", note: str = "") -> Draft
     """
     title = manuscript.one_line(title)
     if not title:
-        raise NotPrintable("The article needs a title.")
+        raise NotPrintable("Enter a title.")
     if len(title) > TITLE_MAX:
         raise NotPrintable(f"The title can have at most {TITLE_MAX} characters.")
     markdown = manuscript.plain_text(markdown)
@@ -80,7 +80,7 @@ def create_publication(name: str, *, owner: Person, slug: str = "", **details: s
         except IntegrityError:
             if not Publication.objects.filter(slug=candidate).exists():
                 raise
-    raise SlugTaken("Another publication has this address. Choose another.")
+    raise SlugTaken("Another publication already uses this address. Choose a different one.")
 
 
 def create_article(
@@ -99,7 +99,7 @@ def create_article(
         except IntegrityError:
             if not Article.objects.filter(slug=candidate).exists():
                 raise
-    raise SlugTaken("Another article has this address. Choose another.")
+    raise SlugTaken("Another article already uses this address. Choose a different one.")
 
 
 def save_version(article: Article, text: Draft, *, by: Person | None, base: int) -> Version:
@@ -110,7 +110,7 @@ def save_version(article: Article, text: Draft, *, by: Person | None, base: int)
     with transaction.atomic():
         current = Version.objects.filter(article=article).order_by("-number").first()
         if current is None or current.number != base:
-            raise ChangedMeanwhile("Somebody saved a newer version meanwhile.")
+            raise ChangedMeanwhile("Someone saved a newer version.")
         if (current.title, current.summary, current.markdown) == (text.title, text.summary, text.markdown):
             return current
         try:
@@ -118,7 +118,7 @@ def save_version(article: Article, text: Draft, *, by: Person | None, base: int)
                 return _add_version(article, text, number=base + 1, by=by)
         except IntegrityError as taken:
             # The look above spares an error in the usual case; the unique number is what decides.
-            raise ChangedMeanwhile("Somebody saved a newer version meanwhile.") from taken
+            raise ChangedMeanwhile("Someone saved a newer version.") from taken
 
 
 def revise(article: Article, text: Draft, prices: Prices, *, by: Person | None, was: tuple[int, int, int]) -> Version:
@@ -141,7 +141,7 @@ def move(article: Article, slug: str) -> None:
         with transaction.atomic():
             moved = Article.objects.filter(pk=article.pk, published_at=None).update(slug=slug)
     except IntegrityError as taken:
-        raise SlugTaken("Another article has this address. Choose another.") from taken
+        raise SlugTaken("Another article already uses this address. Choose a different one.") from taken
     if moved:
         article.slug = slug
 

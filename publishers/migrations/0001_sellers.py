@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("draft", "Draft"), ("published", "On sale"), ("withdrawn", "Not on sale")],
+                        choices=[("draft", "Draft"), ("published", "Published"), ("withdrawn", "Unpublished")],
                         default="draft",
                         max_length=10,
                     ),

@@ -3,7 +3,6 @@
 import json
 import uuid
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -22,7 +21,7 @@ from publishers.models import AGENTS, PEOPLE, Article, Publication, Version
 from .access import article_of, member
 
 PAGE = 50
-VIEWERS = {"buyer": "A reader before paying", "owner": "A reader after paying", "agent": "An agent"}
+VIEWERS = {"buyer": "Reader before paying", "owner": "Reader after paying", "agent": "Agent"}
 
 
 @require_GET
@@ -46,7 +45,6 @@ def article_list(request: HttpRequest, publication: Publication) -> HttpResponse
         "state": state,
         "states": Article.STATES,
         "narrowed": bool(wanted or state),
-        "query": urlencode({"q": wanted, "state": state}),
     }
     return render(request, "studio/articles.html", context)
 
@@ -126,7 +124,7 @@ def publish(request: HttpRequest, publication: Publication, article_id: uuid.UUI
     """Put it on sale."""
     article = article_of(publication, article_id)
     if writing.publish(article):
-        messages.success(request, "It is on sale now.")
+        messages.success(request, "Published. The article is for sale.")
     return redirect("studio_article", publication.slug, article.pk)
 
 
@@ -136,7 +134,7 @@ def withdraw(request: HttpRequest, publication: Publication, article_id: uuid.UU
     """Take it off sale; whoever bought it can still read it."""
     article = article_of(publication, article_id)
     if writing.withdraw(article):
-        messages.success(request, "It is not on sale any more. Whoever bought it can still read it.")
+        messages.success(request, "Unpublished. Buyers can still read the article.")
     return redirect("studio_article", publication.slug, article.pk)
 
 
@@ -212,7 +210,7 @@ def _before_the_author(request: HttpRequest, article: Article, prices: dict[str,
 def _saved(request: HttpRequest, article: Article) -> HttpResponse:
     said = "Saved."
     if request.POST.get("then") == "publish" and writing.publish(article):
-        said = "Saved and on sale."
+        said = "Saved and published."
     messages.success(request, said)
     return redirect("studio_article", article.publication.slug, article.pk)
 
@@ -226,7 +224,7 @@ def _second(
     form.data.update(
         {"base": article.current_version.number, "people_was": prices[PEOPLE].pk, "agent_was": prices[AGENTS].pk}
     )
-    form.add_error(None, f"{said} Your text is still here and not saved. Compare it, then save again to put it on top.")
+    form.add_error(None, f"{said} Your text is still here, but not saved. Compare, then save again to replace it.")
     return _editor(request, publication, form, article, conflict=True)
 
 

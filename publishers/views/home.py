@@ -37,7 +37,7 @@ def new_publication(request: HttpRequest) -> HttpResponse:
     form = PublicationForm(request.POST or None)
     if form.is_valid():
         publication = writing.create_publication(owner=request.user, **form.cleaned_data)
-        messages.success(request, f"{publication.name} is ready. Write the first article.")
+        messages.success(request, f"{publication.name} is ready. Write your first article.")
         return redirect("studio_home", publication.slug)
     return render(request, "studio/new_publication.html", {"form": form}, status=400 if form.is_bound else 200)
 

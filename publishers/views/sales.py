@@ -96,10 +96,10 @@ def balance(request: HttpRequest, publication: Publication) -> HttpResponse:
 
 
 _IN_WORDS = {
-    "sale": "Your share of a sale that was taken back",
-    "refund": "Given back by its buyer",
-    "charged_back": "Taken back after a card dispute that was lost",
-    "reorganisation": "Taken back by the chain",
+    "sale": "Your share of a reversed sale",
+    "refund": "Refunded to the buyer",
+    "charged_back": "Reversed (lost card dispute)",
+    "reorganisation": "Reversed (chain reorganization)",
 }
 
 

@@ -33,8 +33,8 @@ def make_key(page: Page, **typed: str) -> str:
     page.goto("/purse/keys")
     for label, text in typed.items():
         page.get_by_label(label.replace("_", " ")).fill(text)
-    page.get_by_role("button", name="Make the key").click()
-    text = page.get_by_label("The key", exact=True).input_value()
+    page.get_by_role("button", name="Create key").click()
+    text = page.get_by_label("API key", exact=True).input_value()
     assert KEY.fullmatch(text)
     return text
 
@@ -54,26 +54,26 @@ def test_a_reader_lets_an_agent_buy_within_limits_and_ends_it(reader: Page, shop
     reader.goto("/purse")
     reader.get_by_role("button", name="$5", exact=False).first.click()
     type_card(reader)
-    text = make_key(reader, Name_of_the_agent="Crow", Ask_me_above="0")
-    reader.get_by_role("link", name="I have copied it").click()
+    text = make_key(reader, Agent_name="Crow", Ask_for_approval_above="0")
+    reader.get_by_role("link", name="I have copied the key").click()
     expect(reader.locator("main")).to_contain_text("Crow")
     assert not KEY.search(reader.content())
 
     dear, another = shop.article(0), shop.article(1)
     reader.goto(waiting(dear, text))
     reader.get_by_role("button", name="Approve $").click()
-    expect(reader.locator("main")).to_contain_text("The agent buys it when it asks again")
+    expect(reader.locator("main")).to_contain_text("The agent buys the article when it next requests it")
     assert ask(dear, text).status_code == 200
 
     reader.goto("/purse/keys")
     reader.get_by_role("link", name="Change limits of Crow").click()
-    reader.get_by_label("Ask me above").fill("")
-    reader.get_by_label("Most for one article").fill("0.001")
+    reader.get_by_label("Ask for approval above").fill("")
+    reader.get_by_label("Maximum per article").fill("0.001")
     reader.get_by_role("button", name="Save").click()
     assert ask(another, text).json()["error"] == "price_above_ceiling"
 
-    reader.get_by_role("link", name="Revoke the key").click()
-    reader.get_by_role("button", name="Revoke it for ever").click()
+    reader.get_by_role("link", name="Revoke key").click()
+    reader.get_by_role("button", name="Revoke key").click()
     assert ask(dear, text).json()["error"] == "invalid_key"
 
 
@@ -85,7 +85,7 @@ def test_a_guest_is_sent_to_sign_in_and_comes_back(chromium: Browser, shop: Shop
     page.get_by_label("Email").fill(login["email"])
     page.get_by_label("Password").fill(login["password"])
     page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("What waits for your word")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Waiting for your approval")
     context.close()
 
 
@@ -95,7 +95,7 @@ def test_the_pages_please_axe_and_fit(chromium: Browser, shop: Shop, mode: str):
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     sign_in(page, shop.reader())
-    text = make_key(page, Name_of_the_agent="A" * 60, Ask_me_above="0")
+    text = make_key(page, Agent_name="A" * 60, Ask_for_approval_above="0")
     looks(page, mode)
     for address in ("/purse/keys", "/purse/approvals", waiting(shop.article(0), text)):
         page.goto(address)
@@ -103,11 +103,11 @@ def test_the_pages_please_axe_and_fit(chromium: Browser, shop: Shop, mode: str):
     page.goto("/purse/keys")
     page.get_by_role("link", name=re.compile("^Change limits of A")).first.click()
     looks(page, mode)
-    page.get_by_label("Budget in all").fill("ten")
+    page.get_by_label("Total budget").fill("ten")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("main")).to_contain_text("Write a plain number of dollars")
+    expect(page.locator("main")).to_contain_text("Enter an amount in dollars")
     looks(page, mode)
-    page.get_by_role("link", name="Revoke the key").click()
+    page.get_by_role("link", name="Revoke key").click()
     looks(page, mode)
     context.close()
 

@@ -37,7 +37,7 @@ def guest(chromium: Browser, shop: Shop) -> Any:
 def test_a_guest_without_scripts_fills_a_balance_and_reads_two_articles(guest: Page, shop: Shop):
     first, second = shop.line["articles"][2:4]
     guest.goto(first["url"])
-    guest.get_by_role("button", name="Add $5").click()
+    guest.get_by_role("button", name="Top up $5").click()
     type_card(guest)
     expect(guest.locator("#article")).to_be_visible()
     assert guest.url == first["url"]
@@ -46,8 +46,8 @@ def test_a_guest_without_scripts_fills_a_balance_and_reads_two_articles(guest: P
     expect(guest.locator("#article")).to_be_visible()
     assert guest.url == second["url"]
     guest.goto("/library")
-    guest.get_by_role("button", name="Give back").first.click()
-    expect(guest.get_by_text("is on your balance again")).to_be_visible()
+    guest.get_by_role("button", name="Refund $").first.click()
+    expect(guest.get_by_text("to your balance")).to_be_visible()
     guest.goto("/purse")
     expect(guest.locator("tbody tr")).to_have_count(4)
 
@@ -69,7 +69,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(chromium: Browser, shop:
         page.goto(address)
         looks(page, mode)
     page.goto(first["url"])
-    page.get_by_role("button", name="Add $10").click()
+    page.get_by_role("button", name="Top up $10").click()
     type_card(page)
     expect(page.locator("#article")).to_be_visible()
     for address in (first["url"], second["url"], "/library", "/purse"):
@@ -105,10 +105,10 @@ def test_the_bank_is_answered_with_the_policy_in_force(chromium: Browser, shop: 
     page.get_by_role("button", name=re.compile(r"^Pay \$")).click()
     inspected(page)
     for verdict in ("Fail", "Complete"):
-        page.get_by_role("button", name="Answer your bank").click()
+        page.get_by_role("button", name="Confirm with your bank").click()
         page.frame_locator("iframe").get_by_role("button", name=verdict).click()
         if verdict == "Fail":
-            expect(page.locator("#ask-status")).to_contain_text("You were not charged.")
+            expect(page.locator("#ask-status")).to_contain_text("You have not been charged.")
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
     inspected(page)
     page.goto("/purse")

@@ -10,7 +10,7 @@ from tests.browser.visits import Line, pay_button, refused, settled_but_lost, un
 from tests.browser.wallet import SIGN
 
 pytestmark = pytest.mark.browser
-UNSURE = re.compile("could not confirm the payment yet")
+UNSURE = re.compile("could not confirm your payment yet")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def check_again(page: Page) -> None:
     """The one button that is left."""
     expect(page.locator("#wallets button")).to_have_count(1)
     expect(page.locator("#proofs button")).to_have_count(0)
-    page.get_by_role("button", name="Check the payment again").click()
+    page.get_by_role("button", name="Check payment again").click()
 
 
 def is_unsure(page: Page) -> None:
@@ -77,7 +77,7 @@ def test_settled_with_the_answer_lost_and_the_page_loaded_again_is_charged_once(
     pay_button(page).click()
     is_unsure(page)
     page.reload()
-    expect(page.locator("#pay-status")).to_contain_text("You began to pay for this")
+    expect(page.locator("#pay-status")).to_contain_text("You started to pay for this article")
     check_again(page)
     is_unsure(page)
     page.reload()

@@ -111,7 +111,7 @@ class Tour:
         self.addresses["editor of an article"] = f"{self.addresses['studio article']}/edit"
         self.addresses["version"] = f"{self.addresses['studio article']}/versions/1"
         page.goto(self.addresses["studio article"])
-        preview = page.get_by_role("region", name="See it as").get_by_role("link").first
+        preview = page.get_by_role("region", name="Preview as").get_by_role("link").first
         self.addresses["preview"] = preview.get_attribute("href")
         page.goto(self.addresses["sales"])
         self.addresses["sale"] = page.locator("tbody a").first.get_attribute("href")

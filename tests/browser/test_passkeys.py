@@ -51,7 +51,7 @@ def test_a_passkey_is_made_and_signs_in(page: Page, named: Shop):
     page.wait_for_url(re.compile("/library"))
     page.goto("/accounts/2fa/webauthn/add/")
     page.get_by_label("Password", exact=True).fill(login["password"])
-    page.get_by_role("button", name="Confirm").click()
+    page.get_by_role("button", name="Continue").click()
     page.get_by_label("Name").fill("My phone")
     page.locator("#id_passwordless").check()
     page.get_by_role("button", name="Add").click()

@@ -13,7 +13,7 @@ from tests.browser.wallet import ELSEWHERE, PAYING, SIGN, InjectedWallet
 from tests.shop import Shop
 
 pytestmark = pytest.mark.browser
-NOT_CHARGED = "You were not charged."
+NOT_CHARGED = "You have not been charged."
 
 
 def payments(shop: Shop, wallet: InjectedWallet) -> list[str]:
@@ -93,7 +93,7 @@ def test_who_cancels_is_not_charged_and_may_still_pay(visits, shop, article, wal
     line = Line(page)
     pay_button(page).click()
     status = page.locator("#pay-status")
-    expect(status).to_have_text(f"You cancelled. {NOT_CHARGED}")
+    expect(status).to_have_text(f"You canceled. {NOT_CHARGED}")
     assert line.payments == []
     assert not_charged(shop, wallet)
     wallet.refuses = False
@@ -106,7 +106,7 @@ def test_a_wallet_that_is_busy_says_so(visits, shop, article, wallet):
     wallet.is_busy = True
     page = visits.open(article["url"], wallet)
     pay_button(page).click()
-    expect(page.locator("#pay-status")).to_have_text(f"Your wallet already has a request open. {NOT_CHARGED}")
+    expect(page.locator("#pay-status")).to_have_text(f"Your wallet already has an open request. {NOT_CHARGED}")
     assert not_charged(shop, wallet)
 
 
@@ -115,7 +115,7 @@ def test_who_has_too_little_is_told_before_signing_anything(visits, shop, articl
     page = visits.open(article["url"], wallet)
     pay_button(page).click()
     status = page.locator("#pay-status")
-    expect(status).to_contain_text("Not enough")
+    expect(status).to_contain_text("has less than")
     expect(status).to_contain_text(NOT_CHARGED)
     assert SIGN not in wallet.calls
     assert not_charged(shop, wallet, article["people_price_micros"] - 1)
@@ -154,7 +154,7 @@ def test_who_keeps_the_other_network_is_not_charged(visits, shop, article, new_w
     wallet = new_wallet(chain=ELSEWHERE, refuses=True)
     page = visits.open(article["url"], wallet)
     pay_button(page).click()
-    expect(page.locator("#pay-status")).to_have_text(f"You cancelled. {NOT_CHARGED}")
+    expect(page.locator("#pay-status")).to_have_text(f"You canceled. {NOT_CHARGED}")
     assert SIGN not in wallet.calls
     assert not_charged(shop, wallet)
 
@@ -166,7 +166,7 @@ def test_a_refusal_is_shown_with_its_reason_and_the_next_try_pays(visits, shop, 
     pay_button(page).click()
     error = page.locator("#pay-error")
     expect(error).to_be_focused()
-    expect(error).to_have_text(f"The wallet does not hold enough. {NOT_CHARGED}")
+    expect(error).to_have_text(f"The wallet does not have enough funds. {NOT_CHARGED}")
     assert error.get_attribute("data-word") == "insufficient_funds"
     assert page.evaluate("sessionStorage.length") == 0
     assert not_charged(shop, wallet, 0)
@@ -229,12 +229,12 @@ def test_a_new_price_is_shown_on_an_old_page_before_anything_is_signed(visits, s
     studio.goto(editor)
     studio.locator("[name=people_price]").fill("0.40")
     studio.get_by_role("button", name="Save", exact=True).click()
-    expect(studio.locator("main")).to_contain_text("0.40 USD")
+    expect(studio.locator("main")).to_contain_text("$0.40")
     page.clock.set_system_time((time.time() + 14 * 60) * 1000)
     # The shelf keeps a listing for some seconds, so the new price may not be there on the first look.
     shop.wait(lambda: shop.terms(address, Accept="text/html")["accepts"][0]["amount"] == "400000", "the new price")
     pay_button(page).click()
-    expect(page.locator("#pay-status")).to_contain_text("The price is now $0.40. Press again if you agree.")
+    expect(page.locator("#pay-status")).to_contain_text("The price is now $0.40. To pay it, press the button again.")
     assert wallet.calls == []
     page.get_by_role("button", name="Pay $0.40 with Test wallet").click()
     expect(page.locator("#article")).to_be_focused()

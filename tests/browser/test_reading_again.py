@@ -57,11 +57,11 @@ def test_another_browser_opens_the_article_with_the_wallet_that_bought_it(visits
 def test_a_wallet_that_has_bought_nothing_proves_nothing(visits, shop, article, wallet):
     page = visits.open(article["url"], wallet)
     prove(page)
-    expect(page.locator("#pay-status")).to_contain_text("has not bought this article yet. You were not charged.")
+    expect(page.locator("#pay-status")).to_contain_text("has not bought this article yet. You have not been charged.")
     expect(page.locator("#article")).to_have_count(0)
     wallet.refuses = True
     prove(page)
-    expect(page.locator("#pay-status")).to_have_text("You cancelled. You were not charged.")
+    expect(page.locator("#pay-status")).to_have_text("You canceled. You have not been charged.")
     assert not_charged(shop, wallet)
 
 
@@ -92,7 +92,7 @@ def test_what_a_browser_bought_moves_into_the_account_and_its_receipt_opens_it_e
     expect(page.locator("main")).to_contain_text(wallet.address.lower())
     other = visits.open("/library")
     other.locator("summary", has_text="Have a receipt").click()
-    other.get_by_label("The signed line").fill(line)
-    other.get_by_role("button", name="Open the article").click()
+    other.get_by_label("Receipt code").fill(line)
+    other.get_by_role("button", name="Open article").click()
     expect(other.locator("#article")).to_be_visible()
     assert paid_once(shop, wallet, article)

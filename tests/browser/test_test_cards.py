@@ -24,7 +24,7 @@ def at_the_card_page(visits: Visits, shop: Shop, number: int) -> tuple[Page, str
     visits.other_hosts.add(shop.line["processor"]["url"])
     url = shop.article(number)["url"]
     page = visits.open(url)
-    page.get_by_role("button", name="Add $5").click()
+    page.get_by_role("button", name="Top up $5").click()
     return page, url
 
 
@@ -50,9 +50,9 @@ def test_a_bank_that_is_refused_charges_nothing_and_may_be_answered_again(visits
     page.get_by_role("button", name="Fail").click()
     expect(page.get_by_role("alert")).to_be_visible()
     page.get_by_role("link", name=re.compile("Cancel|Back", re.IGNORECASE)).first.click()
-    expect(page.get_by_role("button", name="Add $5")).to_be_visible()
+    expect(page.get_by_role("button", name="Top up $5")).to_be_visible()
     assert page.url == url
-    page.get_by_role("button", name="Add $5").click()
+    page.get_by_role("button", name="Top up $5").click()
     type_card(page, "4000 0027 6000 3184")
     page.get_by_role("button", name="Complete").click()
     bought(page, url)
@@ -81,9 +81,9 @@ def test_a_card_that_was_saved_and_is_declined_later_waits_for_another(visits: V
             bought(page, article["url"])
     page.goto("/purse")
     page.get_by_role("button", name=re.compile(r"^Pay \$")).click()
-    expect(page.get_by_text("Your tab could not be charged.").first).to_be_visible()
+    expect(page.get_by_text("We could not charge your tab.").first).to_be_visible()
     page.get_by_role("button", name=re.compile("^Save a")).click()
     type_card(page)
     page.goto("/purse")
     expect(page.get_by_role("button", name=re.compile(r"^Pay \$"))).to_have_count(0)
-    expect(page.get_by_text("Your tab could not be charged.")).to_have_count(0)
+    expect(page.get_by_text("We could not charge your tab.")).to_have_count(0)

@@ -123,12 +123,12 @@ def put_on_sale(page: Page, title: str, *, people: str) -> tuple[str, str]:
     page.goto("/studio/")
     if page.locator("main table").count():
         page.locator("main table a").first.click()
-    page.get_by_role("link", name="Write an article").click()
+    page.get_by_role("link", name="New article").click()
     page.get_by_label("Title").fill(title)
     page.locator("[name=markdown]").fill("Everybody reads this.\n\n<!-- paywall -->\n\nWho has paid reads this.")
     page.locator("[name=people_price]").fill(people)
     page.locator("[name=agent_price]").fill("0.05")
-    page.get_by_role("button", name="Save and put on sale").click()
+    page.get_by_role("button", name="Save and publish").click()
     address = page.locator("dl.facts a").first.get_attribute("href")
     return f"{page.url}/edit", address or ""
 

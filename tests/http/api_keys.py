@@ -36,7 +36,7 @@ def refused(answer: Any) -> str:
     said = json.loads(answer.content)
     assert answer.status_code == 402, said
     assert said["charged"] is False
-    assert said["message"].endswith("You were not charged.")
+    assert said["message"].endswith("You have not been charged.")
     assert (promised()[said["error"]].status, promised()[said["error"]].charged) == (402, False)
     return str(said["error"])
 

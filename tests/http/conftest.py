@@ -56,7 +56,7 @@ def refused(till: Till, owls: Article, asked: list[str]) -> Callable[..., None]:
         assert (answer.status_code, said["error"]) == (status, word)
         assert promised()[word] == Promise(status, False)
         assert said["charged"] is False
-        assert said["message"].endswith("You were not charged.")
+        assert said["message"].endswith("You have not been charged.")
         assert answer["Cache-Control"] == "no-store"
         assert ("PAYMENT-REQUIRED" in answer) == (status == 402)
         assert asked == []

@@ -88,14 +88,14 @@ def test_without_cards_there_are_no_such_pages(browser, settings):
 
 def test_who_has_none_is_told_what_an_agent_is_for(browser):
     said = page(browser, "/purse/keys")
-    assert "No agent can buy from your balance yet" in said
+    assert "You have no API keys yet" in said
     assert 'value="10.00"' in said
     assert not Purse.objects.exists()
 
 
 def test_a_key_is_shown_once_and_kept_nowhere(browser, reader, caplog):
     text, shown_once = made(browser, name="Crow")
-    assert "It is shown this once" in shown_once
+    assert "We show it only once" in shown_once
     secret = text.rpartition("_")[2]
     key = ApiKey.objects.get()
     mine = ("/purse/keys", f"/purse/keys/{key.pk}", f"/purse/keys/{key.pk}/revoke", "/purse", "/library")
@@ -116,7 +116,7 @@ def test_the_form_sent_twice_makes_one_key_and_says_so(browser):
     assert (again.status_code, again["Location"]) == (303, "/purse/keys")
     said = page(browser, "/purse/keys")
     assert not KEY.search(said)
-    assert "This key was made already" in said
+    assert "This key was already created" in said
     assert ApiKey.objects.count() == 1
 
 
@@ -144,21 +144,21 @@ def test_what_is_left_empty_is_no_limit(browser):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"budget": "ten"}, "Write a plain number of dollars"),
-        ({"budget": "1,50"}, "Write a plain number of dollars"),
-        ({"budget": "-1"}, "Write a plain number of dollars"),
-        ({"budget": "1e3"}, "Write a plain number of dollars"),
-        ({"budget": "٣"}, "Write a plain number of dollars"),
-        ({"budget": "0.0000001"}, "Write a plain number of dollars"),
-        ({"budget": "0"}, "The least is 0.001"),
-        ({"budget": "100000.01"}, "The most is 100000.00"),
+        ({"budget": "ten"}, "Enter an amount in dollars"),
+        ({"budget": "1,50"}, "Enter an amount in dollars"),
+        ({"budget": "-1"}, "Enter an amount in dollars"),
+        ({"budget": "1e3"}, "Enter an amount in dollars"),
+        ({"budget": "٣"}, "Enter an amount in dollars"),
+        ({"budget": "0.0000001"}, "Enter an amount in dollars"),
+        ({"budget": "0"}, "The minimum is $0.001"),
+        ({"budget": "100000.01"}, "The maximum is $100,000.00"),
         ({"budget": "9" * 41}, "at most 40 characters"),
-        ({"day_budget": "x"}, "Write a plain number of dollars"),
+        ({"day_budget": "x"}, "Enter an amount in dollars"),
         ({"name": ""}, "This field is required"),
-        ({"name": "\u200b"}, "Write a name that you can see"),
+        ({"name": "\u200b"}, "Enter a name with visible characters"),
         ({"name": "\x00"}, "Null characters are not allowed"),
         ({"name": "x" * 61}, "at most 60 characters"),
-        ({"last_day": "2020-01-01"}, "This day is over"),
+        ({"last_day": "2020-01-01"}, "This day has passed"),
         ({"last_day": "9999-12-31"}, "Choose an earlier day"),
         ({"last_day": "tomorrow"}, "Enter a valid date"),
         ({"publications": ["publisher:999"]}, "Select a valid choice"),
@@ -214,7 +214,7 @@ def test_the_page_says_what_was_spent_and_what_each_key_may(browser, reader):
     assert "$0.10 of $0.20" in said
     assert "$0.10 of $0.50" in said
     assert 'max="200000" value="100000"' in said
-    assert "you are asked above $0.10" in said
+    assert "Needed above $0.10" in said
     one = page(browser, f"/purse/keys/{purse.keys.get().pk}")
     assert "Article 1" in one
     assert "Article 2" in one
@@ -229,14 +229,14 @@ def test_limits_are_changed_and_hold_at_once(browser, reader):
     assert (key.name, key.budget_micros, key.day_budget_micros, key.payees) == ("Raven", 40_000, None, [])
     with pytest.raises(gate.PaymentRequired):
         buyers.present(text, buyers.offer())
-    assert "The new limits hold" in page(browser, address)
+    assert "The new limits apply" in page(browser, address)
 
 
 def test_a_budget_below_what_is_spent_is_refused_in_words(browser, reader):
     key, text = key_of(reader, 1_000_000)
     buyers.present(text, buyers.offer())
     answer = browser.post(f"/purse/keys/{key.pk}", typed(budget="0.01"))
-    assert "choose at least that" in html.unescape(answer.content.decode())
+    assert "Enter a higher budget" in html.unescape(answer.content.decode())
     key.refresh_from_db()
     assert key.budget_micros is None
 
@@ -244,12 +244,12 @@ def test_a_budget_below_what_is_spent_is_refused_in_words(browser, reader):
 def test_revoking_asks_first_then_is_for_ever(browser, reader):
     address = cast.article(cast.publication(cast.person("alice"))).get_absolute_url()
     key, text = key_of(reader, 1_000_000)
-    assert "This cannot be undone" in page(browser, f"/purse/keys/{key.pk}/revoke")
+    assert "You can't undo this" in page(browser, f"/purse/keys/{key.pk}/revoke")
     assert shown(address, text).status_code == 200
     assert browser.post(f"/purse/keys/{key.pk}/revoke").status_code == 303
     assert shown(address, text).status_code == 402
     said = page(browser, "/purse/keys")
-    assert "Keys that ended (1)" in said
+    assert "Expired and revoked keys (1)" in said
     browser.post(f"/purse/keys/{key.pk}", typed())
     key.refresh_from_db()
     assert key.revoked_at
@@ -268,7 +268,7 @@ def test_another_persons_key_is_not_there(browser, reader, where, method, has_pu
     key.refresh_from_db()
     assert key.revoked_at is None
     assert key.name == "reader"
-    assert "Keys that ended" not in page(browser, "/purse/keys")
+    assert "Expired and revoked keys" not in page(browser, "/purse/keys")
     assert key.public not in page(browser, "/purse/keys")
 
 
@@ -303,13 +303,13 @@ def where(found: Approval) -> str:
 
 
 def test_one_click_approves_and_the_agents_retry_buys(browser, asked):
-    assert "1 purchase</a> waits for your word" in page(browser, "/purse/keys")
+    assert "1 purchase</a> is waiting for your approval" in page(browser, "/purse/keys")
     assert "Approve $0.05" in page(browser, "/purse/approvals")
     assert "Approve $0.05" in page(browser, where(asked))
     assert browser.post(where(asked), {"answer": "yes", "micros": "50000"}).status_code == 303
-    assert "Approved. The agent buys it" in page(browser, "/purse/approvals")
+    assert "Approved. The agent buys the article" in page(browser, "/purse/approvals")
     assert shown(asked.address, asked.text).status_code == 200
-    assert "has bought it" in page(browser, where(asked))
+    assert "has bought the article" in page(browser, where(asked))
     assert browser.post(where(asked), {"answer": "no"}).status_code == 303
     assert Approval.objects.get().state == "used"
 
@@ -317,14 +317,14 @@ def test_one_click_approves_and_the_agents_retry_buys(browser, asked):
 def test_no_is_told_to_the_agent_and_can_become_yes(browser, asked):
     browser.post(where(asked), {"answer": "no"})
     assert shown(asked.address, asked.text).json()["error"] == "approval_declined"
-    assert "Approve after all" in page(browser, where(asked))
+    assert "Approve $0.05 after all" in page(browser, where(asked))
     browser.post(where(asked), {"answer": "yes", "micros": "50000"})
     assert shown(asked.address, asked.text).status_code == 200
 
 
 def test_a_yes_can_be_taken_back_until_it_is_used(browser, asked):
     browser.post(where(asked), {"answer": "yes", "micros": "50000"})
-    assert "Take it back" in page(browser, where(asked))
+    assert "Withdraw approval" in page(browser, where(asked))
     browser.post(where(asked), {"answer": "no"})
     assert shown(asked.address, asked.text).status_code == 402
 
@@ -333,7 +333,7 @@ def test_a_yes_can_be_taken_back_until_it_is_used(browser, asked):
 def test_a_yes_to_another_price_than_was_shown_is_none(browser, asked, micros):
     browser.post(where(asked), {"answer": "yes", "micros": micros})
     assert Approval.objects.get().state == "asked"
-    assert "has changed meanwhile" in page(browser, "/purse/approvals")
+    assert "This request has changed" in page(browser, "/purse/approvals")
 
 
 def test_another_persons_question_is_not_there(asked):
@@ -351,12 +351,12 @@ def test_what_is_no_longer_sold_or_asked_by_a_dead_key_is_not_offered(browser, a
     from publishers.models import Article
 
     writing.withdraw(Article.objects.get())
-    assert "It is no longer sold" in page(browser, where(asked))
+    assert "This article is no longer for sale" in page(browser, where(asked))
     assert "Approve $" not in page(browser, "/purse/approvals")
     api_keys.revoke(asked.key)
     assert "key has ended" in page(browser, where(asked))
-    assert "Nothing waits" in page(browser, "/purse/approvals")
+    assert "Nothing is waiting" in page(browser, "/purse/approvals")
 
 
 def test_who_was_never_asked_reads_what_this_page_is_for(browser):
-    assert "Nothing waits" in page(browser, "/purse/approvals")
+    assert "Nothing is waiting" in page(browser, "/purse/approvals")

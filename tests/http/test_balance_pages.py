@@ -38,7 +38,7 @@ def with_tab(bank: Bank) -> tuple[Visitor, Purse]:
 def test_an_empty_purse_says_how_to_begin():
     for visitor in (Visitor(), Visitor(cast.person("reader"))):
         page = visitor.see("/purse")
-        assert "Add $5" in page
+        assert "Top up $5.00" in page
         assert not Purse.objects.exists()
 
 
@@ -53,9 +53,9 @@ def test_every_movement_is_there_with_the_balance_after_it():
     assert [re.findall(r'class="num">([^<]+)<', row) for row in rows] == [
         ["+$0.25", "$0.90"], ["−$0.25", "$0.65"], ["−$0.10", "$0.90"], ["+$1.00", "$1.00"],
     ]  # fmt: skip
-    assert "Given back" in rows[0]
+    assert "Refund" in rows[0]
     assert "by your agent “reader”" in rows[2]
-    assert "Added by card" in rows[3]
+    assert "Top-up by card" in rows[3]
     assert "UTC" in page
 
 
@@ -183,7 +183,7 @@ def test_a_card_that_was_not_saved_is_said(bank: Bank):
     visitor.press("/purse", "/purse/cards")
     setup = Setup.objects.get(purse=purse)
     answer = visitor.client.get(f"/purse/cards/return/{setup.pk}", follow=True)
-    assert "No card was saved. You were not charged." in answer.content.decode()
+    assert "No card was saved. You have not been charged." in answer.content.decode()
     assert fresh(purse).tab_limit_micros == 0
 
 
@@ -196,7 +196,7 @@ def test_a_tab_is_closed_opened_and_paid(bank: Bank):
     buyers.press(purse, buyers.offer(1, 750_000))
     answer = visitor.press("/purse", "/purse/tab", action="pay")
     assert answer.status_code == 303
-    assert "Thank you: $0.75 was charged to your card." in visitor.see("/purse")
+    assert "Thank you. We charged $0.75 to your card." in visitor.see("/purse")
     assert fresh(purse).balance_micros == 0
     bank.agrees()
 
@@ -209,8 +209,8 @@ def test_a_tab_that_is_declined_says_so_and_another_card_pays(bank: Bank):
     buyers.press(purse, buyers.offer(1, 750_000))
     visitor.press("/purse", "/purse/tab", action="pay")
     page = visitor.see("/purse")
-    assert "You were not charged." in page
-    assert "Your tab could not be charged." in page
+    assert "You have not been charged." in page
+    assert "We could not charge your tab." in page
     good = Card.objects.get(purse=purse, last4="4242")
     visitor.press("/purse", f"/purse/cards/{good.pk}", action="use")
     assert fresh(purse).balance_micros == 0
@@ -222,7 +222,7 @@ def test_too_little_to_charge_is_said(bank: Bank):
     visitor, purse = with_tab(bank)
     buyers.press(purse, buyers.offer(1, 250_000))
     visitor.press("/purse", "/purse/tab", action="pay")
-    assert "You were not charged." in visitor.see("/purse")
+    assert "You have not been charged." in visitor.see("/purse")
     assert fresh(purse).balance_micros == -250_000
 
 
@@ -231,10 +231,10 @@ def test_a_card_is_removed_but_not_while_it_owes(bank: Bank):
     card = Card.objects.get(purse=purse)
     buyers.press(purse, buyers.offer(1, 250_000))
     visitor.press("/purse", f"/purse/cards/{card.pk}", action="remove")
-    assert "owed on this card" in visitor.see("/purse")
+    assert "You still owe money on this card" in visitor.see("/purse")
     buyers.fill(purse, 1_000_000)
     visitor.press("/purse", f"/purse/cards/{card.pk}", action="remove")
-    assert "No card is saved." in visitor.see("/purse")
+    assert "You have no saved cards." in visitor.see("/purse")
     assert fresh(purse).tab_limit_micros == 0
     assert ledger.balance(accounts.balance(purse.id), "USD") == 750_000
 
@@ -254,10 +254,10 @@ def bought(micros: int = 1_000_000) -> tuple[Visitor, Purse, Payment, str]:
 def test_an_article_is_given_back_from_the_library_or_its_receipt(where):
     visitor, purse, payment, address = bought()
     page = "/library" if where == "library" else f"/receipts/{payment.grants.get().pk}"
-    assert "Give back for $0.25" in visitor.see(page)
+    assert "Refund $0.25" in visitor.see(page)
     answer = visitor.press(page, f"/purse/refund/{payment.pk}")
     assert answer["Location"] == "/library"
-    assert "$0.25 is on your balance again" in visitor.see("/library")
+    assert "We refunded $0.25 to your balance" in visitor.see("/library")
     assert fresh(purse).balance_micros == 1_000_000
     assert CANARY not in visitor.see(address, 402)
     assert "Owls" not in visitor.see("/library")
@@ -267,7 +267,7 @@ def test_an_article_is_given_back_once_and_in_its_time(settings):
     visitor, purse, payment, address = bought()
     visitor.press("/library", f"/purse/refund/{payment.pk}")
     visitor.press(address, f"{address}/buy", seen=402)
-    assert "Give back" not in visitor.see("/library")
+    assert "Refund $" not in visitor.see("/library")
     again = Payment.objects.get(state="confirmed")
     other = owls(title="Bats").get_absolute_url()
     visitor.press(other, f"{other}/buy", seen=402)
@@ -276,17 +276,17 @@ def test_an_article_is_given_back_once_and_in_its_time(settings):
     Payment.objects.exclude(pk=again.pk).filter(state="confirmed").update(decided_at=late)
     visitor.client.post(form["action"], form["fields"])
     visitor.client.post(f"/purse/refund/{again.pk}", form["fields"])
-    assert "Give back" not in visitor.see("/library")
+    assert "Refund $" not in visitor.see("/library")
     assert fresh(purse).balance_micros == 500_000
 
 
 def test_the_receipt_of_a_purchase_from_a_balance_says_so():
     visitor, _, payment, _ = bought()
     page = visitor.see(f"/receipts/{payment.grants.get().pk}")
-    assert "filled by card" in page
+    assert "topped up by card" in page
     assert "USDC" not in page
     article = visitor.see("/articles/owls")
-    assert "giving it back" in article
+    assert "Receipt and refund" in article
 
 
 def test_unspent_money_goes_back_to_its_card(bank: Bank):
@@ -297,7 +297,7 @@ def test_unspent_money_goes_back_to_its_card(bank: Bank):
     assert "Refund $4.75" in page
     visitor.press("/purse", "/purse/withdraw")
     page = visitor.see("/purse")
-    assert "on its way back to your card" in page
+    assert "We are refunding $4.75 to your card" in page
     assert fresh(purse).balance_micros == 0
     charge.refresh_from_db()
     assert charge.refunded_micros == 4_750_000
@@ -310,7 +310,7 @@ def test_a_refund_is_never_of_another_amount_than_the_page_showed(bank: Bank):
     form = next(form for form in Forms(visitor.see("/purse")).found if form["action"] == "/purse/withdraw")
     buyers.press(purse, buyers.offer(1, 250_000))
     answer = visitor.client.post("/purse/withdraw", form["fields"], follow=True)
-    assert "Nothing was moved" in answer.content.decode()
+    assert "nothing was refunded" in answer.content.decode()
     for micros in ("5000000", "-1", "x", ""):
         visitor.client.post("/purse/withdraw", form["fields"] | {"micros": micros})
     assert fresh(purse).balance_micros == 4_750_000
@@ -330,7 +330,7 @@ def test_the_library_shows_what_agents_bought_and_opens_it():
     assert "Owls" in page
     assert "by your agent “reader”" in page
     assert CANARY in visitor.see(article.get_absolute_url())
-    assert "the agent “reader”" in visitor.see(f"/receipts/{Payment.objects.get().grants.get().pk}")
+    assert "Your agent “reader”" in visitor.see(f"/receipts/{Payment.objects.get().grants.get().pk}")
     assert "Owls" not in reader(1_000_000)[0].see("/library")
 
 
@@ -344,14 +344,14 @@ def test_the_library_is_searched_by_title_and_publication():
     both = visitor.see("/library?q=lantern")
     assert "Bats" in both
     assert "Owls at night" in both
-    assert "Nothing in your library" in visitor.see(f"/library?q={CANARY}")
-    assert "Nothing in your library" in visitor.see("/library?q=%00%27%22")
+    assert "No title or publication in your library" in visitor.see(f"/library?q={CANARY}")
+    assert "No title or publication in your library" in visitor.see("/library?q=%00%27%22")
 
 
 def test_an_open_bill_of_the_bank_is_shown(bank: Bank):
     visitor, purse, _ = reader()
     visitor.client.get(paid(visitor.press("/purse", "/purse/cards")["Location"]))
-    assert "Answer your bank" not in visitor.see("/purse")
+    assert "Confirm with your bank" not in visitor.see("/purse")
     Charge.objects.create(purse=purse, purpose="tab", amount_micros=600_000, state="action", intent="pi_1")
     page = visitor.see("/purse")
     assert f"/purse/authenticate/{banks.newest(purse).pk}" in page

@@ -150,7 +150,7 @@ def test_a_price_that_was_not_shown_is_not_paid(quote):
     if quote == "another":
         quote = quotes.issue(catalogue.listing(other.pk).offer("people", mime_type="text/html")).token
     answer = visitor.client.post(form["action"], form["fields"] | {"quote": quote}, follow=True, headers=HTML)
-    assert "You were not charged." in answer.content.decode()
+    assert "You have not been charged." in answer.content.decode()
     assert balance(purse) == 5_000_000
 
 
@@ -164,12 +164,12 @@ def test_an_expired_price_is_shown_anew(settings):
         assert answer.status_code == 303
         page = visitor.see(address, 402)
         assert "expired" in page
-        assert "You were not charged." in page
+        assert "You have not been charged." in page
     assert balance(purse) == 5_000_000
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"), [("past_due", "Pay what is owed"), ("dispute", "frozen"), ("fraud", "frozen")]
+    ("flag", "words"), [("past_due", "Pay what you owe"), ("dispute", "frozen"), ("fraud", "frozen")]
 )
 def test_a_flagged_purse_explains_and_sells_nothing(flag, words):
     article = owls()
@@ -194,4 +194,4 @@ def test_what_is_no_longer_sold_cannot_be_bought():
 
 
 def test_the_amounts_on_offer_are_those_that_cover():
-    assert card_pages.topup_amounts(5_000_001) == [(1000, "10"), (2000, "20")]
+    assert card_pages.topup_amounts(5_000_001) == [(1000, "$10.00"), (2000, "$20.00")]

@@ -38,14 +38,14 @@ def test_a_card_sale_is_pending_and_says_why(lantern, browser):
     cast.sale(cast.article(lantern, "Herons"))
     _, payment = _sold(lantern)
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
-    assert 'of it from cards, <em>pending</em></th><td class="num">0.2375<' in page
-    assert 'of it settled on the chain</th><td class="num">0.0475<' in page
-    assert "Balance: 0.285 USD" in page
+    assert 'From cards, <em>pending</em></th><td class="num">$0.2375<' in page
+    assert 'From wallets, available</th><td class="num">$0.0475<' in page
+    assert "Balance: $0.285" in page
     assert "and 7 days have passed" in page
-    assert "0.2375 of it pending" in browser.get(f"/studio/{lantern.slug}").content.decode()
-    assert browser.get(f"/studio/{lantern.slug}/sales").content.decode().count(">pending<") == 1
+    assert "$0.2375 pending" in browser.get(f"/studio/{lantern.slug}").content.decode()
+    assert browser.get(f"/studio/{lantern.slug}/sales").content.decode().count(">Pending<") == 1
     sale = browser.get(f"/studio/{lantern.slug}/sales/{payment.pk}").content.decode()
-    assert "(pending: paid by card, not cleared yet)" in sale
+    assert "(pending: paid by card, not available yet)" in sale
     assert "0.2375" in browser.get(f"/studio/{lantern.slug}/sales.csv").getvalue().decode()
 
 
@@ -54,17 +54,17 @@ def test_when_it_is_cleared_it_is_earned_and_the_balance_is_the_same(lantern, br
     Charge.objects.update(available_at=timezone.now())
     assert holds.clear(timezone.now() + timedelta(days=8)) == 1
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
-    assert 'of it from cards, cleared</th><td class="num">0.2375<' in page
-    assert "Balance: 0.2375 USD" in page
-    assert ">pending<" not in browser.get(f"/studio/{lantern.slug}/sales").content.decode()
+    assert 'From cards, available</th><td class="num">$0.2375<' in page
+    assert "Balance: $0.2375" in page
+    assert ">Pending<" not in browser.get(f"/studio/{lantern.slug}/sales").content.decode()
 
 
 def test_what_was_given_back_is_shown_in_words(lantern, browser):
     purse, payment = _sold(lantern)
     purses.refund(payment.id, purse)
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
-    assert "Given back by its buyer" in page
-    assert "Balance: 0.00 USD" in page
+    assert "Refunded to the buyer" in page
+    assert "Balance: $0.00" in page
 
 
 def test_the_owner_sees_what_cards_hold_owe_and_cost(lantern):
@@ -73,5 +73,9 @@ def test_the_owner_sees_what_cards_hold_owe_and_cost(lantern):
     buyers.press(owing, buyers.offer(9, 600_000))
     staff = User.objects.create_superuser("root@example.org")
     page = cast.signed_in(staff).get("/finance/earnings").content.decode()
-    for line in ("With the card processor</dt><dd>$1.00<", "Prepaid by buyers</dt><dd>$0.75<", "tabs</dt><dd>$0.60<"):
+    for line in (
+        "Held by the card processor</dt><dd>$1.00<",
+        "Prepaid by buyers</dt><dd>$0.75<",
+        "tabs</dt><dd>$0.60<",
+    ):
         assert line in page

@@ -41,7 +41,7 @@ def test_a_newcomer_who_is_refused_leaves_nothing_behind(bank: Bank, amount: str
     form = next(form for form in Forms(guest.see(address, 402)).found if form["action"] == f"{address}/pay")
     answer = guest.client.post(form["action"], form["fields"] | {"amount": amount})
     assert answer["Location"] == address
-    assert "You were not charged" in guest.see(address, 402)
+    assert "You have not been charged" in guest.see(address, 402)
     assert Purse.objects.count() == Session.objects.count() == 0
 
 
@@ -101,10 +101,10 @@ def test_a_guests_purse_with_a_proven_address_is_found_from_any_browser(bank: Ba
     assert elsewhere.client.get("/welcome")["Location"] == "/library"
     # Anybody can name an address, and pay with a stolen card: its owner says whether it was them.
     assert not Purse.objects.filter(owner=f"user:{ada.pk}").exists()
-    assert "$4.75 of it is left" in elsewhere.see("/library")
+    assert "has $4.75 left" in elsewhere.see("/library")
     elsewhere.press("/purse", "/purse/join", seen=200)
     assert purse_of(ada).balance_micros == 4_750_000
-    assert "of it is left" not in elsewhere.see("/purse")
+    assert "$4.75 left" not in elsewhere.see("/purse")
     assert CANARY in elsewhere.see(address)
     assert "Owls" in elsewhere.see("/library")
     assert CANARY in guest.see(address), "who bought it in this browser goes on reading"
@@ -133,7 +133,7 @@ def test_nobody_is_given_the_debts_and_disputes_of_who_names_their_address(troub
         buyers.fill(guest, 1_000_000)
         Purse.objects.filter(pk=guest.pk).update(flag=trouble)
     page = Visitor(ada)
-    assert "named your address" not in page.see("/library")
+    assert "using your email address" not in page.see("/library")
     guest.refresh_from_db()
     assert guest.joined_to is None
     assert not Purse.objects.filter(owner=f"user:{ada.pk}").exists()
@@ -145,7 +145,7 @@ def test_who_signs_out_leaves_the_purse_behind(bank: Bank):
     cast.sign_in(guest.client, reader)
     guest.client.logout()
     guest.see(address, 402)
-    assert "There is nothing on it yet" in guest.see("/purse")
+    assert "Your balance is empty" in guest.see("/purse")
 
 
 def test_two_browsers_of_one_person_join_both_purses(bank: Bank):

@@ -76,7 +76,7 @@ def test_search_finds_titles_and_beginnings_and_never_the_paid_text():
     assert "Owls" in shown(Client(), "/?q=owls+free")
     nothing = shown(Client(), f"/?q={CANARY}")
     assert "/articles/owls" not in nothing
-    assert "No article has all of these words" in nothing
+    assert "No articles match" in nothing
 
 
 @pytest.mark.parametrize("query", ["%00", "%ED%A0%80", "%F0%9F%A6%89", "'%22%3Cscript%3E", "x" * 5_000])
@@ -87,8 +87,8 @@ def test_a_strange_search_is_answered(query):
 
 
 def test_an_empty_shop_says_what_to_do_next():
-    assert "Nothing is for sale yet" in shown(Client(), "/")
-    assert "nothing on sale" in shown(Client(), cast.publication(cast.person("alice")).get_absolute_url())
+    assert "No articles yet" in shown(Client(), "/")
+    assert "no articles for sale" in shown(Client(), cast.publication(cast.person("alice")).get_absolute_url())
 
 
 def test_many_articles_come_in_pages_that_keep_the_search():
@@ -115,7 +115,7 @@ def test_how_it_works_names_a_real_article_and_the_fee(settings):
     article = owls()
     page = shown(Client(), "/about")
     assert f"{article.url}.md" in page
-    assert "2.5 %" in page
+    assert "2.5%" in page
 
 
 # --- The paywall --------------------------------------------------------------------------------------
@@ -124,10 +124,10 @@ def test_how_it_works_names_a_real_article_and_the_fee(settings):
 def test_the_paywall_is_small_and_says_one_price_in_plain_words():
     page = shown(Client(), owls().get_absolute_url(), 402)
     assert len(page.encode()) <= 30_000
-    assert page.count("$0.25") == 1
+    assert page.count(">$0.25<") == 1
     assert "The free part." in page
     assert CANARY not in page
-    assert "You were not charged" not in page
+    assert "You have not been charged" not in page
 
 
 def test_the_paywall_works_for_agents_and_people_without_scripts():
@@ -156,7 +156,7 @@ def test_a_refused_payment_says_why_and_that_nothing_was_charged(settings):
     assert answer.status_code == 400
     page = answer.content.decode()
     assert 'id="pay-error"' in page
-    assert "You were not charged." in page
+    assert "You have not been charged." in page
 
 
 def test_a_title_cannot_break_out_of_the_page():
@@ -205,7 +205,7 @@ def test_a_correction_is_included_and_the_bought_version_stays_readable():
     page = shown(browser, article.get_absolute_url())
     assert "Owls, corrected" in page
     assert "?version=1" in page
-    assert "newer one" in shown(browser, f"{article.get_absolute_url()}?version=1")
+    assert "newer version" in shown(browser, f"{article.get_absolute_url()}?version=1")
 
 
 def test_what_was_bought_is_in_this_browsers_library_and_marked_in_the_catalogue():
@@ -259,7 +259,7 @@ def test_what_is_no_receipt_opens_nothing_and_says_so(line):
     browser = Client()
     answer = browser.post("/library", {"receipt": line}, follow=True)
     assert answer.redirect_chain == [("/library", 302)]
-    assert "You were not charged" in answer.content.decode()
+    assert "You have not been charged" in answer.content.decode()
     assert "Your library is empty" in answer.content.decode()
 
 
@@ -301,12 +301,12 @@ def test_no_page_has_inline_code_or_asks_another_host():
             assert "src=" in tag or 'type="application/json"' in tag
         assert not re.search(r'(?:src|<link[^>]*href)="(?:https?:)?//(?!localhost)', page)
         assert page.count("<h1") == 1
-        assert "Skip to the content" in page
+        assert "Skip to content" in page
 
 
 def test_a_page_that_breaks_needs_nothing_to_say_so():
     page = render_to_string("500.html")
-    assert "never taken twice" in page
+    assert "won't be charged twice" in page
     for name in ("400.html", "403.html", "403_csrf.html"):
         assert "<h1>" in render_to_string(name)
 

@@ -220,7 +220,7 @@ def test_a_person_reads_the_same_refusal_on_the_page(till, owls, shown):
         assert page.status_code == status
         assert page["Content-Type"].startswith("text/html")
         assert f'data-word="{word}"' in page.content.decode()
-        assert b"You were not charged." in page.content
+        assert b"You have not been charged." in page.content
         assert ("PAYMENT-REQUIRED" in page) == (status == 402)
 
 

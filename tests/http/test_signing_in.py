@@ -143,4 +143,4 @@ def test_the_scripts_of_passkeys_are_files_of_this_site():
     page = browser().get("/accounts/login/").content.decode()
     for tag in re.findall(r"<script[^>]*>", page):
         assert 'src="/static/' in tag or 'type="application/json"' in tag
-    assert "needs JavaScript" in page
+    assert "require JavaScript" in page

@@ -110,11 +110,11 @@ def test_what_the_processor_says_counts_and_not_what_the_page_says(bank: Bank, a
     if agrees:
         assert charge.state == "succeeded"
         assert "Thank you" in page
-        assert "$6.00 was charged to your card ending in 3184" in page
+        assert "We charged $6.00 to your card ending in 3184" in page
         bank.agrees()
     else:
         assert charge.state != "succeeded"
-        assert "You were not charged" in page
+        assert "You have not been charged" in page
 
 
 def test_the_purses_own_session_needs_no_link(bank: Bank):
@@ -122,7 +122,7 @@ def test_the_purses_own_session_needs_no_link(bank: Bank):
     charge = tabs.settle(purse.id)
     assert charge
     assert "$6.00" in visitor.see(f"/purse/authenticate/{charge.pk}")
-    assert "Answer your bank" in visitor.see("/purse")
+    assert "Confirm with your bank" in visitor.see("/purse")
 
 
 def test_a_processor_that_is_away_is_said(bank: Bank):
@@ -130,7 +130,7 @@ def test_a_processor_that_is_away_is_said(bank: Bank):
     bank.fault("payment_intents", "500", times=3)
     answer = Client().get(link, headers=HTML)
     assert answer.status_code == 503
-    assert "You were not charged so far." in answer.content.decode()
+    assert "You have not been charged." in answer.content.decode()
     check_policy(answer["Content-Security-Policy"])
 
 
@@ -139,7 +139,7 @@ def test_paying_now_leads_to_the_bank_when_it_asks(bank: Bank):
     answer = visitor.press("/purse", "/purse/tab", action="pay")
     assert answer.status_code == 303
     assert "/purse/authenticate/" in answer["Location"]
-    assert "Your bank wants to ask you" in visitor.see(path(answer["Location"]))
+    assert "Your bank needs to confirm" in visitor.see(path(answer["Location"]))
     charge = Charge.objects.filter(purpose="tab").get()
     assert charges.look(charge).state == "action"
 

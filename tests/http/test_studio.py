@@ -45,13 +45,13 @@ def editor_of(article):
 
 
 def test_from_nothing_to_an_article_on_sale(browser, alice):
-    assert "Start a publication" in browser.get("/studio/").content.decode()
+    assert "Create a publication" in browser.get("/studio/").content.decode()
     answer = browser.post("/studio/publications/new", {"name": "The Lantern", "time_zone": "Europe/Berlin"})
     assert answer["Location"] == "/studio/the-lantern"
     publication = Publication.objects.get()
     assert publication.memberships.get(user=alice).role == Membership.OWNER
     assert browser.get("/studio/")["Location"] == "/studio/the-lantern"
-    assert "Write the first article" in browser.get("/studio/the-lantern").content.decode()
+    assert "Write your first article" in browser.get("/studio/the-lantern").content.decode()
 
     page = browser.get("/studio/the-lantern/articles/new").content.decode()
     sent = typed(page, title="On owls", markdown=WORDS, people_price="0.30", agent_price="0.04")
@@ -59,7 +59,7 @@ def test_from_nothing_to_an_article_on_sale(browser, alice):
     article = Article.objects.get()
     assert (article.state, article.slug) == ("draft", "on-owls")
     assert catalogue.find("on-owls") is None
-    assert "Look at your draft" in browser.get("/studio/the-lantern").content.decode()
+    assert "View your draft" in browser.get("/studio/the-lantern").content.decode()
 
     browser.post(f"{article_page}/publish")
     found = catalogue.find("on-owls")
@@ -152,7 +152,7 @@ def test_a_colleague_who_was_faster_costs_nobody_a_word(browser, lantern):
     answer = browser.post(editor_of(article), mine | {"markdown": WORDS})
     page = answer.content.decode()
     assert answer.status_code == 409
-    assert "Somebody saved a newer version" in page
+    assert "Someone saved a newer version" in page
     assert "dear to me: canary7731." in page
     assert article.versions.count() == 2
     assert catalogue.listing(article.pk).agents.amount_micros == 60_000
@@ -225,11 +225,11 @@ def test_previews_show_what_others_would_get(browser, lantern):
 def test_the_publisher_is_warned_about_agents_that_refuse_and_told_the_real_price(browser, lantern):
     article = cast.article(lantern, people=2_000_000, agents=1_500_000)
     page = browser.get(f"/studio/{lantern.slug}/articles/{article.pk}").content.decode()
-    assert "refuse to pay more than 1.00 USD" in page
-    assert "the cheaper price is what the article really costs" in page
-    assert "you keep 1.425" in page
+    assert "refuse to pay more than $1.00" in page
+    assert "the lower price is what the article really costs" in page
+    assert "you keep $1.425" in page
     editor = browser.get(editor_of(article)).content.decode()
-    assert "the cheaper price is what the article really costs" in editor
+    assert "the lower price is what the article really costs" in editor
     assert re.search(r'id="agent-limit">', editor)
     assert re.search(r'id="agent-limit" hidden>', browser.get(f"/studio/{lantern.slug}/articles/new").content.decode())
 

@@ -134,4 +134,4 @@ def test_the_errors_of_the_gate_have_the_promised_status_and_say_the_promised_th
 def test_what_the_page_shows_as_an_example_is_what_is_answered():
     assert '"charged": false}' in PAGE.read_text()
     told = http.problem(gate.PaymentRequired(None, "quote_expired", "The quote has expired."))  # type: ignore[arg-type]
-    assert http._said(told) == {"message": "The quote has expired. You were not charged.", "charged": False}
+    assert http._said(told) == {"message": "The quote has expired. You have not been charged.", "charged": False}

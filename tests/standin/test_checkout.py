@@ -155,7 +155,7 @@ def test_a_session_expires_by_itself_and_by_order(pay: Driver) -> None:
     assert pay.v1.checkout.sessions.expire(second.id).status == "expired"
     page = pay.http.get(str(second.url))
     assert page.status_code == 410
-    assert "You were not charged" in page.text
+    assert "You have not been charged" in page.text
     assert typed(pay, second, "4242424242424242").status_code == 410
     with pytest.raises(stripe.InvalidRequestError):
         pay.v1.checkout.sessions.expire(second.id)

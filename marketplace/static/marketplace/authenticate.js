@@ -14,20 +14,20 @@ function say(text) {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (busy) return;
-  if (!window.Stripe) return say("The card processor's script could not be loaded. You were not charged.");
+  if (!window.Stripe) return say("The card processor's script did not load. You have not been charged.");
   busy = true;
-  say("Asking your bank…");
+  say("Waiting for your bank…");
   try {
     const stripe = window.Stripe(publicKey);
     const choice = paymentMethod ? { payment_method: paymentMethod } : {};
     const { paymentIntent, error } = await stripe.confirmCardPayment(clientSecret, choice);
     if (paymentIntent?.status === "succeeded" || paymentIntent?.status === "processing") {
-      say("Your bank agreed. One moment…");
+      say("Confirmed. One moment…");
       return form.submit();
     }
-    say(`${error?.message ?? "Your bank did not agree."} You were not charged. You can try again.`);
+    say(`${error?.message ?? "Your bank did not confirm the payment."} You have not been charged. You can try again.`);
   } catch {
-    say("The card processor does not answer just now. Press again: you cannot pay twice.");
+    say("The card processor isn't responding. Try again: you won't be charged twice.");
   }
   busy = false;
 });

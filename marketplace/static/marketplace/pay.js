@@ -3,7 +3,7 @@
 // A signed payment is stored before it leaves the page, and the same one is sent again until the answer is clear:
 // 200 with the article, or a refusal that says why and whether money moved. Anything else is unknown.
 
-const UNSURE = "We could not confirm the payment yet. Press again to check: you cannot pay twice.";
+const UNSURE = "We could not confirm your payment yet. Check again: you won't be charged twice.";
 const KEY = "pennypress:" + location.pathname;
 
 const $ = (selector) => document.querySelector(selector);
@@ -47,8 +47,8 @@ function draw() {
   const all = [...wallets.values()];
   const began = sessionStorage.getItem(KEY);
   const pays = began
-    ? [button("Check the payment again", null, send)]
-    : all.map((wallet) => button(`Pay $${page.dataset.price} with`, wallet.info, () => pay(wallet)));
+    ? [button("Check payment again", null, send)]
+    : all.map((wallet) => button(`Pay ${page.dataset.price} with`, wallet.info, () => pay(wallet)));
   for (const one of pays) one.className = "primary wide";
   $("#wallets").replaceChildren(...pays);
   $("#no-wallet").hidden = pays.length > 0;
@@ -63,16 +63,16 @@ async function run(action) {
   try {
     await action();
   } catch (error) {
-    say(sessionStorage.getItem(KEY) ? UNSURE : `${explain(error)} You were not charged.`);
+    say(sessionStorage.getItem(KEY) ? UNSURE : `${explain(error)} You have not been charged.`);
   }
   busy = false;
   draw();
 }
 
 function explain(error) {
-  if (codeOf(error) === 4001) return "You cancelled.";
-  if (codeOf(error) === -32002) return "Your wallet already has a request open.";
-  return `This did not work: ${error?.message ?? error}.`;
+  if (codeOf(error) === 4001) return "You canceled.";
+  if (codeOf(error) === -32002) return "Your wallet already has an open request.";
+  return `Something went wrong: ${error?.message ?? error}.`;
 }
 
 async function ask(headers) {
@@ -101,10 +101,10 @@ async function isFresh(minutes) {
   const before = price.amount;
   const answer = await ask();
   if (answer.status === 200) return void unlock(answer);
-  if (answer.status !== 402) throw new Error("the page could not be read again");
+  if (answer.status !== 402) throw new Error("the page could not be reloaded");
   swap(answer.doc, "#pay-status");
   if (price.amount === before) return true;
-  say(`The price is now $${page.dataset.price}. Press again if you agree. You were not charged.`);
+  say(`The price is now ${page.dataset.price}. To pay it, press the button again. You have not been charged.`);
 }
 
 async function pay({ provider }) {
@@ -112,20 +112,20 @@ async function pay({ provider }) {
   const { typedData, useChain } = await import("./signing.js");
   const request = (method, ...params) => provider.request({ method, params });
   const { network, rpc } = page.dataset;
-  const cost = `$${page.dataset.price}`;
+  const cost = page.dataset.price;
   say("Choose an account in your wallet.");
   const [from] = await request("eth_requestAccounts");
-  say(`If your wallet asks, change its network to ${network}.`);
+  say(`If your wallet asks, switch to the ${network} network.`);
   await useChain(request, price.network, network, rpc);
 
-  say("Checking the balance…");
+  say("Checking your balance…");
   const data = "0x70a08231" + from.slice(2).padStart(64, "0");
   const balance = await request("eth_call", { to: price.asset, data }, "latest");
   if (BigInt(balance) < BigInt(price.amount)) {
-    return say(`Not enough: this account has less than ${cost} on ${network}. You were not charged.`);
+    return say(`This account has less than ${cost} on ${network}. You have not been charged.`);
   }
 
-  say(`Confirm the payment of ${cost} in your wallet.`);
+  say(`Confirm the ${cost} payment in your wallet.`);
   const now = Math.floor((Date.now() + skew) / 1000);
   const authorization = {
     from,
@@ -144,7 +144,7 @@ async function pay({ provider }) {
 
 async function send() {
   const payment = sessionStorage.getItem(KEY);
-  say("Sending the payment…");
+  say("Sending your payment…");
   for (let turn = 0; turn < 6; turn++) {
     const answer = await ask({ "PAYMENT-SIGNATURE": payment });
     const refused = [400, 402, 409, 410].includes(answer.status) && answer.doc.querySelector("#pay-error");
@@ -154,7 +154,7 @@ async function send() {
     }
     const seconds = Number(answer.headers.get("Retry-After"));
     if (!seconds) break;
-    say("The payment is on its way. Waiting for the network…");
+    say("Payment sent. Waiting for the network…");
     await new Promise((done) => setTimeout(done, Math.min(seconds, 10) * 1000));
   }
   say(UNSURE);
@@ -165,14 +165,14 @@ async function prove({ provider }) {
   const { checksum, signInMessage } = await import("./signing.js");
   const { info, supportedChains } = terms.extensions["sign-in-with-x"];
   const { chainId, type } = supportedChains.find((one) => one.chainId.startsWith("eip155:"));
-  say("Sign the message in your wallet. It only shows that the wallet is yours.");
+  say("Sign the message in your wallet. It only proves that the wallet is yours.");
   const [account] = await provider.request({ method: "eth_requestAccounts" });
   const claim = { ...info, address: checksum(account), chainId, type };
   const params = [hex(bytes(signInMessage(claim))), account];
   const signature = await provider.request({ method: "personal_sign", params });
   const answer = await ask({ "SIGN-IN-WITH-X": base64({ ...claim, signature }) });
   if (answer.status === 200) return unlock(answer);
-  say("This wallet has not bought this article yet. You were not charged.");
+  say("This wallet has not bought this article yet. You have not been charged.");
 }
 
 addEventListener("eip6963:announceProvider", ({ detail }) => {
@@ -187,4 +187,4 @@ setTimeout(() => {
   if (!wallets.size && provider?.request) wallets.set("", { provider, info: { name: "your wallet" } });
   draw();
 }, 300);
-if (page && sessionStorage.getItem(KEY)) say("You began to pay for this. Press to check: you cannot pay twice.");
+if (page && sessionStorage.getItem(KEY)) say("You started to pay for this article. Check the payment: you won't be charged twice.");

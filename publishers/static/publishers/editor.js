@@ -10,9 +10,9 @@ function micros(text) {
   return match ? BigInt(match[1]) * MICROS + BigInt((match[2] ?? "").padEnd(6, "0")) : null;
 }
 
-function usd(amount) {
+function dollars(amount) {
   const fraction = (amount % MICROS).toString().padStart(6, "0").replace(/0+$/, "").padEnd(2, "0");
-  return `${amount / MICROS}.${fraction}`;
+  return `$${amount / MICROS}.${fraction}`;
 }
 
 function keepCounting(input) {
@@ -20,7 +20,7 @@ function keepCounting(input) {
   const warning = document.getElementById("agent-limit");
   const show = () => {
     const price = micros(input.value);
-    output.textContent = price === null ? "" : `You keep ${usd(price - (price * BigInt(form.dataset.fee)) / 10_000n)} USD of each sale.`;
+    output.textContent = price === null ? "" : `You keep ${dollars(price - (price * BigInt(form.dataset.fee)) / 10_000n)} of each sale.`;
     if (input.name === "agent_price") warning.hidden = price === null || price <= BigInt(form.dataset.limit);
   };
   input.addEventListener("input", show);

@@ -139,9 +139,9 @@ def test_a_quote_can_still_name_every_price_of_the_last_quarter_of_an_hour(artic
 
 def test_the_publisher_is_told_what_the_prices_mean():
     assert pricing.warnings(1_000_000, 1_000_000) == []
-    assert "1.00 USD" in pricing.warnings(1_000_001, 1_000_001)[0]
-    assert "people can ask the way agents do" in pricing.warnings(250_000, 50_000)[0]
-    assert "agents can ask the way people do and pay 0.05 USD" in pricing.warnings(50_000, 250_000)[0]
+    assert "$1.00" in pricing.warnings(1_000_001, 1_000_001)[0]
+    assert "people can request the format for agents" in pricing.warnings(250_000, 50_000)[0]
+    assert "agents can request the format for people and pay $0.05" in pricing.warnings(50_000, 250_000)[0]
 
 
 def test_what_is_kept_and_the_fee_make_the_price(settings):

@@ -37,10 +37,10 @@ def test_the_balance_explains_itself(browser, lantern):
     kept = ledger.balance(lantern.earned_account)
     assert kept == 333_333 - 16_666 + 47_500
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
-    for amount in ("0.364167", "0.383333", "−0.019166", "0.0475"):
+    for amount in ("0.364167", "0.383333", "−$0.019166", "0.0475"):
         assert amount in page
     assert f"/studio/{lantern.slug}/sales/{payment.pk}" in page
-    assert "Everything else" not in page
+    assert "Refunds and other activity" not in page
     sale = browser.get(f"/studio/{lantern.slug}/sales/{payment.pk}").content.decode()
     for amount in ("0.05", "0.0025", "0.0475", lantern.earned_account, "platform:fees"):
         assert amount in sale
@@ -51,9 +51,9 @@ def test_what_is_not_a_sale_is_shown_as_such(browser, lantern):
     cast.sale(cast.article(lantern))
     ledger.post("correction", "correction:1", [ledger.Move(lantern.earned_account, "platform:fees", 7_500)])
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
-    assert "Balance: 0.04 USD" in page
-    assert "Everything else" in page
-    assert "-0.0075" in page
+    assert "Balance: $0.04" in page
+    assert "Refunds and other activity" in page
+    assert "−$0.0075" in page
 
 
 def test_home_counts_and_ranks(browser, lantern):
@@ -64,14 +64,14 @@ def test_home_counts_and_ranks(browser, lantern):
     best = page[page.index("Best sellers") :]
     assert best.index("Bats") < best.index("Owls")
     assert "0.1425" in page
-    assert "From here to your first sale" not in page
+    assert "Get your first sale" not in page
 
 
 def test_pages_without_sales_say_what_comes_next(browser, lantern):
-    assert "Write the first article" in browser.get(f"/studio/{lantern.slug}").content.decode()
-    assert "No sale yet" in browser.get(f"/studio/{lantern.slug}/sales").content.decode()
-    assert "Nothing earned yet" in browser.get(f"/studio/{lantern.slug}/balance").content.decode()
-    assert "No sale matches" in browser.get(f"/studio/{lantern.slug}/sales?audience=people").content.decode()
+    assert "Write your first article" in browser.get(f"/studio/{lantern.slug}").content.decode()
+    assert "No sales yet" in browser.get(f"/studio/{lantern.slug}/sales").content.decode()
+    assert "No earnings yet" in browser.get(f"/studio/{lantern.slug}/balance").content.decode()
+    assert "No sales match" in browser.get(f"/studio/{lantern.slug}/sales?audience=people").content.decode()
 
 
 def test_the_file_has_both_clocks_both_units_and_the_shares(browser, lantern):

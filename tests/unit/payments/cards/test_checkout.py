@@ -105,7 +105,7 @@ def test_one_article_by_card_costs_what_the_page_says_when_something_is_owed(ban
     assert balance(purse) == -2_000_000
     bank.pay(checkout.direct(purse, buyers.offer(2, 3_000_000), "/"))
     direct = fulfilment.returned(newest(purse).id)
-    assert paywall.direct(3_000_000 + 2_000_000) == "5.00"
+    assert paywall.direct(3_000_000 + 2_000_000) == "$5.00"
     assert (direct.amount_micros, direct.bought.resource) == (5_000_000, "article:2")
     assert balance(purse) == 0
 

@@ -36,7 +36,7 @@ def test_a_declined_tab_is_tried_after_one_three_and_five_days_and_then_no_more(
         buyers.press(purse, buyers.offer(77))
     assert refused.value.word == "purse_past_due"
     letters = [letter.subject for letter in outbox.outbox]
-    assert letters == ["Your card was declined"] * 3 + ["Your tab could not be charged"]
+    assert letters == ["Your card was declined"] * 3 + ["We could not charge your tab"]
     bank.agrees()
 
 

@@ -38,7 +38,7 @@ def test_a_divider_with_nothing_below_it_is_refused(text):
 
 @pytest.mark.parametrize("text", ["", " \n\t\n", "[a]: /b", "<!-- paywall -->", "\u0000"])
 def test_an_empty_text_is_refused(text):
-    with pytest.raises(NotPrintable, match="no text"):
+    with pytest.raises(NotPrintable, match="at least one sentence"):
         prepare(text)
 
 
