@@ -9,7 +9,8 @@ from dev import install
 from dev.say import Stop, say
 
 _USAGE = """usage: dev.py demo [options]    the whole shop on this machine, with a chain of its own (demo --help)
-       dev.py test [words]      every test, on SQLite and on PostgreSQL; words go to pytest
+       dev.py test [arguments]  every test, on SQLite and on PostgreSQL; other arguments go to pytest
+                                --quick: within a minute, what needs one database and no other program
                                 --require-all: a test that is skipped is a failure
        dev.py manage [words]    manage.py in the project's environment
        dev.py bench [words]     the measurements against the official middleware"""
@@ -43,7 +44,10 @@ def _demo(words: list[str]) -> int:
 def _test(words: list[str]) -> int:
     from dev import suite
 
-    return suite.run([word for word in words if word != "--require-all"], require_all="--require-all" in words)
+    others = [word for word in words if word not in ("--quick", "--require-all")]
+    if "--quick" in words:
+        return suite.quick(others)
+    return suite.run(others, require_all="--require-all" in words)
 
 
 def _manage(words: list[str]) -> int:

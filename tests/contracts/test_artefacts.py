@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.contracts
-
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = ROOT / "payments" / "onchain" / "contracts"
 

@@ -15,8 +15,6 @@ import pytest
 from dev import chain
 from tests.project.runs import Demo, finished
 
-pytestmark = pytest.mark.demo
-
 
 def test_the_first_command_of_the_readme_buys_an_article_and_says_what_it_did() -> None:
     run = finished("demo", "--once")

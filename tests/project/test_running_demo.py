@@ -12,8 +12,6 @@ import pytest
 from dev import chain
 from tests.project.runs import Demo, alive, kill, soon
 
-pytestmark = pytest.mark.demo
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
