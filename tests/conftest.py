@@ -18,6 +18,7 @@ from payments.rails import exact
 from tests import databases
 from tests.bank import Bank
 from tests.chain import LocalChain
+from tests.faults.stage import Stage, open_stage
 from tests.shop import ANVIL, Shop, open_shop
 
 
@@ -95,9 +96,24 @@ def chain(_chain: tuple[str, dev_chain.Accounts], settings: Any) -> LocalChain:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
-    """One running shop for all tests that only buy from it."""
-    with open_shop("main") as running:
+    """One running shop for all tests that only buy from it. It has a name too, since passkeys belong to one."""
+    with open_shop("main", ALLOWED_HOSTS="127.0.0.1,localhost") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def _slow_stage() -> Iterator[Stage]:
+    """One with a block a second: what is under way stays under way long enough to collide."""
+    with open_stage("slow", block_time=1, BATCH_MAX="8") as stage:
+        yield stage
+
+
+@pytest.fixture
+def slow_stage(_slow_stage: Stage) -> Iterator[Stage]:
+    """After every test: everything runs again without a hand being lifted, and the books hold."""
+    yield _slow_stage
+    _slow_stage.restore()
+    _slow_stage.shop.audit()
 
 
 @pytest.fixture

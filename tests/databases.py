@@ -17,7 +17,7 @@ BOTH = ("unit/payments/", "unit/publishers/test_pricing.py", "races/", "faults/"
 ON_SQLITE = ("browser/", "interop/", "standin/", "contracts/", "project/")
 # Folders whose tests start programs, and fixtures that do. The stand-in for Stripe is a thread, and not among them.
 PROGRAMS = ("browser/", "interop/", "contracts/", "project/", "faults/", "races/")
-STARTS_A_PROGRAM = {"chain", "shop", "stage", "timed_stage"}
+STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage", "slow_stage"}
 USES_THE_DATABASE = {"db", "transactional_db", "live_server"}
 # What `migrate` puts there, and no test changes.
 _KEPT = {"django_migrations", "django_content_type", "django_site", "auth_permission"}

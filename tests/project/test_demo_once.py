@@ -56,16 +56,6 @@ def test_a_purchase_works_on_postgresql_with_redis_timed_blocks_and_a_watched_ch
             demo.close()
 
 
-def test_a_database_that_remembers_another_chain_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    words = ["demo", "--once", "--quiet-start", "--database-url", f"sqlite:///{tmp_path / 'shop.sqlite3'}"]
-    first = finished(*words)
-    assert first.returncode == 0, first.stderr
-    second = finished(*words)
-    assert second.returncode == 1
-    assert "another chain" in second.stderr
-    assert "Traceback" not in second.stderr
-
-
 class Relay(ThreadingHTTPServer):
     """A proxy between the product and its chain, which counts."""
 
