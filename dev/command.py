@@ -8,25 +8,26 @@ from typing import NoReturn
 from dev import install
 from dev.say import Stop, say
 
-_USAGE = """usage: dev.py demo [options]    the whole shop on this machine, with a chain of its own (demo --help)
-       dev.py test [arguments]  every test, on SQLite and on PostgreSQL; other arguments go to pytest
-                                --quick: within a minute, what needs one database and no other program
-                                --require-all: a test that is skipped is a failure
-       dev.py manage [words]    manage.py in the project's environment
-       dev.py bench [words]     the measurements against the official middleware"""
+_USAGE = """usage: dev.py demo [options]      run the whole shop on this machine, with its own local chain (demo --help)
+       dev.py test [arguments]    run every test, on SQLite and on PostgreSQL
+                                  Extra arguments are passed to pytest.
+                                  --quick: within a minute, the tests that need one database and no other program
+                                  --require-all: a skipped test is a failure
+       dev.py manage [arguments]  run manage.py in the project's environment
+       dev.py bench [arguments]   run the benchmark against the official middleware"""
 
 
-def main(words: list[str]) -> int:
-    """Run one verb; the answer is the exit code. A problem a person can solve is one sentence on stderr and 1."""
+def main(arguments: list[str]) -> int:
+    """Run one verb and return the exit code: 1, with one sentence on stderr, for a problem that the user can fix."""
     verbs = {"demo": _demo, "test": _test, "manage": _manage, "bench": _bench}
-    if words[:1] in (["-h"], ["--help"]):
+    if arguments[:1] in (["-h"], ["--help"]):
         print(_USAGE)
         return 0
-    if not words or words[0] not in verbs:
+    if not arguments or arguments[0] not in verbs:
         say(_USAGE)
         return 2
     try:
-        return verbs[words[0]](words[1:])
+        return verbs[arguments[0]](arguments[1:])
     except Stop as problem:
         say(str(problem))
         return 1
@@ -35,53 +36,53 @@ def main(words: list[str]) -> int:
         return 130
 
 
-def _demo(words: list[str]) -> int:
+def _demo(arguments: list[str]) -> int:
     from dev import demo
 
-    return demo.run(_demo_options().parse_args(words))
+    return demo.run(_demo_options().parse_args(arguments))
 
 
-def _test(words: list[str]) -> int:
+def _test(arguments: list[str]) -> int:
     from dev import suite
 
-    others = [word for word in words if word not in ("--quick", "--require-all")]
-    if "--quick" in words:
-        return suite.quick(others)
-    return suite.run(others, require_all="--require-all" in words)
+    for_pytest = [argument for argument in arguments if argument not in ("--quick", "--require-all")]
+    if "--quick" in arguments:
+        return suite.quick(for_pytest)
+    return suite.run(for_pytest, require_all="--require-all" in arguments)
 
 
-def _manage(words: list[str]) -> int:
+def _manage(arguments: list[str]) -> int:
     install.python_packages({"demo"})
-    _become([str(install.PYTHON), str(install.ROOT / "manage.py"), *words], dict(os.environ))
+    _become([str(install.PYTHON), str(install.ROOT / "manage.py"), *arguments], dict(os.environ))
 
 
-def _bench(words: list[str]) -> int:
+def _bench(arguments: list[str]) -> int:
     install.python_packages(install.ALL_GROUPS)
     variables = {**os.environ, "ANVIL": str(install.anvil(everything=True)), "PYTHONPATH": str(install.ROOT)}
-    _become([str(install.PYTHON), "-m", "bench.run", *words], variables)
+    _become([str(install.PYTHON), "-m", "bench.run", *arguments], variables)
 
 
 def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Go on as another program, so that its signals, its output and its exit code are nobody else's."""
+    """Replace this process by another program, which then gets the signals and sets the exit code itself."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(command[0], command, environment)  # noqa: S606
 
 
 def _demo_options() -> argparse.ArgumentParser:
-    demo = argparse.ArgumentParser(prog="dev.py demo", description="The whole shop, with play money.")
-    demo.add_argument("--once", action="store_true", help="stop after the purchase: 0 if it worked, 1 if not")
-    demo.add_argument("--json", action="store_true", help="one line of JSON on stdout once everything answers")
-    demo.add_argument("--quiet-start", action="store_true", help="start without the example purchase")
-    demo.add_argument("--port", type=int, metavar="N", help="the web server's port (a free one)")
-    demo.add_argument("--chain-port", type=int, metavar="N", help="the local chain's port (a free one)")
-    demo.add_argument("--rpc-url", metavar="URL", help="where the product looks for the chain (the chain's own port)")
-    demo.add_argument("--database-url", metavar="URL", help="sqlite:///… or postgres://owner:…@… (a new SQLite file)")
-    demo.add_argument("--broker-url", metavar="URL", help="redis://… (files in the run's folder)")
+    demo = argparse.ArgumentParser(prog="dev.py demo", description="Run the whole shop with play money.")
+    demo.add_argument("--once", action="store_true", help="stop after the purchases: exit 0 if they worked, 1 if not")
+    demo.add_argument("--json", action="store_true", help="print one line of JSON on stdout when everything is up")
+    demo.add_argument("--quiet-start", action="store_true", help="start without the example purchases")
+    demo.add_argument("--port", type=int, metavar="N", help="the web server's port (default: a free one)")
+    demo.add_argument("--chain-port", type=int, metavar="N", help="the local chain's port (default: a free one)")
+    demo.add_argument("--rpc-url", metavar="URL", help="the chain's URL for the product (default: the local chain's)")
+    demo.add_argument("--database-url", metavar="URL", help="sqlite:///… or postgres://owner:…@… (default: new SQLite)")
+    demo.add_argument("--broker-url", metavar="URL", help="redis://… (default: files in the run's folder)")
     demo.add_argument(
         "--block-time",
         type=float,
         metavar="SECONDS",
-        help="a block every so often and not otherwise (one at once, and an empty one every second)",
+        help="mine a block at this interval only (default: one per transaction, and an empty one every second)",
     )
     return demo

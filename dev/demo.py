@@ -1,4 +1,4 @@
-"""`dev.py demo`: the whole shop on this machine, one purchase by an agent, and words that say what to look at."""
+"""`dev.py demo`: run the whole shop on this machine, buy as an agent and as a reader, and say what to look at."""
 
 import argparse
 import json
@@ -12,13 +12,13 @@ from dev import chain, install
 from dev.say import say
 from dev.stack import Stack
 
-# What stock x402 clients refuse to pay without being told otherwise.
+# Stock x402 clients refuse a higher price unless they are configured to pay it.
 _CLIENTS_LIMIT_MICROS = 1_000_000
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start, buy, tell, and stay until interrupted. With --once: 0 when the purchase worked, 1 when it did not."""
-    # Also SIGINT: whoever starts this in the background of a script has it ignored otherwise.
+    """Start, buy, print a summary and run until interrupted. With --once, return 0 if the purchases worked, else 1."""
+    # SIGINT too, because a shell script starts its background processes with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     install.python_packages({"demo"})
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     stack = Stack(options)
     answering = False
     try:
-        say("Starting a chain, the shop, its worker and its settler …")
+        say("Starting a local chain, the shop, its worker and its settler …")
         stack.start(anvil)
         bought = None if options.quiet_start else _buy(stack)
         read = None if options.quiet_start else _read(stack)
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _buy(stack: Stack) -> dict[str, Any] | None:
-    """The agent buys the cheapest article for agents; None, and a reason on stderr, when it could not."""
+    """Buy the article with the lowest agent price. On failure return None, with the reason on stderr."""
     affordable = [a for a in stack.sample["articles"] if a["agent_price_micros"] <= _CLIENTS_LIMIT_MICROS]
     article = min(affordable, key=lambda a: a["agent_price_micros"])
     said = _run(stack, "buy.py", [article["md_url"]], BUYER_KEY=stack.accounts.agent.key)
@@ -58,9 +58,9 @@ def _buy(stack: Stack) -> dict[str, Any] | None:
 
 
 def _read(stack: Stack) -> dict[str, Any] | None:
-    """A reader tops up with a test card and reads three articles, their agent a fourth.
+    """Top up with a test card and read three articles as a reader, and a fourth as the reader's agent.
 
-    Empty when cards are charged elsewhere, since nobody can fill in that page here; None when it failed.
+    Empty if cards are charged elsewhere, because the demo cannot fill in that page. None on failure.
     """
     if stack.processor is None:
         return {}
@@ -72,7 +72,7 @@ def _read(stack: Stack) -> dict[str, Any] | None:
 
 
 def _run(stack: Stack, script: str, words: list[str], **variables: str) -> dict[str, Any] | None:
-    """What an agent of dev/ says in its line of JSON; None, and its words on stderr, when it fails."""
+    """Run a script of dev/ and return its line of JSON. On failure return None, with its output on stderr."""
     done = subprocess.run(
         [str(install.PYTHON), str(install.ROOT / "dev" / script), *words],
         env={**stack.environment, **variables},
@@ -90,8 +90,8 @@ def _summary(stack: Stack, bought: dict[str, Any] | None, read: dict[str, Any] |
     base = stack.product["BASE_URL"]
     logins = stack.sample["logins"]
     width = max(len(login["email"]) for login in logins.values())
-    lines = ["", "Pennypress is running, on a chain of its own with play money.", ""]
-    lines += [f"  The shop        {base}/", f"  For publishers  {base}/studio/", f"  Back office     {base}/admin/", ""]
+    lines = ["", "Pennypress is running with play money, on its own local chain.", ""]
+    lines += [f"  Shop            {base}/", f"  For publishers  {base}/studio/", f"  Back office     {base}/admin/", ""]
     lines += [f"  Sign in as {who:<10} {login['email']:<{width}}  {login['password']}" for who, login in logins.items()]
     lines += ["", *_purchase(stack, bought), *_reader(stack, read), *_next_things(stack), ""]
     if not stack.options.once:
@@ -108,13 +108,13 @@ def _purchase(stack: Stack, bought: dict[str, Any] | None) -> list[str]:
     pay_to = stack.product["PAY_TO"]
     received = chain.balance_micros(stack.chain_url, pay_to)
     return [
-        "An agent has just bought an article with the official x402 client:",
-        f"  what            “{article['title']}” ({article['publication']})",
+        "An agent bought an article with the official x402 client:",
+        f"  article         “{article['title']}” ({article['publication']})",
         f"  price           {_usd(article['agent_price_micros'])} USD for agents",
         f"  paid by         {bought['payer']}",
         f"  transaction     {bought['transaction']}",
         f"  on the chain    {pay_to} received {_usd(received)} test dollars",
-        f"  in the books    the publisher has earned {bought['earned']} USD, after the platform's fee",
+        f"  in the books    the publisher earned {bought['earned']} USD after the platform fee",
         "",
     ]
 
@@ -126,11 +126,11 @@ def _reader(stack: Stack, read: dict[str, Any] | None) -> list[str]:
         return ["The example reader failed; the reason is above.", ""]
     titles = ", ".join(f"“{title}”" for title in read["read"])
     return [
-        "A reader has paid by card, on the test card simulator:",
-        "  topped up       5.00 USD with the test card 4242 4242 4242 4242",
+        "A reader paid by card, on the test card simulator:",
+        "  topped up       5.00 USD with the test card 4242 4242 4242 4242 (any future expiry date)",
         f"  read            {titles}",
-        f"  their agent   bought “{read['agent_title']}” with its key",
-        f"  left            {_usd(read['purse']['balance'])} USD, shown at {stack.product['BASE_URL']}/purse",
+        f"  their agent     bought “{read['agent_title']}” with its API key",
+        f"  balance         {_usd(read['purse']['balance'])} USD, shown at {stack.product['BASE_URL']}/purse",
         "",
     ]
 
@@ -145,7 +145,7 @@ def _next_things(stack: Stack) -> list[str]:
         f"  buy it          BUYER_KEY={stack.accounts.buyers[0].key} \\",
         f"                  {os.path.relpath(install.PYTHON)} dev/buy.py {article['md_url']}",
         f"  check the books PENNYPRESS_ENV_FILE={env_file} {os.path.basename(sys.executable)} dev.py manage audit",
-        f"  the logs        {os.path.relpath(stack.folder)}/ (mail that the shop sends is there too)",
+        f"  the logs        {os.path.relpath(stack.folder)}/ (and the mail that the shop sends)",
     ]
 
 

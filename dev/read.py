@@ -68,7 +68,7 @@ def main(base: str, *articles: str) -> int:
     read = [_opened(page)]
     for url in others:
         read.append(_opened(reader.send(reader.open(url), "/buy$")))
-    made = reader.send(reader.open("/purse/keys"), "/agents$|^$", name="My research assistant", budget="2.00")
+    made = reader.send(reader.open("/purse/keys"), "/keys$|^$", name="My research assistant", budget="2.00")
     key = _KEY.search(made.text)
     agent = requests.Session()
     agent.trust_env = False

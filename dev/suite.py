@@ -1,6 +1,6 @@
-"""`dev.py test`: the style, the types and every test, in two runs side by side: one on SQLite, one on PostgreSQL.
+"""`dev.py test`: the static checks and every test, in two runs side by side, one on SQLite and one on PostgreSQL.
 
-What a database can get wrong is in both runs, and everything else in one of them (tests/databases.py marks which).
+Tests of what a database can get wrong are in both runs, all others in one of them: tests/databases.py marks which.
 """
 
 import os
@@ -19,20 +19,20 @@ _WITHOUT_POSTGRES = f"{_ALL} and not postgresql"
 _ON_SQLITE = f"{_WITHOUT_POSTGRES} and not on_postgresql"
 _ON_POSTGRES = f"{_ALL} and not on_sqlite"
 _QUICK = f"{_WITHOUT_POSTGRES} and not programs"
-# pytest says 5 when the words it was given chose no test: with markers that is ordinary.
+# pytest exits with 5 when its arguments select no test, which markers often cause.
 _PASSED = (0, 5)
 _SECRET_KEY = "a key for tests that signs nothing of value"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def run(arguments: list[str], require_all: bool = False) -> int:
-    """0 when everything passed. With arguments for pytest, only those tests; `require_all` makes a skip a failure."""
+    """Return 0 if everything passed. Arguments go to pytest and skip the checks; `require_all` fails on a skip."""
     began = time.monotonic()
     install.python_packages(install.ALL_GROUPS)
     anvil = install.anvil(everything=True)
     missing = _install_missing()
     if missing and require_all:
-        raise Stop(f"Not everything can be tested here: {_advice(missing)}")
+        raise Stop(f"Some tests cannot run here: {_advice(missing)}")
     folder = Path(tempfile.mkdtemp(prefix="pennypress-test-"))
     children = Children()
     try:
@@ -97,8 +97,9 @@ def _sqlite(folder: Path) -> str:
 
 
 def _checks(variables: dict[str, str]) -> list[str]:
-    """What can be said without running the product; the names of what failed."""
+    """Run the checks that do not start the product and return the names of those that failed."""
     checks = {
+        "commit subjects": ["-m", "dev.commits"],
         "ruff check": ["-m", "ruff", "check", "."],
         "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
         "mypy": ["-m", "mypy", "payments"],
@@ -107,14 +108,14 @@ def _checks(variables: dict[str, str]) -> list[str]:
 
 
 def _tests(options: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
-    """Both runs at once: half of the time each of them waits for blocks, leases and other processes."""
+    """Run both at the same time, since each spends half its time waiting for blocks and processes."""
     second = None
     if "TEST_POSTGRES_URL" in variables:
         command = [str(install.PYTHON), "-m", "pytest", "-m", _ON_POSTGRES, *options]
         on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}
         second = Child("tests on PostgreSQL", command, on_postgres, folder / "tests-on-postgresql.txt")
         second.stops_first = True
-        say(f"--- {second.name} begin too; what they say comes after the others")
+        say(f"--- {second.name} have started too. Their output follows at the end.")
         children.start(second)
     failed = []
     chosen = _ON_SQLITE if second else _WITHOUT_POSTGRES
@@ -126,7 +127,7 @@ def _tests(options: list[str], variables: dict[str, str], folder: Path, children
 
 
 def _passed(run: Child) -> bool:
-    """Wait for a run in the background and show what it said."""
+    """Wait for a background run and show its output."""
     say(f"--- {run.name}")
     while (code := run.ended()) is None:
         time.sleep(0.2)
@@ -141,7 +142,7 @@ def _run(name: str, command: list[str], variables: dict[str, str]) -> bool:
 
 
 def _install_missing() -> dict[str, str]:
-    """Debian packages by what the tests need them for, less those that are here or could be installed now."""
+    """Install missing Debian packages where that needs no password, and return those still missing, by purpose."""
     wanted = _missing()
     may = _may_use_apt()
     if wanted and may is not None and shutil.which("apt-get"):
@@ -157,6 +158,7 @@ def _install_missing() -> dict[str, str]:
 
 def _missing() -> dict[str, str]:
     found = {
+        "the tests of commit subjects": ("git", shutil.which("git")),
         "the tests on PostgreSQL": ("postgresql", services.postgres_programs()),
         "the tests with Redis": ("redis-server", shutil.which("redis-server")),
         "the tests in a browser": ("chromium", _browser()),
@@ -165,7 +167,7 @@ def _missing() -> dict[str, str]:
 
 
 def _may_use_apt() -> list[str] | None:
-    """What to put before apt-get; None when that would need a password."""
+    """The command prefix for apt-get, or None if it would need a password."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
@@ -180,4 +182,4 @@ def _browser() -> str | None:
 
 
 def _advice(missing: dict[str, str]) -> str:
-    return f"{', '.join(missing)}. To run them too: sudo apt-get install {' '.join(missing.values())}"
+    return f"{', '.join(missing)}. To run them: sudo apt-get install {' '.join(missing.values())}"

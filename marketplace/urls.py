@@ -41,7 +41,7 @@ urlpatterns = [
     path("purse/withdraw", balance_views.withdraw, name="purse_withdraw"),
     path("purse/authenticate/<uuid:charge_id>", bank_views.authenticate, name="purse_authenticate"),
     # A reader's agents
-    path("purse/agents", key_views.overview, name="keys"),
+    path("purse/keys", key_views.overview, name="keys"),
     path("purse/keys/<uuid:key_id>", key_views.detail, name="key"),
     path("purse/keys/<uuid:key_id>/revoke", key_views.revoke, name="key_revoke"),
     path("purse/approvals", key_views.waiting, name="approvals"),

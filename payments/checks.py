@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from payments.cards import enabled as cards_enabled
 from payments.onchain import rpc
 
 _LARGEST_RECURSION_LIMIT = 10_000
@@ -19,7 +20,7 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
     given = {"CHAIN_RPC_URL": settings.CHAIN_RPC_URL, "PAY_TO": settings.PAY_TO}
     missing = [name for name, value in given.items() if not value]
     if len(missing) == len(given):
-        if settings.STRIPE_SECRET_KEY:
+        if cards_enabled():
             return []
         hint = "Set CHAIN_RPC_URL and PAY_TO, or STRIPE_SECRET_KEY."
         return [Warning("No way to be paid is on.", hint=hint, id="payments.W001")]
@@ -38,7 +39,7 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
 @register
 def cards(**_: Any) -> list[CheckMessage]:
     """Cards are wholly configured or wholly off, and their amounts and windows make sense."""
-    if not settings.STRIPE_SECRET_KEY:
+    if not cards_enabled():
         return []
     found: list[CheckMessage] = []
     for name in ("STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET"):

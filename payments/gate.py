@@ -6,7 +6,7 @@ sends. A claim has four answers: fresh (this request's payment), replayed (alrea
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -14,16 +14,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
 from payments.proofs import receipts, wallets
-from payments.rails import exact, purse
+from payments.rails import RAILS, named
+from payments.rails.protocol import Asked, Known, Rail, RailRefused, Unknowable, Verified
 
 from . import notify, waiters
-from .models import LIVE, OPEN, OWNED, Grant, Payment, State
 from .offers import Offer, Presented
-from .rails import Rail, RailRefused, Unknowable, Verified
-
-# Every way to be paid, in the order in which a request is read. To add one, add it here.
-RAILS: tuple[Rail, ...] = (exact, purse)
 
 
 class PaymentRequired(Exception):
@@ -72,6 +69,10 @@ class AlreadyPaid(Exception):
     sentence = "This payment has bought the article already. Show that it was yours to read it again."
 
 
+# Everything by which the gate refuses or puts off.
+REFUSALS = (PaymentRequired, PaymentMalformed, PaymentInFlight, AlreadyPaid)
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The right to be served now. `proven`: the request showed what only the buyer has, so it may get a receipt.
@@ -85,7 +86,7 @@ class Admitted:
 
     def settlement(self) -> dict[str, str]:
         """Network, payer and transaction of the payment, in x402's words."""
-        return _rail(self.payment).receipt(self.payment)
+        return named(self.payment.rail).settlement(self.payment)
 
     def receipt(self, offer: Offer) -> str:
         """The signed receipt that re-opens the article."""
@@ -98,6 +99,7 @@ class Admission:
     """What `verify` found: settle it, once the page is rendered, to be admitted.
 
     Either a grant (an owner), or a payment that is already claimed, or a verified proof that nobody has claimed.
+    `shown` is the credential that the request paid with, and its rail.
     """
 
     offer: Offer
@@ -105,11 +107,12 @@ class Admission:
     payment: Payment | None = None
     verified: Verified | None = None
     proven: bool = True
+    shown: tuple[Rail, Any] | None = None
 
     @property
     def sells(self) -> bool:
         """Whether settling would take new money: of a fresh proof, or of one that was released and tries again."""
-        return self.verified is not None or (self.payment is not None and self.payment.state == State.RELEASED)
+        return self.verified is not None or (self.payment is not None and self.payment.state == PaymentState.RELEASED)
 
     @property
     def version(self) -> int:
@@ -124,8 +127,9 @@ class Admission:
         """
         if self.grant:
             return Admitted(self.grant, self.grant.payment, proven=True)
+        self._prepare()
         payment = self.payment or self._claim()
-        if payment.state == State.RELEASED:
+        if payment.state == PaymentState.RELEASED:
             payment = self._claim_again(payment)
         if payment.state in OPEN:
             payment = _wait(payment)
@@ -134,9 +138,17 @@ class Admission:
             if grant is None:
                 raise PaymentInFlight  # A reorganisation took it back between two statements.
             return Admitted(grant, payment, self.proven)
-        if _rail(payment).arrived(payment):
+        if named(payment.rail).arrived(payment):
             raise AlreadyPaid  # Its money came after all, when the buyer had this by another payment.
         raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment was not made."))
+
+    def _prepare(self) -> None:
+        if self.shown:
+            rail, credential = self.shown
+            try:
+                rail.prepare(credential, self.verified)
+            except RailRefused as refusal:
+                raise _refused(refusal, self.offer) from refusal
 
     def _claim(self) -> Payment:
         """FRESH: write the claim before any money moves. Otherwise: the payment that was there first."""
@@ -163,10 +175,10 @@ class Admission:
             raise _refused(refusal, offer) from refusal
         except IntegrityError as error:
             # Somebody was first: a copy of this very proof, or another payment of this buyer for this article.
-            if known := verified.rail.look_up(verified.credential):
-                _same(known, verified.rail, verified.credential, offer)
-                self.proven = bool(known.quote) and known.quote == verified.quote_id
-                return known
+            if known := verified.rail.look_up(verified.credential, offer):
+                _not_foreign(known, offer)
+                self.proven = known.proven
+                return known.payment
             if live := _live(verified.buyer, offer):
                 _unspent(verified)
                 return live
@@ -177,8 +189,8 @@ class Admission:
         """A released payment (nothing is under way, nothing moved) tries again with the same proof."""
         try:
             with transaction.atomic(durable=True):
-                released = Payment.objects.filter(id=payment.id, state=State.RELEASED)
-                released.update(state=State.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
+                released = Payment.objects.filter(id=payment.id, state=PaymentState.RELEASED)
+                released.update(state=PaymentState.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
                 notify.send()
         except IntegrityError as error:
             # Meanwhile the buyer has paid, or is paying, with another proof. This one may have been in a transaction
@@ -193,9 +205,14 @@ class Admission:
         return payment
 
 
-def requirements(offer: Offer) -> list[dict]:
-    """What each rail asks for an offer now, in x402 version 2's words, with fresh quotes."""
-    return [asked for rail in RAILS if (asked := rail.quote(offer))]
+def asked(offer: Offer, refused: str = "") -> list[Asked]:
+    """What each rail asks for an offer now, with fresh quotes. `refused`: the word of a refusal that went before."""
+    return [said for rail in RAILS if (said := rail.quote(offer, refused))]
+
+
+def receipt_of(grant: Grant, offer: Offer) -> str:
+    """The signed receipt of a grant, for whoever holds it."""
+    return Admitted(grant, grant.payment, proven=True).receipt(offer)
 
 
 def verify(presented: Presented, offer: Offer) -> Admission:
@@ -206,19 +223,21 @@ def verify(presented: Presented, offer: Offer) -> Admission:
     try:
         if grant := _entitled(presented, offer):
             return Admission(offer, grant=grant)
-        rail, credential = _addressed(presented, offer)
-        if known := rail.look_up(credential):
-            return _again(known, rail, credential, offer)
-        verified = replace(rail.verify(credential, offer), title=offer.title)
+        rail, credential = shown = _addressed(presented, offer)
+        if known := rail.look_up(credential, offer):
+            return _again(known, shown, offer)
+        verified = rail.verify(credential, offer)
         if payment := _live(verified.buyer, offer):
-            return _owner(payment, verified, offer)
+            # A second signature by somebody who has bought, or is buying, this very thing: it is not settled.
+            _unspent(verified)
+            return Admission(offer, payment=payment, shown=shown)
     except RailRefused as refusal:
         if refusal.malformed:
             raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
         raise _refused(refusal, offer) from refusal
     except Unknowable as error:
         raise CannotSay from error
-    return Admission(offer, verified=verified)
+    return Admission(offer, verified=verified, shown=shown)
 
 
 def _refused(refusal: RailRefused, offer: Offer) -> PaymentRequired:
@@ -235,10 +254,6 @@ def _addressed(presented: Presented, offer: Offer) -> tuple[Rail, Any]:
     raise PaymentRequired(offer)
 
 
-def _rail(payment: Payment) -> Rail:
-    return next(rail for rail in RAILS if rail.name == payment.rail)
-
-
 def _entitled(presented: Presented, offer: Offer) -> Grant | None:
     """The grant that a session, a receipt or a wallet proof opens, without any payment."""
     grants = Grant.objects.select_related("payment__authorization").filter(resource=offer.resource, revoked_at=None)
@@ -248,27 +263,28 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
         return grants.filter(buyer=f"{told.network}:{told.payer}".lower()).first()
     if presented.wallet_proof and (buyer := wallets.proven(presented.wallet_proof, offer)):
         return grants.filter(buyer=buyer).first()
-    if presented.purse and not presented.authorization:
+    if presented.purse and presented.bearer is None:
         return grants.filter(buyer=f"purse:{presented.purse}").first()
     return None
 
 
-def _again(known: Payment, rail: Rail, credential: Any, offer: Offer) -> Admission:
+def _again(known: Known, shown: tuple[Rail, Any], offer: Offer) -> Admission:
     """REPLAYED or IN FLIGHT: the authorization has been claimed. Never a second charge, never a false "not charged".
 
     Within REPLAY_SECONDS of settlement anybody may repeat it; later only with the quote that was paid.
     """
-    _same(known, rail, credential, offer)
-    proven = bool(known.quote) and rail.quote_id(credential, offer) == known.quote
+    _not_foreign(known, offer)
+    payment = known.payment
     recently = timezone.now() - timedelta(seconds=settings.REPLAY_SECONDS)
-    if known.state in OWNED and not proven and not (known.decided_at and known.decided_at > recently):
+    settled_just_now = payment.decided_at is not None and payment.decided_at > recently
+    if payment.state in OWNED and not known.proven and not settled_just_now:
         raise AlreadyPaid
-    return Admission(offer, payment=known, proven=proven)
+    return Admission(offer, payment=payment, proven=known.proven, shown=shown)
 
 
-def _same(known: Payment, rail: Rail, credential: Any, offer: Offer) -> None:
+def _not_foreign(known: Known, offer: Offer) -> None:
     """FOREIGN: a claim for something else, or another proof under the same key, does not pay here."""
-    if known.resource != offer.resource or not rail.same_proof(credential, known):
+    if known.payment.resource != offer.resource or not known.same:
         sentence = "This authorization was used for something else. It pays nothing here."
         raise PaymentRequired(offer, "authorization_spent_elsewhere", sentence, charged=None)
 
@@ -279,12 +295,6 @@ def _live(buyer: str, offer: Offer) -> Payment | None:
         .filter(buyer=buyer, resource=offer.resource, state__in=LIVE)
         .first()
     )
-
-
-def _owner(payment: Payment, verified: Verified, offer: Offer) -> Admission:
-    """A second signature by somebody who has bought, or is buying, this very thing: it is not settled."""
-    _unspent(verified)
-    return Admission(offer, payment=payment)
 
 
 def _unspent(verified: Verified) -> None:

@@ -33,17 +33,18 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a request shows: payment headers, a receipt, a wallet proof, and what its session or its key stands for.
+    """What a request shows: payment headers, a receipt, a wallet proof, a key, and what its session stands for.
 
-    `purse` is the id of a signed-in person's (or a guest's) purse, `spend` that the person has pressed the button,
-    `quote` the price they were shown. `address` and `user_agent` are kept as evidence and decide nothing.
+    `bearer` is the token of `Authorization: Bearer` (RFC 6750), None without one. `purse` is the id of a signed-in
+    person's (or a guest's) purse, `spend` that the person has pressed the button, `quote` the price they were shown.
+    `address` and `user_agent` are kept as evidence and decide nothing.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     receipt: str = ""
     wallet_proof: str = ""
     grants: frozenset[str] = frozenset()
-    authorization: str = ""
+    bearer: str | None = None
     purse: str = ""
     spend: bool = False
     quote: str = ""

@@ -4,10 +4,10 @@ import logging
 
 from celery import shared_task
 
+from payments import cards, fulfilment, onchain
 from payments.cards import holds, reconciliation, sweeper
 from payments.cards.facts import NoAnswer
 from payments.onchain import rpc, watcher
-from payments.rails import exact, purse
 
 from . import audit
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 @shared_task(name="payments.watch_chain")
 def watch_chain() -> None:
     """Look at the chain once; the next look is a second away."""
-    if not exact.enabled():
+    if not onchain.enabled():
         return
     try:
         watcher.watch()
@@ -34,15 +34,16 @@ def audit_books() -> None:
 
 @shared_task(name="payments.sweep_cards")
 def sweep_cards() -> None:
-    """Finish what is unfinished about cards; also called when a webhook came."""
-    if purse.enabled():
+    """Finish what is unfinished about cards, then buy what paid charges were made for."""
+    if cards.enabled():
         sweeper.sweep()
+        fulfilment.fulfil_paid()
 
 
 @shared_task(name="payments.settle_tabs")
 def settle_tabs() -> None:
     """Charge the tabs that are due, and clear what has waited long enough."""
-    if purse.enabled():
+    if cards.enabled():
         sweeper.settle_tabs()
         holds.clear()
 
@@ -50,7 +51,7 @@ def settle_tabs() -> None:
 @shared_task(name="payments.fetch_undelivered")
 def fetch_undelivered() -> None:
     """Ask for events that no webhook brought."""
-    if purse.enabled():
+    if cards.enabled():
         try:
             sweeper.fetch_undelivered()
         except NoAnswer as error:
@@ -60,5 +61,6 @@ def fetch_undelivered() -> None:
 @shared_task(name="payments.reconcile")
 def reconcile() -> None:
     """Compare the processor's books with ours."""
-    if purse.enabled():
+    if cards.enabled():
         reconciliation.run()
+        fulfilment.fulfil_paid()

@@ -8,7 +8,8 @@ from django.http import StreamingHttpResponse
 
 # What a spreadsheet takes for the beginning of a formula.
 _ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+# An amount, as money.format_usd writes it.
+_AMOUNT = re.compile(r"-[0-9]+\.[0-9]{2,6}", re.ASCII)
 
 
 def download(filename: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StreamingHttpResponse:
@@ -23,12 +24,12 @@ def lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[
     writer = csv.writer(_Echo())
     yield writer.writerow(columns)
     for row in rows:
-        yield writer.writerow([inert(str(cell)) for cell in row])
+        yield writer.writerow([cell if isinstance(cell, int) else inert(str(cell)) for cell in row])
 
 
 def inert(cell: str) -> str:
     """A cell that a spreadsheet shows instead of running it: an apostrophe before what looks like a formula."""
-    return f"'{cell}" if cell.startswith(_ACTIVE) and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if cell.startswith(_ACTIVE) and not _AMOUNT.fullmatch(cell) else cell
 
 
 class _Echo:

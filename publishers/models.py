@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from payments.books import accounts
 from payments.money import MAX_PRICE_MICROS, MIN_PRICE_MICROS
-from payments.offers import Offer
 
 PEOPLE = "people"
 AGENTS = "agents"
@@ -170,12 +169,6 @@ class Article(models.Model):
 
     def get_absolute_url(self) -> str:
         return f"/articles/{self.slug}"
-
-    def offer(self, audience: str, *, mime_type: str, with_quotable: bool = False) -> Offer:
-        """What payments needs to sell this article now to "people" or to "agents"."""
-        from publishers.articles import catalogue
-
-        return catalogue.listing(self.pk).offer(audience, mime_type=mime_type, with_quotable=with_quotable)
 
 
 class AppendOnly(models.Model):

@@ -10,9 +10,10 @@ from typing import Any
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
+from payments import rails
 from payments.books import reports
 from payments.books.reports import Holdings
-from payments.models import Payment, Posting, State
+from payments.models import Payment, PaymentState, Posting
 from payments.money import format_usd
 
 from .models import AGENTS, AUDIENCES, PEOPLE, Article, Publication
@@ -89,7 +90,7 @@ def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
             price_micros=payment.amount_micros,
             fee_micros=payment.amount_micros - shares.get(payment.sale_id, 0),
             kept_micros=shares.get(payment.sale_id, 0),
-            pending=payment.rail == "purse" and payment.state == State.CONFIRMED,
+            pending=rails.named(payment.rail).from_balance and payment.state == PaymentState.CONFIRMED,
             article=known.get(payment.resource),
             resource=payment.resource,
         )

@@ -5,8 +5,9 @@ from typing import Any
 import httpx
 
 from dev.standin import WEBHOOK_SECRET, Standin
+from payments import fulfilment, tasks
 from payments.books import ledger
-from payments.cards import checkout, reconciliation, sweeper, webhooks
+from payments.cards import checkout, reconciliation, webhooks
 from payments.models import Charge, ProcessorEvent, Purse, Setup, Transaction
 from payments.offers import Offer
 
@@ -74,7 +75,7 @@ class Bank:
         """Filled through the hosted page, and back."""
         url = checkout.top_up(purse, cents, "/", wants)
         assert self.pay(url, card)["paid"]
-        return checkout.returned(newest(purse).id)
+        return fulfilment.returned(newest(purse).id)
 
     def tab(self, card: str = VISA, limit: int = 20_000_000) -> Purse:
         """A buyer with a saved card, who may owe so much."""
@@ -106,6 +107,7 @@ class Bank:
         for event in self.post() if events is None else events:
             webhooks.receive(event["payload"].encode(), event["signature"])
         webhooks.apply_waiting()
+        fulfilment.fulfil_paid()
         assert not ProcessorEvent.objects.filter(applied_at=None, failures=0).exists()
 
     def lose(self) -> None:
@@ -117,7 +119,7 @@ class Bank:
     def later(self, **more: Any) -> None:
         """Time passes for everything unfinished, and the sweeper comes."""
         make_due()
-        sweeper.sweep()
+        tasks.sweep_cards()
 
     def agrees(self) -> reconciliation.Report:
         """Two reconciliations: the second finds nothing to heal, and both books are equal to the cent."""

@@ -60,7 +60,7 @@ def press(made: Purse, wanted: Offer) -> gate.Admitted:
 
 def present(text: str, wanted: Offer) -> gate.Admitted:
     """An agent shows its key."""
-    return gate.verify(Presented(authorization=f"Bearer {text}"), wanted).settle()
+    return gate.verify(Presented(bearer=text), wanted).settle()
 
 
 def key(made: Purse, **limits: object) -> str:

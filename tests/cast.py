@@ -10,7 +10,7 @@ from django.test import Client
 
 from marketplace.accounts.models import User
 from payments.models import Authorization, Payment
-from payments.models import State as PaymentState
+from payments.models import PaymentState as PaymentState
 from payments.onchain import record
 from payments.onchain.rpc import SeenTransfer
 from publishers.articles import catalogue, writing

@@ -12,9 +12,8 @@ from dev import chain as dev_chain
 from dev.children import Children
 from dev.standin import Standin
 from marketplace.shop import listings
-from payments import audit, waiters
+from payments import audit, onchain, waiters
 from payments.onchain import signatures, watcher
-from payments.rails import exact
 from tests import databases
 from tests.bank import Bank
 from tests.chain import LocalChain
@@ -64,7 +63,7 @@ def the_books_hold(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.node.get_closest_marker("planted"):
             return
         if databases.has_money() or (chain and chain.ours() != before):
-            if exact.enabled():
+            if onchain.enabled():
                 watcher.watch()
             assert [str(finding) for finding in audit.findings()] == []
         return

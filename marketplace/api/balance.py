@@ -5,7 +5,6 @@ Buying is asking for an article with the key: at its own address, or as JSON at 
 
 from typing import Any
 
-from django.conf import settings
 from django.http import Http404
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -15,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from payments import cards, http
 from payments.models import ApiKey, Debit
 from payments.purses import api_keys
-from payments.rails import purse as rail
 
 _SHOWN = 20
 
@@ -27,7 +26,7 @@ class KeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey]:
         """401 for everything that is no live key."""
-        key = rail.key_of(request.META.get("HTTP_AUTHORIZATION", ""))
+        key = api_keys.authenticate(http.bearer_token(request) or "")
         if key is None:
             no = api_keys.invalid()
             raise AuthenticationFailed({"error": no.word, "message": no.sentence})
@@ -55,7 +54,7 @@ class PurseView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Not there when cards are off."""
-        if not settings.STRIPE_SECRET_KEY:
+        if not cards.enabled():
             raise Http404
         super().initial(request, *args, **kwargs)
 
@@ -68,8 +67,9 @@ class PurseView(APIView):
     def get(self, request: Request) -> Response:
         """The purse's balance, this key's limits and what is left of them, and the last that it bought."""
         key: ApiKey = request.auth
+        api_keys.mark_used(key)
         purse = key.purse
-        today, in_all = api_keys.left(key)
+        today, in_all = api_keys.remaining(key)
         return Response(
             {
                 "currency": "USD",

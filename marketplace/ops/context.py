@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 
 from marketplace.reader.purse import owner_of
+from payments import cards as payments_cards
 
 
 def cards(request: HttpRequest) -> dict[str, Any]:
     """Asks the database nothing for a visitor without a session cookie."""
-    on = bool(settings.STRIPE_SECRET_KEY)
+    on = payments_cards.enabled()
     return {"cards_on": on, "has_purse": on and bool(owner_of(request))}

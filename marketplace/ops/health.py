@@ -7,9 +7,9 @@ from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from payments import onchain
 from payments.models import OPEN, Lease, Payment
 from payments.onchain import rpc
-from payments.rails import exact
 
 from .outage import replace_dead_connections
 
@@ -42,7 +42,7 @@ _asked: tuple[float, str] = (0.0, "")
 def _chain() -> str:
     """At most one question a second, whoever asks."""
     global _asked
-    if not exact.enabled():
+    if not onchain.enabled():
         return "not configured"
     if time.monotonic() - _asked[0] > 1:
         try:

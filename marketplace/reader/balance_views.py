@@ -12,7 +12,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from marketplace.shop.buying import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 from payments import purses
 from payments.cards import checkout, mail, refunds, tabs
 from payments.cards.facts import NoAnswer
@@ -21,7 +20,7 @@ from payments.money import format_usd
 from publishers import csv_files
 
 from . import joining, statement
-from .card_pages import topup_amounts
+from .card_pages import SeeOther, offered_amount, own_purse, to_card_page, topup_amounts, with_cards
 from .purse import purse_of
 
 _SHOWN = 50
@@ -119,7 +118,7 @@ def tab(request: HttpRequest) -> HttpResponse:
 def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
     try:
         charge = tabs.pay_now(purse)
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} You were not charged.")
         return SeeOther("/purse")
     except NoAnswer:
@@ -162,7 +161,7 @@ def card(request: HttpRequest, card_id: int) -> HttpResponse:
         elif request.POST.get("action") == "remove":
             tabs.remove_card(found)
             messages.success(request, f"Your {found} was removed.")
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     except NoAnswer:
         messages.warning(request, "The card processor does not answer just now. The card was not changed.")
@@ -195,7 +194,7 @@ def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
     """An article back for its price, to the balance."""
     try:
         payment = purses.refund(payment_id, own_purse(request))
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     else:
         messages.success(request, f"Given back: ${format_usd(payment.amount_micros)} is on your balance again.")
@@ -214,7 +213,7 @@ def withdraw(request: HttpRequest) -> HttpResponse:
         return SeeOther("/purse")
     try:
         refund = refunds.to_card(purse, charge, micros)
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} Nothing was moved.")
         return SeeOther("/purse")
     amount = f"${format_usd(micros)}"

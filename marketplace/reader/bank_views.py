@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from payments.cards import charges, mail
-from payments.cards.facts import NoAnswer, Refused
+from payments.cards.facts import NoAnswer, StripeRefused
 from payments.models import Charge
 
 from .card_pages import SeeOther, with_cards
@@ -54,7 +54,7 @@ def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     if request.method == "POST":
         try:
             charges.look(charge)
-        except (NoAnswer, Refused):
+        except (NoAnswer, StripeRefused):
             messages.warning(request, "The card processor does not answer just now. Look again in a moment.")
         return SeeOther(here)
     return _page(request, charge, own, here)
@@ -66,7 +66,7 @@ def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpRes
         return render(request, "reader/authenticated.html", context)
     try:
         asked = charges.authentication(charge)
-    except (NoAnswer, Refused):
+    except (NoAnswer, StripeRefused):
         return render(request, "reader/authenticated.html", context | {"no_answer": True}, status=503)
     context["asked"] = {
         "publicKey": settings.STRIPE_PUBLISHABLE_KEY,

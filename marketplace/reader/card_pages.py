@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
 
-from payments import http, purses
+from payments import cards, http, purses
 from payments.cards import checkout
 from payments.cards.charges import CENT
 from payments.cards.facts import NoAnswer
@@ -32,7 +32,7 @@ def with_cards(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not settings.STRIPE_SECRET_KEY:
+        if not cards.enabled():
             raise Http404
         return view(request, *args, **kwargs)
 
@@ -56,7 +56,7 @@ def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, st
     try:
         checkout.may_open(purse_of(request), here)
         return SeeOther(open_page(open_purse(request), here))
-    except purses.Refused as refusal:
+    except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} You were not charged.")
     except NoAnswer:
         messages.error(request, _UNSURE)

@@ -14,12 +14,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from marketplace.shop.buying import SeeOther, with_cards
 from payments.models import ApiKey, Approval, Debit
 from payments.money import MICROS
-from payments.purses import Refused, api_keys, approvals
+from payments.purses import PurseRefused, api_keys, approvals
 from publishers.models import Article, Publication, publication_id_of
 
+from .card_pages import SeeOther, with_cards
 from .key_forms import KeyForm, NewKeyForm
 from .purse import open_purse, purse_of
 
@@ -52,7 +52,7 @@ def _made(request: HttpRequest, form: NewKeyForm) -> HttpResponse | None:
     limits = form.limits()
     try:
         key, text = api_keys.make(purse, form.cleaned_data["name"], limits, form.cleaned_data["form"])
-    except Refused as no:
+    except PurseRefused as no:
         if no.word == "key_made_already":
             messages.error(request, no.sentence)
             return SeeOther(request.path)
@@ -73,7 +73,7 @@ def detail(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             api_keys.change(key, form.cleaned_data["name"], form.limits())
-        except Refused as no:
+        except PurseRefused as no:
             form.add_error("budget" if no.word == "budget_below_spent" else None, no.sentence)
         else:
             messages.success(request, "Saved. The new limits hold from now on.")
@@ -158,7 +158,7 @@ def _own(request: HttpRequest, key_id: uuid.UUID) -> ApiKey:
 
 
 def _spending(key: ApiKey) -> dict[str, object]:
-    today, in_all = api_keys.left(key)
+    today, in_all = api_keys.remaining(key)
     return {"key": key, "today_micros": api_keys.spent_today(key), "today_left": today, "all_left": in_all}
 
 

@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from marketplace.models import LibraryEntry
-from payments import purses
-from payments.models import Grant, Payment, State
+from payments import purses, rails
+from payments.models import Grant, Payment, PaymentState
 
 from .purse import purse_of
 
@@ -56,14 +56,16 @@ def remember(request: HttpRequest, grant: Grant) -> None:
 def returnable(request: HttpRequest, owned: Iterable[Grant]) -> set[uuid.UUID]:
     """Which of these grants can be given back now: bought from this purse just now, and never given back before."""
     since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
-    fresh = [grant for grant in owned if grant.payment.rail == "purse" and grant.payment.decided_at > since]
+    fresh = [
+        grant for grant in owned if rails.named(grant.payment.rail).from_balance and grant.payment.decided_at > since
+    ]
     found = purse_of(request) if fresh else None
     if found is None:
         return set()
     names = set(purses.buyers(found))
-    fresh = [grant for grant in fresh if grant.buyer in names and grant.payment.state == State.CONFIRMED]
+    fresh = [grant for grant in fresh if grant.buyer in names and grant.payment.state == PaymentState.CONFIRMED]
     before = Payment.objects.filter(
-        resource__in=[grant.resource for grant in fresh], state=State.REFUNDED, reason="buyer"
+        resource__in=[grant.resource for grant in fresh], state=PaymentState.REFUNDED, reason="buyer"
     ).values_list("buyer", "resource")
     used = set(before)
     return {grant.id for grant in fresh if (grant.buyer, grant.resource) not in used}

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.paging import SEARCH_MAX, page_of
-from payments import gate
+from payments import cards, gate, rails
 from payments.models import Debit, Grant
 from payments.offers import Presented
 from payments.proofs import receipts
@@ -62,7 +62,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "entries": entries,
         "words": words,
         "refund_minutes": settings.REFUND_SECONDS // 60,
-        "guests": joining.guests_of_the_address(request) if settings.STRIPE_SECRET_KEY else [],
+        "guests": joining.guests_of_the_address(request) if cards.enabled() else [],
     }
     return render(request, "reader/library.html", context)
 
@@ -77,10 +77,11 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
     except (Article.DoesNotExist, ValueError) as error:
         raise Http404 from error
     offer = listing.offer(PEOPLE, mime_type="text/html")
-    signed = gate.Admitted(grant, grant.payment, proven=True).receipt(offer)
+    signed = gate.receipt_of(grant, offer)
     context = {
         "grant": grant,
         "payment": grant.payment,
+        "from_balance": rails.named(grant.payment.rail).from_balance,
         "listing": listing,
         "signed": signed,
         "told": receipts.read(signed),

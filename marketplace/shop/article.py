@@ -11,53 +11,48 @@ from marketplace.reader import library
 from marketplace.reader.purse import purse_id_of
 from payments import gate, http
 from payments.money import format_usd
-from payments.offers import Offer
+from payments.offers import Offer, Presented
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Body, Listing
 
 from . import listings, paywall, representations
-from .representations import HTML, Form
+from .representations import HTML, Representation
 
 
 def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     """Sell one article to one request, or serve it to an owner."""
     if request.method not in ("GET", "HEAD"):
         return _other_method(request)
-    form = representations.wanted(request, suffix)
+    wanted = representations.wanted(request, suffix)
     listing = listings.find(slug)
     if listing is None:
         raise Http404
     presented = http.presented(request, library.held(request, listing.resource), purse_id_of(request))
-    empty = presented == http.NOTHING
-    if not empty:
-        listing = catalogue.find(slug, include_withdrawn=True) or listing
-    offer = listing.offer(form.audience, mime_type=form.mime_type, with_quotable="X-PAYMENT" in presented.headers)
+    if presented == http.NOTHING:
+        return _required(request, wanted, listing, listing.offer(wanted.audience, mime_type=wanted.mime_type))
+    listing = catalogue.find(slug, include_withdrawn=True) or listing
+    quotable = "X-PAYMENT" in presented.headers
+    offer = listing.offer(wanted.audience, mime_type=wanted.mime_type, with_quotable=quotable)
     try:
-        if empty:
-            raise gate.PaymentRequired(offer)
-        return _sold(request, form, listing, gate.verify(presented, offer), by_key=bool(presented.authorization))
-    except _GATE_ERRORS as error:
-        return _refused(request, form, listing, offer, error)
-
-
-_GATE_ERRORS = (gate.PaymentRequired, gate.PaymentMalformed, gate.PaymentInFlight, gate.AlreadyPaid)
+        return _sold(request, wanted, listing, presented, offer)
+    except gate.REFUSALS as error:
+        return _refused(request, wanted, listing, offer, http.problem(error))
 
 
 def _sold(
-    request: HttpRequest, form: Form, listing: Listing, admission: gate.Admission, *, by_key: bool = False
+    request: HttpRequest, wanted: Representation, listing: Listing, presented: Presented, offer: Offer
 ) -> HttpResponse:
-    """Render, settle, send. Rendering may fail here and nobody has paid.
-
-    An agent's key puts nothing on the shelf of a session: that would outlive the key.
-    """
+    """Verify, render, settle, send. Rendering may fail here and nobody has paid."""
+    admission = gate.verify(presented, offer)
     if admission.sells and listing.state != "published":
-        raise gate.PaymentRequired(admission.offer)
+        raise gate.PaymentRequired(offer)
     body = _body(request, listing, admission)
-    response = representations.written(request, form, listing, body, admission.grant)
+    response = representations.written(request, wanted, listing, body, admission.grant)
     admitted = admission.settle()
-    if form is HTML and admitted.proven and not by_key:
+    # What a key bought is not put into a session's library: that would outlive the key.
+    if wanted is HTML and admitted.proven and presented.bearer is None:
         library.remember(request, admitted.grant)
-    return http.with_receipt(response, admitted, admission.offer, request)
+    return http.with_receipt(response, admitted, offer, presented)
 
 
 def _body(request: HttpRequest, listing: Listing, admission: gate.Admission) -> Body:
@@ -71,30 +66,37 @@ def _body(request: HttpRequest, listing: Listing, admission: gate.Admission) -> 
     return body
 
 
-def _refused(request: HttpRequest, form: Form, listing: Listing, offer: Offer, error: Exception) -> HttpResponse:
-    told = http.problem(error)
-    if listing.state != "published" and told.status == 402:
-        return _withdrawn(request, form, listing, told, http.terms(offer, "withdrawn") | {"accepts": []})
-    terms = http.terms(offer, told.word) if told.status == 402 else None
-    machine = http.refusal(told, offer, terms)
-    if form is not HTML:
-        return machine
-    page = _paywall(request, listing, terms or http.terms(offer), (told, offer))
-    for header in ("PAYMENT-REQUIRED", "WWW-Authenticate", "Retry-After"):
-        if header in machine:
-            page[header] = machine[header]
-    return http.sealed(page)
+def _required(
+    request: HttpRequest, wanted: Representation, listing: Listing, offer: Offer, told: http.Problem = http.UNPAID
+) -> HttpResponse:
+    """The 402: as JSON for machines, as the paywall for people."""
+    if listing.state != "published":
+        return _withdrawn(request, wanted, listing, told, http.terms_of_withdrawn(offer))
+    terms = http.terms(offer, told.word)
+    if wanted is not HTML:
+        return http.required(told, terms)
+    return http.with_terms(_paywall(request, listing, terms, told), terms)
 
 
-def _paywall(request: HttpRequest, listing: Listing, terms: dict, why: tuple[http.Problem, Offer]) -> HttpResponse:
-    told, offer = why
+def _refused(
+    request: HttpRequest, wanted: Representation, listing: Listing, offer: Offer, told: http.Problem
+) -> HttpResponse:
+    if told.status == 402:
+        return _required(request, wanted, listing, offer, told)
+    if wanted is not HTML:
+        return http.refusal(told)
+    page = _paywall(request, listing, http.terms(offer), told)
+    return http.sealed(http.later(page) if told.status == 503 else page)
+
+
+def _paywall(request: HttpRequest, listing: Listing, terms: http.Terms, told: http.Problem) -> HttpResponse:
     error = {"word": told.word, "sentence": told.sentence, "charged": told.charged is not False}
     signed_in = settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
     context = {
         "listing": listing,
         "price": format_usd(listing.people.amount_micros),
         "minutes": listing.minutes,
-        "terms": terms,
+        "terms": terms.message,
         "network_name": settings.CHAIN_NAME,
         "signed_in": signed_in,
         "error": error if told.sentence else None,
@@ -104,21 +106,23 @@ def _paywall(request: HttpRequest, listing: Listing, terms: dict, why: tuple[htt
         "expires_minutes": settings.QUOTE_SECONDS // 60,
         "wallet_rpc_url": settings.WALLET_RPC_URL,
         # While a wallet's payment is under way, or was made already, nobody is asked to pay a second time.
-        "cards": paywall.choices(request, offer, terms) if told.status in (400, 402) else None,
+        "cards": paywall.choices(request, terms) if told.status in (400, 402) else None,
         "refund_minutes": settings.REFUND_SECONDS // 60,
     }
     return render(request, "shop/paywall.html", context, status=told.status)
 
 
-def _withdrawn(request: HttpRequest, form: Form, listing: Listing, told: http.Problem, terms: dict) -> HttpResponse:
+def _withdrawn(
+    request: HttpRequest, wanted: Representation, listing: Listing, told: http.Problem, terms: http.Terms
+) -> HttpResponse:
     """410: no longer sold. Owners never come here, unless they have only their wallet left: the terms challenge it."""
-    if form is HTML:
+    if wanted is HTML:
         context = {"listing": listing, "charged": told.charged is not False}
         response = render(request, "shop/withdrawn.html", context, status=410)
     else:
         message = "This article is no longer sold. Who bought it can still read it with the receipt or the wallet."
         response = JsonResponse({"error": "withdrawn", "message": message, "charged": told.charged}, status=410)
-    response["PAYMENT-REQUIRED"] = http.encoded(terms)
+    response["PAYMENT-REQUIRED"] = terms.headers["PAYMENT-REQUIRED"]
     return http.sealed(response)
 
 

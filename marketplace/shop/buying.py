@@ -16,9 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace.reader import library
 from marketplace.reader.card_pages import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 from marketplace.reader.purse import purse_of
-from payments import gate, http, quotes
+from payments import fulfilment, gate, http, quotes
 from payments.cards import charges, checkout
-from payments.cards.facts import NoAnswer, Refused
+from payments.cards.facts import NoAnswer, StripeRefused
 from payments.models import Charge
 from payments.money import format_usd
 from payments.offers import Offer
@@ -26,7 +26,6 @@ from publishers.articles import catalogue
 from publishers.articles.catalogue import Listing
 from publishers.models import PEOPLE
 
-REFUSED = (gate.PaymentRequired, gate.PaymentMalformed, gate.PaymentInFlight, gate.AlreadyPaid)
 _RELOADS = 40
 
 
@@ -46,7 +45,7 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
         return SeeOther(listing.path)
     try:
         admitted = gate.verify(http.pressed(request, str(purse.pk), shown), offer).settle()
-    except REFUSED as error:
+    except gate.REFUSALS as error:
         told = http.problem(error)
         messages.error(request, told.sentence + (" You were not charged." if told.charged is False else ""))
         return SeeOther(listing.path)
@@ -105,8 +104,8 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     target = offer.url.removeprefix(settings.BASE_URL) if offer else reverse("purse")
     if not charge.fulfilled_at:  # Otherwise a webhook was faster, and nobody need be asked.
         try:
-            charge = checkout.returned(charge.pk)
-        except (NoAnswer, Refused):
+            charge = fulfilment.returned(charge.pk)
+        except (NoAnswer, StripeRefused):
             return _waiting(request, charge, target)
     if charge.state == Charge.State.SUCCEEDED:
         if offer and not charge.fulfilled_at:

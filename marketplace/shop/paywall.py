@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from django.conf import settings
 from django.http import HttpRequest
 
 from marketplace.reader.card_pages import topup_amounts
 from marketplace.reader.purse import purse_of
-from payments import quotes
+from payments import cards, http, quotes
 from payments.cards import checkout
 from payments.cards.charges import CENT
 from payments.models import Purse
 from payments.money import format_usd
-from payments.offers import Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +27,15 @@ class Choices:
     direct: str = ""
 
 
-def choices(request: HttpRequest, offer: Offer, terms: dict) -> Choices | None:
-    """What this visitor may choose; None when cards are off. Without a session cookie the database is not asked."""
-    if not settings.STRIPE_SECRET_KEY:
+def choices(request: HttpRequest, terms: http.Terms) -> Choices | None:
+    """What this visitor may choose; None when cards are off. Without a session cookie the database is not asked.
+
+    The card half promises the price of the terms on the same page; it makes a quote of its own only without any.
+    """
+    if not cards.enabled():
         return None
-    price = offer.price.amount_micros
-    token, usd = _quote(offer, terms), format_usd(price)
+    price = terms.offer.price.amount_micros
+    token, usd = terms.quote or quotes.issue(terms.offer).token, format_usd(price)
     purse = purse_of(request)
     if purse is None or purse.joined_to_id:
         return Choices(token, usd, amounts=topup_amounts(price), direct=direct(price))
@@ -51,9 +52,3 @@ def direct(price_micros: int) -> str:
     """The price in whole cents, if it can be paid by card alone; otherwise empty."""
     cents = checkout.by_card_cents(price_micros)
     return format_usd(cents * CENT) if cents else ""
-
-
-def _quote(offer: Offer, terms: dict) -> str:
-    """The quote of the terms on the same page, so that both halves promise one price; or one of its own."""
-    shown = (asked["extra"]["quote"] for asked in terms["accepts"] if "quote" in asked.get("extra", {}))
-    return next(shown, "") or quotes.issue(offer).token

@@ -1,16 +1,17 @@
-"""The three forms of an article: HTML, Markdown and JSON. The form asked for decides which price applies."""
+"""The representations of an article: HTML, Markdown and JSON. The one asked for decides which price applies."""
 
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from payments import rails
 from payments.models import Grant
 from publishers.articles.catalogue import Body, Listing
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Representation:
     """A representation: whom it is for and what it is called on the wire."""
 
     name: str
@@ -18,14 +19,14 @@ class Form:
     mime_type: str
 
 
-HTML = Form("html", "people", "text/html")
-MARKDOWN = Form("md", "agents", "text/markdown")
-JSON = Form("json", "agents", "application/json")
+HTML = Representation("html", "people", "text/html")
+MARKDOWN = Representation("md", "agents", "text/markdown")
+JSON = Representation("json", "agents", "application/json")
 _ACCEPT_MAX = 512
 _BY_SUFFIX = {".md": MARKDOWN, ".json": JSON}
 
 
-def wanted(request: HttpRequest, suffix: str) -> Form:
+def wanted(request: HttpRequest, suffix: str) -> Representation:
     """The form that an address or, without a suffix, the Accept header asks for. Never decided by User-Agent.
 
     HTML goes to those who name it; a client that takes anything is an agent and gets Markdown.
@@ -42,12 +43,15 @@ def wanted(request: HttpRequest, suffix: str) -> Form:
     return {"text/html": HTML, "application/json": JSON}.get(preferred or "", MARKDOWN)
 
 
-def written(request: HttpRequest, form: Form, listing: Listing, body: Body, grant: Grant | None) -> HttpResponse:
-    """The paid article in one form. `grant` is the reader's, when they own it already."""
-    if form is HTML:
-        context = {"listing": listing, "body": body, "grant": grant}
+def written(
+    request: HttpRequest, wanted: Representation, listing: Listing, body: Body, grant: Grant | None
+) -> HttpResponse:
+    """The paid article in one representation. `grant` is the reader's, when they own it already."""
+    if wanted is HTML:
+        from_balance = grant is not None and rails.named(grant.payment.rail).from_balance
+        context = {"listing": listing, "body": body, "grant": grant, "from_balance": from_balance}
         return render(request, "shop/article.html", context)
-    if form is MARKDOWN:
+    if wanted is MARKDOWN:
         return HttpResponse(f"# {body.title}\n\n{body.markdown}\n", content_type="text/markdown; charset=utf-8")
     return JsonResponse(
         {

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
+from payments import cards
 from payments.books import accounts, ledger, reports
 from payments.books.reports import Day
 from payments.money import format_usd
@@ -43,7 +44,7 @@ def earnings(request: HttpRequest) -> HttpResponse:
         "earned_micros": sum(day.earned_micros for day in days),
         "fees_micros": sum(day.fees_micros for day in days),
         "fees_ever_micros": sum(ledger.balances(Q(code=accounts.PLATFORM_FEES)).values()),
-        "cards": reports.cards() if settings.STRIPE_SECRET_KEY else None,
+        "cards": reports.cards() if cards.enabled() else None,
         "unclaimed_micros": ledger.balance(accounts.suspense(settings.CHAIN_ID)),
     }
     return render(request, "staff/earnings.html", context)

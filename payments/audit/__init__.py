@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
 
+from payments import onchain
 from payments.books import accounts, ledger
 from payments.models import (
     OPEN,
@@ -25,13 +26,12 @@ from payments.models import (
     Chain,
     Grant,
     Payment,
+    PaymentState,
     Posting,
-    State,
     Transaction,
     Transfer,
 )
 from payments.onchain import rpc
-from payments.rails import exact
 
 from . import cards
 from .findings import Finding, finding
@@ -44,7 +44,7 @@ def findings() -> Iterator[Finding]:
     """Everything that does not hold; nothing when the books are right."""
     with _snapshot():
         inside = [found for check in _CHECKS for found in check()]
-        facts = _Facts.read() if exact.enabled() else None
+        facts = _Facts.read() if onchain.enabled() else None
     yield from inside
     if facts:
         try:
@@ -90,7 +90,7 @@ ORDER BY t.id
 
 
 def _entries_are_whole() -> Iterator[Finding]:
-    """INV1, INV14: every entry still has the postings it was made with, to the micro, and every posting its entry."""
+    """Every entry still has the postings it was made with, to the micro, and every posting its entry."""
     accounts = {pk: (code, asset) for pk, code, asset in Account.objects.values_list("id", "code", "asset")}
     broken = []
     # Without the ORM, and streamed: there may be millions of lines.
@@ -117,7 +117,7 @@ def _digest(kind: str, lines: Iterable[tuple], accounts: dict[int, tuple[str, st
 
 
 def _entries_have_reasons() -> Iterator[Finding]:
-    """INV6, INV14: an entry is a sale, an arrival or the reversal of one, between the accounts of its kind."""
+    """An entry is a sale, an arrival or the reversal of one, between the accounts of its kind."""
     sales = Transaction.objects.filter(kind="sale")
     orphans = sales.filter(payment=None, reversed_by=None).values_list("id", flat=True)
     yield from finding("sale_without_payment", "A sale belongs to no payment.", orphans)
@@ -188,7 +188,7 @@ def _wrong_reversals() -> Iterator[uuid.UUID]:
 
 
 def _sales_match_payments() -> Iterator[Finding]:
-    """INV5, INV13: a paid payment has its own sale, for its amount, to its payee and the platform."""
+    """A paid payment has its own sale, for its amount, to its payee and the platform."""
     owned = Payment.objects.filter(state__in=OWNED)
     odd = owned.exclude(sale__kind="sale").values_list("id", flat=True)
     yield from finding("payment_without_sale", "A paid payment has no sale.", odd)
@@ -207,7 +207,7 @@ def _sales_match_payments() -> Iterator[Finding]:
 
 
 def _grants_match_payments() -> Iterator[Finding]:
-    """INV4, INV5: no access without a posted payment, and no payment without access."""
+    """No access without a posted payment, and no payment without access."""
     live = Q(grants__revoked_at=None, grants__isnull=False)
     missing = Payment.objects.filter(state__in=OWNED).annotate(held=Count("grants", filter=live)).exclude(held=1)
     yield from finding(
@@ -222,7 +222,7 @@ def _grants_match_payments() -> Iterator[Finding]:
 
 
 def _proofs_are_spent_once() -> Iterator[Finding]:
-    """INV3: one claim for one authorization."""
+    """One claim for one authorization."""
     keys = Authorization.objects.values("chain_id", "token", "payer", "nonce").annotate(n=Count("payment_id"))
     doubled = keys.filter(n__gt=1).values_list("nonce", flat=True)
     yield from finding("authorization_twice", "An authorization was claimed twice.", (n.hex() for n in doubled))
@@ -231,7 +231,7 @@ def _proofs_are_spent_once() -> Iterator[Finding]:
 
 
 def _transfers_are_booked() -> Iterator[Finding]:
-    """INV6: every transfer is in exactly one entry of its amount, and paid payments have exactly one transfer."""
+    """Every transfer is in exactly one entry of its amount, and paid payments have exactly one transfer."""
     seen = Transfer.objects.filter(orphaned_at=None)
     unbooked = seen.filter(received=None).exclude(value=0).values_list("id", flat=True)
     yield from finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
@@ -261,7 +261,7 @@ def _digits(number: Any) -> Cast:
 
 
 def _floors_hold() -> Iterator[Finding]:
-    """INV8: nobody owes us who cannot, and nothing came from nowhere."""
+    """No account is on the wrong side of 0: only those may owe us that can, and no money came from nowhere."""
     for (code, _), amount in ledger.balances(Q()).items():
         if code.startswith("buyer:") and code.endswith(":balance"):
             continue  # May owe on a tab, or after a dispute: audit_cards looks at each.
@@ -306,7 +306,7 @@ class _Facts:
         values = on_chain.values_list("value", "block_number", "received_id")
         totals = [(value, number <= scanned, bool(received)) for value, number, received in values.iterator()]
         window = on_chain.filter(block_number__range=(scanned - _LOG_BLOCKS, scanned))
-        open_ones = Authorization.objects.filter(chain_id=chain_id, payment__state__in=(*OPEN, State.RELEASED))
+        open_ones = Authorization.objects.filter(chain_id=chain_id, payment__state__in=(*OPEN, PaymentState.RELEASED))
         return cls(
             known=known,
             rows=list(window.values_list("block_hash", "tx_hash", "log_index", "sender", "value", "nonce")),
@@ -340,7 +340,7 @@ def _against_chain(facts: _Facts) -> Iterator[Finding]:
 
 
 def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
-    """INV7: what arrived by the books is what our address holds at the last scanned block."""
+    """Custody: what the books say arrived is what our address gained on the chain, at the last scanned block."""
     holds = rpc.balance_of(rpc.pay_to(), hex(known.scanned_to)) - known.opening_balance
     if holds != facts.arrived:
         yield Finding(
@@ -353,7 +353,7 @@ def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
 
 
 def _logs_agree(facts: _Facts, known: Chain) -> Iterator[Finding]:
-    """INV6 again, from the other side: the token's logs and our rows are the same set."""
+    """The token's logs and our transfers are the same set, read from the chain's side."""
     first = max(known.scanned_to - _LOG_BLOCKS, known.started_at + 1)
     ours, theirs = set(facts.rows), set()
     while first <= known.scanned_to:

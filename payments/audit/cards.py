@@ -10,13 +10,13 @@ from django.db.models import CharField, Count, Exists, F, OuterRef, Q, Sum, Valu
 from django.db.models.functions import Cast, Coalesce, Concat, Least, Replace, Substr
 
 from payments.books import ledger
-from payments.models import OWNED, ApiKey, CardRefund, Charge, Debit, Dispute, Payment, Purse, State, Transaction
+from payments.models import OWNED, ApiKey, CardRefund, Charge, Debit, Dispute, Payment, PaymentState, Purse, Transaction
 
 from .findings import Finding, finding
 
 
 def balances_are_entries() -> Iterator[Finding]:
-    """INV2: each purse's balance is the sum of its entries, and below zero only by a tab or by what was taken back."""
+    """Each purse's balance is the sum of its entries, and below zero only by a tab or by what was taken back."""
     found = {code: amount for (code, asset), amount in ledger.balances(Q(code__startswith="buyer:")).items()}
     purses = list(Purse.objects.values_list("id", "balance_micros", "tab_limit_micros", "flag", "owing_since"))
     known = {f"buyer:{pk}:balance" for pk, *_ in purses}
@@ -29,7 +29,7 @@ def balances_are_entries() -> Iterator[Finding]:
 
 
 def purchases_have_debits() -> Iterator[Finding]:
-    """INV5: what was bought from a purse says from which and on whose word, and is final once its money is cleared."""
+    """What was bought from a purse says from which and on whose word, and is final once its money is cleared."""
     bought = Payment.objects.filter(rail="purse")
     bare = bought.filter(debit=None).values_list("id", flat=True)
     yield from finding("payment_without_debit", "A payment from a purse has no debit.", bare)
@@ -39,12 +39,13 @@ def purchases_have_debits() -> Iterator[Finding]:
     lines = paid.annotate(lines=Count("sale__postings"), own=Count("sale__postings", filter=taken))
     foreign = lines.exclude(lines=F("own")).values_list("id", flat=True)
     yield from finding("sale_from_another", "A purchase was paid from another purse than its buyer's.", foreign)
-    odd = bought.exclude(state__in=(State.CONFIRMED, State.FINAL, State.REFUNDED)).values_list("id", flat=True)
+    decided = (PaymentState.CONFIRMED, PaymentState.FINAL, PaymentState.REFUNDED)
+    odd = bought.exclude(state__in=decided).values_list("id", flat=True)
     yield from finding("purse_payment_open", "A payment from a purse was neither made nor given back.", odd)
     cleared = Transaction.objects.filter(kind="cleared", key=Concat(Value("cleared:"), _text(OuterRef("id"))))
-    final = bought.filter(state=State.FINAL).filter(~Exists(cleared)).values_list("id", flat=True)
+    final = bought.filter(state=PaymentState.FINAL).filter(~Exists(cleared)).values_list("id", flat=True)
     yield from finding("final_not_cleared", "A payment is final, and its money was never cleared.", final)
-    early = bought.exclude(state=State.FINAL).filter(Exists(cleared)).values_list("id", flat=True)
+    early = bought.exclude(state=PaymentState.FINAL).filter(Exists(cleared)).values_list("id", flat=True)
     yield from finding("cleared_not_final", "Money was cleared of a payment that is not final.", early)
 
 
@@ -84,7 +85,7 @@ def keys_are_in_budget() -> Iterator[Finding]:
 
 
 def charges_are_booked() -> Iterator[Finding]:
-    """INV12, from our side: a charge that succeeded is one entry of its amount, and no other charge is any."""
+    """A charge that succeeded is one entry of its amount, and no other charge is any."""
     entries = Transaction.objects.filter(kind="card_paid").values_list("key").annotate(Sum("postings__amount_micros"))
     booked = {key.removeprefix("card_paid:"): amount for key, amount in entries}
     succeeded = Charge.objects.filter(state=Charge.State.SUCCEEDED)

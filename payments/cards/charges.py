@@ -1,8 +1,9 @@
-"""The state machine of a card charge: a top-up, a tab's settlement, or one article, all the same.
+"""The state machine of a card charge: a top-up, a tab's payment, or one article, all the same.
 
 new → created → confirming → succeeded | action | declined | failed | processing | canceled. Success is absorbing. Each
 step is a conditional update; the processor is called between two commits and never inside one. Without an answer the
-state stays, and the processor is asked what became of it before anything is sent again (`look`).
+state stays, and the processor is asked what became of it before anything is sent again (`look`). What a paid charge
+buys is payments.fulfilment's business.
 """
 
 import logging
@@ -15,19 +16,18 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from payments import gate, notify, purses
+from payments import notify, purses
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
-from payments.models import Card, Charge, Payment, Purse, Setup
-from payments.models import State as Sold
-from payments.offers import Offer, Presented, Price
+from payments.models import Charge, Purse, Setup
+from payments.offers import Offer, Price
 
-from . import mail, stripe_api
-from .facts import Declined, Intent, NoAnswer, Refused, ServerTrouble
+from . import mail, saved_cards, stripe_api
+from .facts import Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
 
 log = logging.getLogger(__name__)
-State, Purpose = Charge.State, Charge.Purpose
+ChargeState, Purpose = Charge.State, Charge.Purpose
 CENT = 10_000
 ATTEMPTS = 4
 _RETRY_DAYS = (1, 3, 5)
@@ -66,10 +66,10 @@ def customer(purse: Purse) -> str:
 def drive(charge: Charge) -> Charge:
     """Take a tab's charge as far as it goes now. Safe to call by several at once, and after any crash."""
     charge.refresh_from_db()
-    if charge.state == State.NEW:
+    if charge.state == ChargeState.NEW:
         _create(charge)
         charge.refresh_from_db()
-    if charge.state == State.CREATED and not charge.session:
+    if charge.state == ChargeState.CREATED and not charge.session:
         _confirm(charge)
         charge.refresh_from_db()
     return charge
@@ -81,21 +81,21 @@ def _create(charge: Charge) -> None:
         # A guest's card that came along to an account stays with the customer under whom it was saved.
         name = stripe_api.card(charge.card.reference).customer if charge.card else customer(charge.purse)
         if not name:
-            return _fail(charge, "card_removed", State.NEW)
+            return _fail(charge, "card_removed", ChargeState.NEW)
         made = stripe_api.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
         log.warning("no answer to the creation of %s: %s", charge, error)
-    except Refused as error:
-        _fail(charge, error.code, State.NEW)
+    except StripeRefused as error:
+        _fail(charge, error.code, ChargeState.NEW)
     else:
-        step(charge, (State.NEW,), state=State.CREATED, intent=made.id)
+        step(charge, (ChargeState.NEW,), state=ChargeState.CREATED, intent=made.id)
     return None
 
 
 def _confirm(charge: Charge) -> None:
-    if not step(charge, (State.CREATED,), state=State.CONFIRMING, look_at=timezone.now() + FIRST_LOOK):
+    if not step(charge, (ChargeState.CREATED,), state=ChargeState.CONFIRMING, look_at=timezone.now() + FIRST_LOOK):
         return  # Somebody else is at it.
     send(charge)
 
@@ -103,7 +103,7 @@ def _confirm(charge: Charge) -> None:
 def send(charge: Charge) -> None:
     """Confirm the stored intent: the one call that moves money, and it can succeed once, under whatever key."""
     if charge.card is None:
-        return _fail(charge, "no_card", State.CONFIRMING)
+        return _fail(charge, "no_card", ChargeState.CONFIRMING)
     key = f"cc-{charge.id}-confirm-{charge.attempt}-{charge.renewal}"
     try:
         apply(stripe_api.confirm_intent(charge.intent, charge.card.reference, key))
@@ -113,7 +113,7 @@ def send(charge: Charge) -> None:
         _renew(charge)
     except NoAnswer as error:
         log.warning("no answer to the confirmation of %s: %s", charge, error)
-    except Refused as error:
+    except StripeRefused as error:
         log.warning("the confirmation of %s was refused: %s", charge, error)
         _refused(charge, error.code)
     return None
@@ -147,14 +147,14 @@ def _look_at_session(charge: Charge) -> None:
     if found.intent:
         apply(stripe_api.intent(found.intent))
     elif found.status == "expired":
-        step(charge, Charge.LIVE, state=State.CANCELED, reason="session_expired", decided_at=timezone.now())
+        step(charge, Charge.LIVE, state=ChargeState.CANCELED, reason="session_expired", decided_at=timezone.now())
 
 
 def _never_confirmed(charge: Charge, found: Intent) -> None:
     """The confirmation never arrived: the same intent is confirmed again, and can still succeed only once."""
-    if _untouched(charge, found) and charge.state == State.CONFIRMING:
+    if _untouched(charge, found) and charge.state == ChargeState.CONFIRMING:
         charge.refresh_from_db()
-        if charge.state == State.CONFIRMING:
+        if charge.state == ChargeState.CONFIRMING:
             send(charge)
 
 
@@ -177,7 +177,7 @@ def _refused(charge: Charge, code: str) -> None:
         log.warning("no answer about %s: %s", charge, error)
         return
     if found.status in _UNCONFIRMED:
-        _fail(charge, code, State.CONFIRMING)
+        _fail(charge, code, ChargeState.CONFIRMING)
     else:
         apply(found)
 
@@ -190,9 +190,10 @@ def apply(found: Intent) -> Charge | None:
     if found.status == "succeeded":
         _succeeded(charge, found)
     elif found.status == "processing":
-        step(charge, (State.CREATED, State.CONFIRMING, State.ACTION), state=State.PROCESSING)
+        before = (ChargeState.CREATED, ChargeState.CONFIRMING, ChargeState.ACTION)
+        step(charge, before, state=ChargeState.PROCESSING)
     elif found.status == "canceled":
-        step(charge, Charge.LIVE, state=State.CANCELED, reason="canceled", decided_at=timezone.now())
+        step(charge, Charge.LIVE, state=ChargeState.CANCELED, reason="canceled", decided_at=timezone.now())
     elif found.status == "requires_action" and not charge.session:
         _action(charge)
     elif found.status == "requires_payment_method" and _error(charge, found) and not charge.session:
@@ -211,7 +212,7 @@ def _charge_of(found: Intent) -> Charge | None:
     except ValueError:
         return None
     adopted = Charge.objects.filter(id=ours, intent="")
-    moved = adopted.filter(state=State.NEW, session="").update(intent=found.id, state=State.CREATED)
+    moved = adopted.filter(state=ChargeState.NEW, session="").update(intent=found.id, state=ChargeState.CREATED)
     moved = moved or adopted.update(intent=found.id)
     return Charge.objects.filter(id=ours, intent=found.id).first() if moved else None
 
@@ -222,32 +223,30 @@ def _succeeded(charge: Charge, found: Intent) -> None:
         log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
         return
     now = timezone.now()
-    paid = {"state": State.SUCCEEDED, "reason": "", "intent": found.id, "reference": found.reference}
+    paid = {"state": ChargeState.SUCCEEDED, "reason": "", "intent": found.id, "reference": found.reference}
     with transaction.atomic(durable=True):
         purse = owner(charge.id)
-        unpaid = Charge.objects.filter(id=charge.id).exclude(state=State.SUCCEEDED)
-        if unpaid.update(**paid, purse=purse, decided_at=now, retry_at=None):
+        unpaid = Charge.objects.filter(id=charge.id).exclude(state=ChargeState.SUCCEEDED)
+        nothing_to_buy = {} if charge.wants else {"fulfilled_at": now}
+        if unpaid.update(**paid, **nothing_to_buy, purse=purse, decided_at=now, retry_at=None):
             move = Move(accounts.STRIPE, accounts.balance(purse.id), charge.amount_micros)
             ledger.post(Kind.CARD_PAID, Kind.CARD_PAID.key(found.reference), [move], asset=accounts.USD)
             purses.move(purse.id, charge.amount_micros)
             purses.paid_up(purse.id)
             notify.send()
         _cleared_terms(charge.id, found)
-    fulfil(charge.id)
-    keep_card(charge.id, found.card)
+    saved_cards.keep(charge.id, found.card)
 
 
 def owner(charge_id: uuid.UUID) -> Purse:
     """The purse that a charge fills now, locked: a guest's may have been joined to an account's meanwhile.
 
-    Everybody locks the purse before any row that belongs to it, so nobody waits for somebody who waits for them.
+    Every writer locks the purse before any row that belongs to it: a fixed lock order prevents deadlocks.
     """
-    purse = Purse.objects.select_for_update(of=("self",)).get(charges=charge_id)
-    if purse.joined_to_id is None:
-        return purse
+    purse = purses.locked(Charge.objects.values_list("purse_id", flat=True).get(id=charge_id))
     # Not while it is live: there may be one of the owner's, and of these a purse has one.
-    Charge.objects.filter(id=charge_id).exclude(state__in=Charge.LIVE).update(purse=purse.joined_to_id)
-    return Purse.objects.select_for_update().get(id=purse.joined_to_id)
+    Charge.objects.filter(id=charge_id).exclude(state__in=Charge.LIVE).exclude(purse=purse).update(purse=purse)
+    return purse
 
 
 def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:
@@ -273,17 +272,17 @@ def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
     """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
     if code == "authentication_required":
         return _action(charge)
-    if code == "payment_intent_authentication_failure" and charge.state == State.ACTION:
+    if code == "payment_intent_authentication_failure" and charge.state == ChargeState.ACTION:
         return None  # The holder said no to the bank, or gave up: the same link lets them try again.
     hard = code in _HARD or advice == "do_not_try_again" or charge.attempt + 1 >= ATTEMPTS
-    live = (State.CONFIRMING, State.ACTION, State.PROCESSING)
+    live = (ChargeState.CONFIRMING, ChargeState.ACTION, ChargeState.PROCESSING)
     if charge.purpose != Purpose.TAB or hard:
         for state in live:
             _fail(charge, code, state)
         return None
     retry_at = timezone.now() + timedelta(days=_RETRY_DAYS[charge.attempt])
     noted = {"reason": code[:64], "declined_reference": reference[:64]}
-    if step(charge, live, state=State.DECLINED, retry_at=retry_at, **noted):
+    if step(charge, live, state=ChargeState.DECLINED, retry_at=retry_at, **noted):
         _past_due(charge)
         mail.declined(charge, retry_at)
     return None
@@ -291,15 +290,15 @@ def _declined(charge: Charge, code: str, advice: str, reference: str) -> None:
 
 def _action(charge: Charge) -> None:
     """The bank wants to ask the card holder, who is not here: a link by mail."""
-    waiting = (State.CREATED, State.CONFIRMING, State.PROCESSING)
+    waiting = (ChargeState.CREATED, ChargeState.CONFIRMING, ChargeState.PROCESSING)
     now = timezone.now()
-    if step(charge, waiting, state=State.ACTION, reason="authentication_required", decided_at=now, reminders=0):
+    if step(charge, waiting, state=ChargeState.ACTION, reason="authentication_required", decided_at=now, reminders=0):
         _past_due(charge)
         mail.authenticate(charge)
 
 
 def _fail(charge: Charge, code: str, state: str) -> None:
-    if step(charge, (state,), state=State.FAILED, reason=code[:64], decided_at=timezone.now(), retry_at=None):
+    if step(charge, (state,), state=ChargeState.FAILED, reason=code[:64], decided_at=timezone.now(), retry_at=None):
         _past_due(charge)
         if charge.purpose == Purpose.TAB:
             mail.failed(charge)
@@ -316,54 +315,7 @@ def step(charge: Charge, states: Any, **change: Any) -> bool:
     return Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
 
 
-# --- After the money came -------------------------------------------------------------------------------------
-
-
-def keep_card(charge_id: uuid.UUID, reference: str) -> None:
-    """Remember the card that paid, for the next time. Of no consequence when it cannot be had now."""
-    charge = Charge.objects.select_related("purse").get(id=charge_id)
-    if not reference or Card.objects.filter(reference=reference).exists():
-        return
-    try:
-        facts = stripe_api.card(reference)
-    except (NoAnswer, Refused) as error:
-        log.warning("the card of %s could not be kept: %s", charge, error)
-        return
-    except Exception:  # Such as one that is no card at all.
-        log.exception("the card of %s could not be kept", charge)
-        return
-    purse = charge.purse.joined_to or charge.purse
-    kept, _ = Card.objects.get_or_create(
-        reference=facts.reference,
-        defaults={"purse": purse, "brand": facts.brand, "last4": facts.last4, "expires": facts.expires},
-    )
-    Purse.objects.filter(id=purse.id, card=None).update(card=kept)
-
-
-def fulfil(charge_id: uuid.UUID) -> None:
-    """Buy what the money was meant for, through the gate like everybody. If that is refused, the money stays."""
-    charge = Charge.objects.select_related("purse").get(id=charge_id)
-    if charge.state != State.SUCCEEDED or charge.fulfilled_at:
-        return
-    bought = None
-    purse = charge.purse.joined_to or charge.purse
-    if (wanted := offer_of(charge)) and not _given_back(charge, purse, wanted):
-        try:
-            admission = gate.verify(Presented(purse=str(purse.id), spend=True), wanted)
-            bought = admission.settle().payment
-        except gate.PaymentInFlight:
-            return  # The sweeper comes again.
-        except gate.PaymentRequired as refusal:
-            if Purse.objects.filter(id=purse.id).exclude(joined_to=None).exists():
-                return  # Joined to an account at this moment, which has the money now: the sweeper comes again.
-            log.warning("%s stays in the purse: %s", charge, refusal.word)
-    Charge.objects.filter(id=charge_id, fulfilled_at=None).update(fulfilled_at=timezone.now(), bought=bought)
-
-
-def _given_back(charge: Charge, purse: Purse, wanted: Offer) -> bool:
-    """Whether it was bought with this money before we died, and its reader did not want it."""
-    bought = Payment.objects.filter(debit__purse=purse, resource=wanted.resource, decided_at__gte=charge.decided_at)
-    return bought.filter(state=Sold.REFUNDED).exists() if charge.decided_at else False
+# --- What it was made for -------------------------------------------------------------------------------------
 
 
 def _by_value(wanted: Offer | None) -> dict[str, Any] | None:

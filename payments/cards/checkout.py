@@ -5,6 +5,7 @@ all the same, it is found by the charge's name in its metadata.
 """
 
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -12,14 +13,14 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from payments.models import Card, Charge, Purse, Setup
+from payments import purses
+from payments.models import Charge, Purse, Setup
 from payments.money import format_usd
 from payments.offers import Offer
-from payments.purses import Refused
+from payments.purses import PurseRefused
 
-from . import charges, stripe_api, tabs
-from .facts import NoAnswer, Session
-from .facts import Refused as ProcessorRefused
+from . import charges, saved_cards, stripe_api, tabs
+from .facts import NoAnswer, Session, StripeRefused
 
 FLOOR_CENTS = 50
 # Of all buyers together: what a run of stolen cards would need, and no shop of this size does.
@@ -27,19 +28,25 @@ _IN_ALL_PER_HOUR = 1000
 
 
 def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, *, address: str = "") -> str:
-    """The address of a page that fills the purse, and then buys `wants`. Raises Refused or NoAnswer: not charged."""
+    """The address of a page that fills the purse, and then buys `wants`.
+
+    Raises PurseRefused or NoAnswer; in both cases nobody was charged.
+    """
     if cents not in settings.TOPUP_CENTS:
-        raise Refused("invalid_amount", "This amount is not on offer.")
+        raise PurseRefused("invalid_amount", "This amount is not on offer.")
     title = f"Balance of {format_usd(cents * charges.CENT)} US dollars"
-    return _open(purse, Charge.Purpose.TOPUP, cents, title, (back_url, wants, address))
+    return _open(purse, Charge.Purpose.TOPUP, cents, _Page(title, back_url, wants, address))
 
 
 def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> str:
-    """The address of a page that pays for one article, and what is owed. Raises Refused or NoAnswer: not charged."""
+    """The address of a page that pays for one article, and what is owed.
+
+    Raises PurseRefused or NoAnswer; in both cases nobody was charged.
+    """
     cents = direct_cents(purse, wants)
     if cents is None:
-        raise Refused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
-    return _open(purse, Charge.Purpose.DIRECT, cents, wants.title, (back_url, wants, address))
+        raise PurseRefused("below_card_minimum", "This costs too little for a card alone. Fill your balance instead.")
+    return _open(purse, Charge.Purpose.DIRECT, cents, _Page(wants.title, back_url, wants, address))
 
 
 def direct_cents(purse: Purse | None, wants: Offer) -> int | None:
@@ -55,7 +62,7 @@ def by_card_cents(micros: int) -> int | None:
 
 
 def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
-    """The address of a page that saves a card for the tab. Raises Refused or NoAnswer."""
+    """The address of a page that saves a card for the tab. Raises PurseRefused or NoAnswer."""
     may_open(purse, address)
     first_look = timezone.now() + charges.FIRST_LOOK
     setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
@@ -64,8 +71,8 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
         page = stripe_api.open_setup(
             str(setup.id), charges.customer(purse), (done, _absolute(back_url)), f"cs-{setup.id}"
         )
-    except ProcessorRefused as error:
-        raise Refused("card_page_refused", "The card page could not be opened.") from error
+    except StripeRefused as error:
+        raise PurseRefused("card_page_refused", "The card page could not be opened.") from error
     Setup.objects.filter(id=setup.id).update(session=page.id, state="open")
     return page.url
 
@@ -95,11 +102,8 @@ def apply_setup(setup: Setup, found: Session) -> None:
         if not Setup.objects.filter(id=setup.id, state="open").update(state="done"):
             return
         setup.refresh_from_db()
-        purse = setup.purse.joined_to or setup.purse
-        card, _ = Card.objects.get_or_create(
-            reference=facts.reference,
-            defaults={"purse": purse, "brand": facts.brand, "last4": facts.last4, "expires": facts.expires},
-        )
+        purse = purses.locked(setup.purse_id)
+        card = saved_cards.add(purse, facts)
         Purse.objects.filter(id=purse.id).update(card=card)
         if found.email:
             Purse.objects.filter(id=purse.id, email="").update(email=found.email)
@@ -108,24 +112,34 @@ def apply_setup(setup: Setup, found: Session) -> None:
     tabs.use_card(card)
 
 
-def _open(purse: Purse, purpose: str, cents: int, title: str, rest: tuple[str, Offer | None, str]) -> str:
-    back_url, wants, address = rest
-    may_open(purse, address)
-    charge = charges.begin(purse, purpose, cents * charges.CENT, wants=wants, address=address)
-    back = (f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(back_url))
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a hosted page says and where it leads: its title, the way back, what the money is to buy, who asked."""
+
+    title: str
+    back_url: str
+    wants: Offer | None
+    address: str
+
+
+def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
+    may_open(purse, page.address)
+    charge = charges.begin(purse, purpose, cents * charges.CENT, wants=page.wants, address=page.address)
+    back = (f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(page.back_url))
+    key = f"cc-{charge.id}-session"
     try:
-        page = stripe_api.open_checkout(
-            str(charge.id), charges.customer(purse), cents, title=title, back=back, key=f"cc-{charge.id}-session"
+        opened = stripe_api.open_checkout(
+            str(charge.id), charges.customer(purse), cents, title=page.title, back=back, key=key
         )
     except NoAnswer:
         _give_up(charge, "no_answer")
         raise
-    except ProcessorRefused as error:
+    except StripeRefused as error:
         _give_up(charge, error.code)
-        raise Refused("card_page_refused", "The card page could not be opened.") from error
-    if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=page.id):
-        raise Refused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
-    return page.url
+        raise PurseRefused("card_page_refused", "The card page could not be opened.") from error
+    if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=opened.id):
+        raise PurseRefused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
+    return opened.url
 
 
 def _give_up(charge: Charge, reason: str) -> None:
@@ -135,15 +149,15 @@ def _give_up(charge: Charge, reason: str) -> None:
 
 
 def may_open(purse: Purse | None, address: str) -> None:
-    """Opening pages is how stolen cards are tried: so many per buyer and per address, and in all. Or Refused."""
+    """Opening pages is how stolen cards are tried: so many per buyer and per address, and in all. Or PurseRefused."""
     if purse and purse.flag not in (Purse.Flag.NONE, Purse.Flag.PAST_DUE):
-        raise Refused("purse_frozen", "This balance is frozen because a card payment is disputed.")
+        raise PurseRefused("purse_frozen", "This balance is frozen because a card payment is disputed.")
     since = timezone.now() - timedelta(hours=1)
     of_this = (Q(purse=purse) if purse else Q(pk=None)) | (Q(address=address) if address else Q(pk=None))
     for who, limit in ((of_this, settings.CHECKOUTS_PER_HOUR), (Q(), _IN_ALL_PER_HOUR)):
         opened = sum(model.objects.filter(who, made_at__gt=since).count() for model in (Charge, Setup))
         if opened >= limit:
-            raise Refused("too_many_checkouts", "Too many payment pages were opened. Try again in an hour.")
+            raise PurseRefused("too_many_checkouts", "Too many payment pages were opened. Try again in an hour.")
 
 
 def _absolute(path: str) -> str:

@@ -17,10 +17,10 @@ from payments import notify, purses
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
-from payments.models import Charge, Dispute, Payment, Posting, Purse, State, Transaction
+from payments.models import Charge, Dispute, Payment, PaymentState, Posting, Purse, Transaction
 
 from . import charges, refunds, stripe_api
-from .facts import DisputeFacts, Money, Refused
+from .facts import DisputeFacts, Money, StripeRefused
 
 log = logging.getLogger(__name__)
 Flag = Purse.Flag
@@ -62,7 +62,7 @@ def look_at_open() -> list[str]:
     for dispute_id, status in Dispute.objects.exclude(status__in=_CLOSED).values_list("id", "status"):
         try:
             found = stripe_api.dispute(dispute_id)
-        except Refused as error:
+        except StripeRefused as error:
             log.warning("dispute %s leads nowhere: %s", dispute_id, error)
             continue
         if found.status != status:
@@ -106,7 +106,7 @@ def _lost(dispute: Dispute, purse: Purse) -> bool:
         return False
     dispute.refresh_from_db()
     debt = min(-_balance(purse), dispute.withdrawn_micros)
-    bought = Payment.objects.filter(debit__purse=purse, rail="purse", state=State.CONFIRMED)
+    bought = Payment.objects.filter(debit__purse=purse, rail=purses.RAIL, state=PaymentState.CONFIRMED)
     for payment in bought.select_related("sale").order_by("-decided_at", "-id"):
         if payment.amount_micros <= debt and purses.take_back(payment, Kind.CHARGED_BACK, "chargeback"):
             debt -= payment.amount_micros
@@ -191,6 +191,6 @@ def warned(intent: str) -> None:
         return
     try:
         refunds.of_warned(charge)
-    except purses.Refused as refusal:  # Spent meanwhile, or disputed already.
+    except purses.PurseRefused as refusal:  # Spent meanwhile, or disputed already.
         log.warning("nothing of %s was sent back: %s", charge, refusal)
     Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD)

@@ -12,7 +12,7 @@ class ServerTrouble(NoAnswer):
     """Unknown, and this key will repeat the same 5xx for a day: look first, then call under another key."""
 
 
-class Refused(Exception):
+class StripeRefused(Exception):
     """Certainly not done: the processor understood and said no."""
 
     def __init__(self, code: str, message: str) -> None:

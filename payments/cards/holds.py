@@ -12,11 +12,11 @@ from django.db import transaction
 from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
-from payments import notify
+from payments import notify, purses
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
-from payments.models import CardRefund, Charge, Payment, Posting, Purse, State
+from payments.models import CardRefund, Charge, Payment, PaymentState, Posting, Purse
 
 _AT_ONCE = 500
 # A tab that could not be charged says nothing against what earlier card money covers; and once a dispute is lost, what
@@ -28,12 +28,12 @@ def clear(now: datetime | None = None) -> int:
     """Clear everything that is due; returns how many sales."""
     now = now or timezone.now()
     ready = now - timedelta(seconds=settings.CLEARING_HOLD_SECONDS)
-    pending = Payment.objects.filter(rail="purse", state=State.CONFIRMED, decided_at__lte=ready)
+    pending = Payment.objects.filter(rail=purses.RAIL, state=PaymentState.CONFIRMED, decided_at__lte=ready)
     # Not so many at once: who never pays would stand in the way of who does.
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED).values("purse")
     due = pending.filter(debit__purse__flag__in=_IN_ORDER, debit__purse__in=paid)
-    purses = due.values_list("debit__purse_id", flat=True).distinct()
-    return sum(_clear_purse(purse_id, ready, now) for purse_id in list(purses))
+    purse_ids = due.values_list("debit__purse_id", flat=True).distinct()
+    return sum(_clear_purse(purse_id, ready, now) for purse_id in list(purse_ids))
 
 
 def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
@@ -42,10 +42,10 @@ def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
         purse = Purse.objects.select_for_update().get(id=purse_id)
         if purse.flag not in _IN_ORDER:
             return 0
-        mine = Payment.objects.filter(debit__purse=purse, rail="purse")
-        covered = _covered_micros(purse, now) - _sum(mine.filter(state=State.FINAL))
+        mine = Payment.objects.filter(debit__purse=purse, rail=purses.RAIL)
+        covered = _covered_micros(purse, now) - _sum(mine.filter(state=PaymentState.FINAL))
         cleared: list[Payment] = []
-        for payment in mine.filter(state=State.CONFIRMED).order_by("decided_at", "id")[:_AT_ONCE]:
+        for payment in mine.filter(state=PaymentState.CONFIRMED).order_by("decided_at", "id")[:_AT_ONCE]:
             covered -= payment.amount_micros
             if covered < 0 or payment.decided_at is None or payment.decided_at > ready:
                 break
@@ -89,4 +89,5 @@ def _post(payments: list[Payment]) -> None:
         move = Move(accounts.pending(payment.payee), accounts.earned(payment.payee), shares[payment.sale_id])
         entries.append(Entry(Kind.CLEARED, Kind.CLEARED.key(payment.id.hex), (move,), asset=accounts.USD))
     ledger.post_all(entries)
-    Payment.objects.filter(id__in=[p.id for p in payments], state=State.CONFIRMED).update(state=State.FINAL)
+    still_held = Payment.objects.filter(id__in=[p.id for p in payments], state=PaymentState.CONFIRMED)
+    still_held.update(state=PaymentState.FINAL)

@@ -16,7 +16,7 @@ from payments.books.ledger import Move
 from payments.models import Charge
 
 from . import charges, disputes, refunds, stripe_api
-from .facts import Money, NoAnswer, Refused
+from .facts import Money, NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
 OVERLAP = timedelta(days=3)
@@ -63,7 +63,7 @@ def _is_there(charge: Charge) -> bool:
     """Whether the processor has the payment, though booked before the days looked at: we learnt of it late."""
     try:
         return stripe_api.intent(charge.intent).reference == charge.reference
-    except Refused:
+    except StripeRefused:
         return False
 
 
@@ -74,7 +74,7 @@ def _heal(money: Money, report: Report) -> None:
         return
     try:
         _apply(money)
-    except Refused as error:
+    except StripeRefused as error:
         log.warning("%s leads nowhere: %s", money.id, error)
     except NoAnswer:
         raise

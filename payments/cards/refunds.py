@@ -17,11 +17,10 @@ from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import CardRefund, Charge, Purse
-from payments.purses import Refused
+from payments.purses import PurseRefused
 
 from . import charges, stripe_api
-from .facts import Declined, NoAnswer, RefundFacts, ServerTrouble
-from .facts import Refused as ProcessorRefused
+from .facts import Declined, NoAnswer, RefundFacts, ServerTrouble, StripeRefused
 
 log = logging.getLogger(__name__)
 State = CardRefund.State
@@ -60,18 +59,18 @@ def of_warned(charge: Charge) -> CardRefund | None:
 
 
 def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) -> CardRefund:
-    """Send unspent money back to the card it came from. Raises Refused; without an answer it is finished later."""
+    """Send unspent money back to the card it came from. Raises PurseRefused; without an answer it is finished later."""
     if micros <= 0 or micros % charges.CENT:
-        raise Refused("invalid_amount", "Only whole cents can go back to a card.")
+        raise PurseRefused("invalid_amount", "Only whole cents can go back to a card.")
     with transaction.atomic(durable=True):
         owner = Purse.objects.select_for_update().get(id=purse.id)
         charge = Charge.objects.get(id=charge.id, purse=owner)
         if charge.disputed_micros or (owner.flag and not frozen):
-            raise Refused("charge_disputed", "A disputed payment cannot be refunded.")
+            raise PurseRefused("charge_disputed", "A disputed payment cannot be refunded.")
         if micros > _unrefunded(charge):
-            raise Refused("refund_too_large", "This is more than was paid with that card and not yet refunded.")
+            raise PurseRefused("refund_too_large", "This is more than was paid with that card and not yet refunded.")
         if owner.balance_micros < micros:
-            raise Refused("insufficient_balance", "Only what is unspent can go back to a card.")
+            raise PurseRefused("insufficient_balance", "Only what is unspent can go back to a card.")
         refund = CardRefund.objects.create(charge=charge, amount_micros=micros)
         move = Move(accounts.balance(owner.id), accounts.refunding(owner.id), micros)
         ledger.post(Kind.REFUND_RESERVED, Kind.REFUND_RESERVED.key(refund.id), [move], asset=accounts.USD)
@@ -100,7 +99,7 @@ def drive(refund: CardRefund) -> CardRefund:
         CardRefund.objects.filter(id=refund.id, renewal=refund.renewal).update(renewal=F("renewal") + 1)
     except NoAnswer as error:
         log.warning("no answer to %s: %s", refund, error)
-    except (ProcessorRefused, Declined) as error:
+    except (StripeRefused, Declined) as error:
         log.warning("%s was refused: %s", refund, error)
         _release(refund, str(error)[:64])
     refund.refresh_from_db()

@@ -21,9 +21,9 @@ from .facts import (
     Money,
     NoAnswer,
     RefundFacts,
-    Refused,
     ServerTrouble,
     Session,
+    StripeRefused,
 )
 
 CURRENCY = "usd"
@@ -49,9 +49,9 @@ def _call(call: Callable[[Any], Any]) -> Any:
     except stripe.RateLimitError as error:
         raise NoAnswer(str(error)) from error
     except stripe.InvalidRequestError as error:
-        raise Refused(error.code or "invalid_request", error.user_message or str(error)) from error
+        raise StripeRefused(error.code or "invalid_request", error.user_message or str(error)) from error
     except stripe.IdempotencyError as error:
-        raise Refused("idempotency_error", str(error)) from error
+        raise StripeRefused("idempotency_error", str(error)) from error
     except stripe.APIConnectionError as error:
         raise NoAnswer(str(error)) from error
     except stripe.StripeError as error:
@@ -111,7 +111,7 @@ def session(session_id: str) -> Session:
 
 
 def expire_session(session_id: str) -> Session:
-    """Close a hosted page that nobody needs any more. Refused when it was completed meanwhile."""
+    """Close a hosted page that nobody needs any more. StripeRefused when it was completed meanwhile."""
     return _session(_call(lambda v1: v1.checkout.sessions.expire(session_id)))
 
 
@@ -157,7 +157,7 @@ def intent(intent_id: str) -> Intent:
 
 
 def cancel_intent(intent_id: str) -> Intent:
-    """Give up on an intent. Refused when it has succeeded meanwhile: look then."""
+    """Give up on an intent. StripeRefused when it has succeeded meanwhile: look then."""
     return _intent(_call(lambda v1: v1.payment_intents.cancel(intent_id)))
 
 
@@ -302,7 +302,7 @@ def _session(found: Any) -> Session:
 def _card(found: Any) -> CardFacts:
     facts = _get(found, "card")
     if facts is None:
-        raise Refused("not_a_card", "This payment method is no card, and cannot be charged later.")
+        raise StripeRefused("not_a_card", "This payment method is no card, and cannot be charged later.")
     expires = f"{facts.exp_month:02}/{facts.exp_year}"
     return CardFacts(found.id, facts.brand, facts.last4, expires, _id(_get(found, "customer")))
 

@@ -11,7 +11,7 @@ from payments.models import Charge, Setup
 
 from . import charges, refunds, stripe_api, tabs, webhooks
 from .checkout import setup_returned
-from .facts import Declined, NoAnswer, Refused
+from .facts import Declined, NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
 _Row = TypeVar("_Row")
@@ -19,7 +19,7 @@ _AT_ONCE = 200
 
 
 def sweep() -> None:
-    """One round: the inbox, charges without an end, money that has not bought what it was for, refunds, setups."""
+    """One round: the inbox, charges without an end, payouts of card money, refunds, setups."""
     webhooks.apply_waiting()
     now = timezone.now()
     live = Charge.objects.filter(state__in=Charge.LIVE, look_at__lte=now).select_related("purse", "card")
@@ -27,8 +27,6 @@ def sweep() -> None:
         charges.next_look(charge, now)
         _quietly(_finish, charge)
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED)
-    for charge in paid.filter(fulfilled_at=None)[:_AT_ONCE]:
-        _quietly(lambda one: charges.fulfil(one.id), charge)
     for charge in paid.filter(available_at=None, look_at__lte=now)[:_AT_ONCE]:
         charges.next_look(charge, now)
         _quietly(charges.look, charge)
@@ -67,7 +65,7 @@ def _quietly(act: Callable[[_Row], object], what: _Row) -> None:
     """One that cannot be looked up now must not keep the others waiting."""
     try:
         act(what)
-    except (NoAnswer, Refused, Declined) as error:
+    except (NoAnswer, StripeRefused, Declined) as error:
         log.warning("%s: %s", what, error)
     except Exception:
         log.exception("%s could not be finished", what)

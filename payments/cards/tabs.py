@@ -16,11 +16,10 @@ from django.utils import timezone
 
 from payments import purses
 from payments.models import Card, Charge, Purse
-from payments.purses import Refused
+from payments.purses import PurseRefused
 
-from . import charges, mail, stripe_api
-from .facts import NoAnswer
-from .facts import Refused as ProcessorRefused
+from . import charges, mail, saved_cards, stripe_api
+from .facts import NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
 _TRUSTED_TABS = 2
@@ -119,7 +118,7 @@ def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
 
 
 def pay_now(purse: Purse) -> Charge | None:
-    """The person wants to pay what is owed: at once, with the card chosen now. Raises Refused or NoAnswer."""
+    """The person wants to pay what is owed: at once, with the card chosen now. Raises PurseRefused or NoAnswer."""
     charge = live_charge(purse)
     if charge is None:
         charge = settle(purse.id, asked=True)
@@ -130,7 +129,7 @@ def pay_now(purse: Purse) -> Charge | None:
     else:
         return charges.look(charge)
     if charge is None or charge.reason == _PAID_OTHERWISE:
-        raise Refused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
+        raise PurseRefused("nothing_owed", "There is nothing to charge: less than 0.50 US dollars is owed.")
     return charge
 
 
@@ -160,7 +159,7 @@ def _what_is_left(charge: Charge) -> Charge:
     """Give a charge up that is for more than is owed, and charge what is. Raises NoAnswer."""
     try:
         stripe_api.cancel_intent(charge.intent)
-    except ProcessorRefused as error:
+    except StripeRefused as error:
         log.info("%s cannot be canceled any more: %s", charge, error)
     charge = charges.look(charge)
     if charge.state != Charge.State.CANCELED:
@@ -182,17 +181,15 @@ def use_card(card: Card) -> None:
 
 
 def remove_card(card: Card) -> None:
-    """Forget a card here and at the processor. Raises Refused while a tab is owed that only it can pay, or NoAnswer."""
+    """Forget a card here and at the processor. Raises PurseRefused while only it can pay what is owed, or NoAnswer."""
     purse = Purse.objects.get(id=card.purse_id)
     if purse.card_id == card.id and purse.balance_micros < 0:
-        raise Refused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
+        raise PurseRefused("tab_owed", "Something is owed on this card. Pay it, or choose another card first.")
     try:
         stripe_api.forget_card(card.reference)
-    except ProcessorRefused as error:
+    except StripeRefused as error:
         log.warning("%s was not there to forget: %s", card.reference, error)
-    with transaction.atomic(durable=True):
-        Purse.objects.filter(id=purse.id, card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
-        Card.objects.filter(id=card.id, removed_at=None).update(removed_at=timezone.now())
+    saved_cards.detached(card.reference)
 
 
 def dun(now: datetime | None = None) -> None:
@@ -217,7 +214,7 @@ def _remind(charge: Charge, now: datetime) -> None:
     if since >= timedelta(days=_GIVE_UP_DAYS):
         try:
             stripe_api.cancel_intent(charge.intent)
-        except ProcessorRefused:
+        except StripeRefused:
             log.info("%s cannot be canceled any more", charge)
         charges.look(charge)
         return

@@ -9,10 +9,10 @@ from datetime import timedelta
 from django.db.models import F
 from django.utils import timezone
 
-from payments.models import Card, Charge, ProcessorEvent, Purse, Setup
+from payments.models import Charge, ProcessorEvent, Setup
 
-from . import charges, checkout, disputes, refunds, stripe_api
-from .facts import Declined, Forged, NoAnswer, Refused
+from . import charges, checkout, disputes, refunds, saved_cards, stripe_api
+from .facts import Declined, Forged, NoAnswer, StripeRefused
 
 __all__ = ["Forged", "apply_waiting", "receive", "store"]
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def _apply(event: ProcessorEvent) -> bool:
         log.warning("%s is looked at later: %s", event, error)
         row.update(failures=F("failures") + 1)
         return False
-    except Refused as error:
+    except StripeRefused as error:
         # It is about something that the processor does not know (any more): nothing of ours.
         log.warning("%s leads nowhere: %s", event, error)
     except Exception:
@@ -93,10 +93,9 @@ def _look(event: ProcessorEvent) -> None:
         _paid_first(intent)
         disputes.warned(intent)
     elif kind == "pm" and event.type == "payment_method.detached":
-        _detached(about)
+        saved_cards.detached(about)
     elif kind == "pm":
-        facts = stripe_api.card(about)
-        Card.objects.filter(reference=about).update(brand=facts.brand, last4=facts.last4, expires=facts.expires)
+        saved_cards.changed(about)
 
 
 def _paid_first(intent: str) -> None:
@@ -116,14 +115,6 @@ def _intent_and_refunds(intent: str) -> None:
     if intent:
         charges.apply(stripe_api.intent(intent))
         refunds.look(intent)
-
-
-def _detached(reference: str) -> None:
-    """Removed at the processor, by us or by hand: it cannot be charged, so there is no tab with it."""
-    card = Card.objects.filter(reference=reference, removed_at=None).first()
-    if card:
-        Purse.objects.filter(id=card.purse_id, card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
-        Card.objects.filter(id=card.id).update(removed_at=timezone.now())
 
 
 def _field(event: ProcessorEvent, name: str) -> str:

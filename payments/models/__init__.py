@@ -3,7 +3,7 @@
 from .api_keys import ApiKey, Approval, Debit
 from .books import Account, Posting, Transaction
 from .evm import Attempt, Authorization, Chain, Lease, Submission, Transfer
-from .purchases import LIVE, OPEN, OWNED, Grant, Payment, State
+from .purchases import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
 from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "ApiKey",
     "Purse",
     "Setup",
-    "State",
+    "PaymentState",
     "Submission",
     "Transaction",
     "Transfer",

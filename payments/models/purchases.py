@@ -9,7 +9,7 @@ from payments.ids import uuid7
 from .books import Transaction
 
 
-class State(models.TextChoices):
+class PaymentState(models.TextChoices):
     """The life of a payment. Each step is one conditional update; docs/architecture.md draws the graph."""
 
     CLAIMED = "claimed", "claimed"
@@ -21,11 +21,11 @@ class State(models.TextChoices):
     REFUNDED = "refunded", "given back"
 
 
-OPEN = (State.CLAIMED, State.SIGNED)
-OWNED = (State.CONFIRMED, State.FINAL)
+OPEN = (PaymentState.CLAIMED, PaymentState.SIGNED)
+OWNED = (PaymentState.CONFIRMED, PaymentState.FINAL)
 LIVE = OPEN + OWNED
 # What the settler and the watcher still have to do with: few rows, whatever was ever sold.
-UNSETTLED = (*OPEN, State.RELEASED, State.CONFIRMED)
+UNSETTLED = (*OPEN, PaymentState.RELEASED, PaymentState.CONFIRMED)
 
 
 class Payment(models.Model):
@@ -47,7 +47,7 @@ class Payment(models.Model):
     amount_micros = models.BigIntegerField()
     # The random part of the echoed quote: known to the buyer, never on the chain. Empty: none was echoed.
     quote = models.CharField(max_length=64, blank=True)
-    state = models.CharField(max_length=12, choices=State, default=State.CLAIMED)
+    state = models.CharField(max_length=12, choices=PaymentState, default=PaymentState.CLAIMED)
     reason = models.CharField(max_length=64, blank=True)
     claimed_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True)

@@ -121,7 +121,7 @@ class Charge(models.Model):
     # The processor's name of the attempt that was declined last: what is said of it again is no news of the next.
     declined_reference = models.CharField(max_length=64, null=True)  # noqa: DJ001 - a column that SQLite can just add.
     card = models.ForeignKey(Card, models.PROTECT, null=True, related_name="+")
-    # Each dunning attempt has its own idempotency key, and each answer of 5xx calls for another (cards §3.3).
+    # Each dunning attempt has its own idempotency key, and a 5xx answer calls for another: docs/cards.md says why.
     attempt = models.PositiveSmallIntegerField(default=0)
     renewal = models.PositiveSmallIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)

@@ -17,7 +17,7 @@ from payments import notify
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
-from payments.models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, State, Submission, Transfer
+from payments.models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, PaymentState, Submission, Transfer
 
 from .rpc import SeenTransfer
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _LARGEST_BOOKED = 2**62
 _TRIES = 2
 # A transfer that fits makes any of these a sale: late money is still the buyer's purchase.
-_MAY_BE_PAID = (*OPEN, State.RELEASED, State.FAILED)
+_MAY_BE_PAID = (*OPEN, PaymentState.RELEASED, PaymentState.FAILED)
 
 
 def transfers(seen: Sequence[SeenTransfer]) -> None:
@@ -68,19 +68,19 @@ def claim_received(payer: bytes, nonce: bytes) -> bool:
 def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
     """Nothing of ours is under way and the token would refuse now: certainly not charged so far. May be tried again."""
     with transaction.atomic(durable=True):
-        claimed = Payment.objects.filter(id__in=list(payment_ids), state=State.CLAIMED)
-        claimed.update(state=State.RELEASED, reason=reason, decided_at=timezone.now())
+        claimed = Payment.objects.filter(id__in=list(payment_ids), state=PaymentState.CLAIMED)
+        claimed.update(state=PaymentState.RELEASED, reason=reason, decided_at=timezone.now())
         notify.send()
 
 
 def fail_expired(chain_id: int, final_time: int) -> int:
     """Close what can never be paid: a final block is past the authorization's validBefore and no transfer came."""
-    undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
+    undecided = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
     dead = undecided.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=final_time)
     with transaction.atomic(durable=True):
         notify.send()
         return undecided.filter(id__in=list(dead.values_list("id", flat=True))).update(
-            state=State.FAILED,
+            state=PaymentState.FAILED,
             reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
             decided_at=timezone.now(),
         )
@@ -92,9 +92,9 @@ def finalise(chain_id: int, final_block: int) -> None:
         due = Transfer.objects.filter(chain_id=chain_id, final=False, orphaned_at=None, block_number__lte=final_block)
         due.update(final=True)
         # Whatever is confirmed by a final transfer, also one that was final before it was claimed.
-        settled = Payment.objects.filter(state=State.CONFIRMED)
+        settled = Payment.objects.filter(state=PaymentState.CONFIRMED)
         done = settled.filter(transfers__final=True, transfers__orphaned_at=None).values_list("id", flat=True)
-        settled.filter(id__in=list(done)).update(state=State.FINAL)
+        settled.filter(id__in=list(done)).update(state=PaymentState.FINAL)
 
 
 def take_back(transfer: Transfer) -> None:
@@ -113,7 +113,7 @@ def take_back(transfer: Transfer) -> None:
             entries += [payment.sale] if payment.sale_id != transfer.received_id else []
             Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())
             Payment.objects.filter(id=payment.id, state__in=OWNED).update(
-                state=State.SIGNED if payment.authorization.submission_id else State.CLAIMED,
+                state=PaymentState.SIGNED if payment.authorization.submission_id else PaymentState.CLAIMED,
                 sale=None,
                 decided_at=None,
                 reversals=F("reversals") + 1,
@@ -173,7 +173,7 @@ def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
     if sold:
         now = timezone.now()
         changed = Payment.objects.filter(id__in=sold, state__in=_MAY_BE_PAID).update(
-            state=State.CONFIRMED,
+            state=PaymentState.CONFIRMED,
             reason="",
             decided_at=now,
             sale_id=Case(*(When(id=key, then=Value(value)) for key, value in sold.items())),
@@ -256,9 +256,9 @@ def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
     Returns the payments whose authorization has now cost us gas twice: no transaction is for them any more.
     """
     with transaction.atomic(durable=True):
-        left = Authorization.objects.filter(submission=submission, payment__state=State.SIGNED)
+        left = Authorization.objects.filter(submission=submission, payment__state=PaymentState.SIGNED)
         known = dict(left.values_list("payment_id", "wasted_at"))
-        Payment.objects.filter(id__in=known, state=State.SIGNED).update(state=State.CLAIMED)
+        Payment.objects.filter(id__in=known, state=PaymentState.SIGNED).update(state=PaymentState.CLAIMED)
         freed = Authorization.objects.filter(payment_id__in=known)
         freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
         notify.send()

@@ -18,7 +18,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from payments import notify
-from payments.models import Attempt, Authorization, Payment, State, Submission
+from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
 
 from . import record, rpc
 from .lease import Holder, LeaseLost
@@ -97,7 +97,7 @@ class Settler:
         now = time.monotonic()
         self._resting = {payment_id: until for payment_id, until in self._resting.items() if until > now}
         waiting = Authorization.objects.filter(
-            chain_id=settings.CHAIN_ID, submission=None, payment__state=State.CLAIMED
+            chain_id=settings.CHAIN_ID, submission=None, payment__state=PaymentState.CLAIMED
         ).exclude(payment_id__in=self._resting)
         return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
 
@@ -229,7 +229,7 @@ class Settler:
                 gas_limit=_gas_limit(claims),
             )
             ids = [claim.payment_id for claim in claims]
-            moved = Payment.objects.filter(id__in=ids, state=State.CLAIMED).update(state=State.SIGNED)
+            moved = Payment.objects.filter(id__in=ids, state=PaymentState.CLAIMED).update(state=PaymentState.SIGNED)
             if moved != len(ids):
                 raise DatabaseError("a claim was decided while it was being signed")
             Authorization.objects.filter(payment_id__in=ids).update(submission=submission)

@@ -7,6 +7,7 @@ and an address that turned out to have no code is not asked about again for a wh
 import collections
 import threading
 import time
+from enum import Enum
 
 from django.conf import settings
 from eth_keys import keys
@@ -20,8 +21,19 @@ _NO_CODE_SECONDS = 60
 _NO_CODE_MAX = 10_000
 
 
-class TooManyChecks(Exception):
-    """The limit of contract-wallet checks is reached; nothing was asked and nobody was charged."""
+class Unknowable(Exception):
+    """A fact that decides could not be read now. Nothing was claimed and nobody was charged; ask again."""
+
+
+class TooManyChecks(Unknowable):
+    """The limit of contract-wallet checks is reached; nothing was asked."""
+
+
+class Signer(Enum):
+    """Who vouches for a signature: the account's own key, or the contract at its address."""
+
+    KEY = "key"
+    CONTRACT = "contract"
 
 
 def canonical(signature: bytes) -> bytes:
@@ -74,6 +86,19 @@ class _Asked:
 
 
 _asked = _Asked()
+
+
+def signer_of(account: bytes, digest: bytes, signature: bytes) -> Signer | None:
+    """Who of an account vouches for a signature in canonical form; None: nobody. Raises Unknowable.
+
+    An account's own key costs no chain call; a contract wallet costs one.
+    """
+    if recovers_to(account, digest, signature):
+        return Signer.KEY
+    try:
+        return Signer.CONTRACT if contract_accepts(account, digest, signature) else None
+    except rpc.ChainUnreachable as error:
+        raise Unknowable from error
 
 
 def contract_accepts(account: bytes, digest: bytes, signature: bytes) -> bool:

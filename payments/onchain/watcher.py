@@ -7,7 +7,7 @@ import logging
 
 from django.conf import settings
 
-from payments.models import OPEN, Chain, Payment, State, Transfer
+from payments.models import OPEN, Chain, Payment, PaymentState, Transfer
 
 from . import record, rpc
 
@@ -98,7 +98,7 @@ def _finalise(known: Chain, scanned: rpc.Block, head: rpc.Block) -> None:
         return
     _take_back_late(known, final)
     record.finalise(known.chain_id, final)
-    undecided = Payment.objects.filter(state__in=(*OPEN, State.RELEASED))
+    undecided = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
     if undecided.filter(authorization__valid_before__lte=head.time).exists():
         record.fail_expired(known.chain_id, rpc.block(final).time)
 

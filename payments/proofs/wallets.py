@@ -20,8 +20,7 @@ from x402.extensions.sign_in_with_x.types import SIGN_IN_WITH_X, SIWxPayload, SI
 from x402.extensions.sign_in_with_x.validate import validate_siwx_message
 
 from payments.offers import Offer
-from payments.onchain import rpc, signatures
-from payments.rails import Unknowable
+from payments.onchain import signatures
 
 _SECONDS = 300
 _MAX_HEADER_CHARS = 4096
@@ -69,18 +68,9 @@ def proven(header: str, offer: Offer) -> str | None:
         digest = bytes(_hash_eip191_message(encode_defunct(text=format_siwe_message(proof, proof.address))))
     except ValueError:
         return None
-    signature = signatures.canonical(signature)
-    if not _made_by(account, digest, signature):
+    if signatures.signer_of(account, digest, signatures.canonical(signature)) is None:
         return None
     return f"{proof.chain_id}:0x{account.hex()}"
-
-
-def _made_by(account: bytes, digest: bytes, signature: bytes) -> bool:
-    try:
-        own = signatures.recovers_to(account, digest, signature)
-        return own or signatures.contract_accepts(account, digest, signature)
-    except (rpc.ChainUnreachable, signatures.TooManyChecks) as error:
-        raise Unknowable from error
 
 
 def _current(proof: SIWxPayload, offer: Offer) -> bool:

@@ -18,12 +18,14 @@ from payments import notify
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
-from payments.models import ApiKey, Debit, Grant, Payment, Purse, State
+from payments.models import ApiKey, Debit, Grant, Payment, PaymentState, Purse
 
+# The name of the rail that pays from purses.
+RAIL = "purse"
 CARD_FLOOR_MICROS = 500_000
 
 
-class Refused(Exception):
+class PurseRefused(Exception):
     """Nothing was taken from the purse: `word` for agents, `sentence` for people.
 
     `approve_at` is where the purse's person can allow it.
@@ -53,6 +55,15 @@ def find(holder: str) -> Purse | None:
 def buyers(purse: Purse) -> list[str]:
     """Every name under which this purse has bought: its own and those of guests' purses that were joined to it."""
     return [purse.buyer, *(f"purse:{pk}" for pk in purse.joined.values_list("id", flat=True))]
+
+
+def locked(purse_id: uuid.UUID) -> Purse:
+    """The purse, or the one it was joined to, locked until the caller's transaction ends.
+
+    Every writer locks the purse before any row that belongs to it: a fixed lock order prevents deadlocks.
+    """
+    purse = Purse.objects.select_for_update(of=("self",)).get(id=purse_id)
+    return Purse.objects.select_for_update().get(id=purse.joined_to_id) if purse.joined_to_id else purse
 
 
 # --- Filling and emptying: inside the caller's transaction ------------------------------------------------
@@ -88,7 +99,7 @@ def paid_up(purse_id: uuid.UUID) -> None:
 def sell(payment: Payment, debit: Debit) -> None:
     """Take a claimed payment's amount from the purse: entry, grant and balance in the caller's transaction.
 
-    Raises Refused, and then the caller's transaction must not be committed.
+    Raises PurseRefused, and then the caller's transaction must not be committed.
     """
     purse = debit.purse
     if not move(purse.id, -payment.amount_micros, floor=True):
@@ -96,29 +107,29 @@ def sell(payment: Payment, debit: Debit) -> None:
     moves = accounts.sale_moves(accounts.balance(purse.id), accounts.pending(payment.payee), payment.amount_micros)
     sale = ledger.post(Kind.SALE, Kind.SALE.key(payment.id), moves, asset=accounts.USD)
     now = timezone.now()
-    Payment.objects.filter(id=payment.id).update(state=State.CONFIRMED, sale=sale, decided_at=now)
-    payment.state, payment.sale, payment.decided_at = State.CONFIRMED, sale, now
+    Payment.objects.filter(id=payment.id).update(state=PaymentState.CONFIRMED, sale=sale, decided_at=now)
+    payment.state, payment.sale, payment.decided_at = PaymentState.CONFIRMED, sale, now
     debit.save(force_insert=True)
     Grant.objects.create(
         payment=payment, buyer=payment.buyer, resource=payment.resource, version=payment.version, made_at=now
     )
 
 
-def _why_not(purse_id: uuid.UUID, amount_micros: int) -> Refused:
+def _why_not(purse_id: uuid.UUID, amount_micros: int) -> PurseRefused:
     purse = Purse.objects.get(id=purse_id)
     if purse.flag == Purse.Flag.PAST_DUE:
-        return Refused("purse_past_due", "The last charge of your tab failed. Pay what is owed, then go on.")
+        return PurseRefused("purse_past_due", "The last charge of your tab failed. Pay what is owed, then go on.")
     if purse.flag:
-        return Refused("purse_frozen", "This balance is frozen because a card payment is disputed.")
+        return PurseRefused("purse_frozen", "This balance is frozen because a card payment is disputed.")
     if purse.tab_limit_micros:
-        return Refused("tab_limit_reached", "This is more than your balance and your tab allow.")
-    return Refused("insufficient_balance", "The balance is not enough for this.")
+        return PurseRefused("tab_limit_reached", "This is more than your balance and your tab allow.")
+    return PurseRefused("insufficient_balance", "The balance is not enough for this.")
 
 
 def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Payment:
     """Take an article back for its price, to the balance: within REFUND_SECONDS, once per article and buyer.
 
-    Raises Refused when it is too late, was done before, or is not this purse's.
+    Raises PurseRefused when it is too late, was done before, or is not this purse's.
     """
     since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
     try:
@@ -127,12 +138,12 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
             if row is None or not take_back(row, Kind.REFUND, reason):
-                raise Refused("refund_too_late", "This can no longer be given back.")
+                raise PurseRefused("refund_too_late", "This can no longer be given back.")
             paid_up(purse.id)
             notify.send()
             return row
     except IntegrityError as error:
-        raise Refused("refund_used", "This article was given back once already, and bought again.") from error
+        raise PurseRefused("refund_used", "This article was given back once already, and bought again.") from error
 
 
 def take_back(payment: Payment, kind: str, reason: str) -> bool:
@@ -140,9 +151,9 @@ def take_back(payment: Payment, kind: str, reason: str) -> bool:
 
     The money returns to the balance, the publisher's pending share and the platform's fee go, and so does the grant.
     """
-    mine = Payment.objects.filter(id=payment.id, rail="purse", state=State.CONFIRMED)
+    mine = Payment.objects.filter(id=payment.id, rail=RAIL, state=PaymentState.CONFIRMED)
     sale = payment.sale
-    if sale is None or not mine.update(state=State.REFUNDED, reason=reason, sale=None):
+    if sale is None or not mine.update(state=PaymentState.REFUNDED, reason=reason, sale=None):
         return False
     debit = Debit.objects.select_related("key").get(payment=payment)
     Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())

@@ -18,13 +18,12 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from payments.models import ApiKey, Payment, Purse
-from payments.offers import Offer
 
-from . import Refused, approvals
+from . import PurseRefused, approvals
 
 KEYS_MAX = 50
 # A key's last use is written down at most this often: reading again costs no write each time.
-_SEEN_EVERY = timedelta(minutes=1)
+_NOTED_EVERY = timedelta(minutes=1)
 _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(r"pp_([A-Za-z0-9]{12})_([A-Za-z0-9]{32})", re.ASCII)
 
@@ -58,7 +57,7 @@ class Limits:
 def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = None) -> tuple[ApiKey, str]:
     """A new key and its text, which nobody can read again.
 
-    With `key_id`, the name of the form it was asked for with, one form makes one key. Raises Refused.
+    With `key_id`, the name of the form it was asked for with, one form makes one key. Raises PurseRefused.
     """
     public, secret = (_random(length) for length in (12, 32))
     text = f"pp_{public}_{secret}"
@@ -70,22 +69,22 @@ def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = Non
             # One after another for each purse: many forms at once make no more keys than there may be.
             Purse.objects.select_for_update().get(id=purse.id)
             if in_use(purse).count() >= KEYS_MAX:
-                raise Refused("too_many_keys", f"There are {KEYS_MAX} keys in use already. Revoke one first.")
+                raise PurseRefused("too_many_keys", f"There are {KEYS_MAX} keys in use already. Revoke one first.")
             key.save(force_insert=True)
     except IntegrityError as error:
-        raise Refused("key_made_already", "This key was made already. Its text was shown once.") from error
+        raise PurseRefused("key_made_already", "This key was made already. Its text was shown once.") from error
     return key, text
 
 
 def change(key: ApiKey, name: str, limits: Limits) -> None:
-    """Give a key another name and other limits, from this commit on. Raises Refused."""
+    """Give a key another name and other limits, from this commit on. Raises PurseRefused."""
     row = ApiKey.objects.filter(id=key.id, revoked_at=None)
     if limits.budget_micros is not None:
         row = row.filter(spent_micros__lte=limits.budget_micros)
     if not row.update(name=name, **limits.columns()):
         if ApiKey.objects.filter(id=key.id, revoked_at=None).exists():
-            raise Refused("budget_below_spent", "It has spent more than this already: choose at least that.")
-        raise Refused("key_revoked", "This key is revoked.")
+            raise PurseRefused("budget_below_spent", "It has spent more than this already: choose at least that.")
+        raise PurseRefused("key_revoked", "This key is revoked.")
 
 
 def revoke(key: ApiKey) -> None:
@@ -110,23 +109,22 @@ def is_live(key: ApiKey) -> bool:
 # --- Checking ---------------------------------------------------------------------------------------------
 
 
-def known(text: str) -> ApiKey | None:
-    """The live key that this text is, or None. One query; a write too when it was not seen for a minute."""
+def authenticate(text: str) -> ApiKey | None:
+    """The live key that this text is, or None. One query; writes nothing."""
     match = _FORM.fullmatch(text)
     if not match:
         return None
     key = ApiKey.objects.select_related("purse").filter(_live(), public=match[1]).first()
     if key is None or not hmac.compare_digest(key.digest, _digest(text)):
         return None
-    _seen(key)
     return key
 
 
-def _seen(key: ApiKey) -> None:
-    """Its person wants to know when it was used last, whether or not it bought anything."""
+def mark_used(key: ApiKey) -> None:
+    """Note when a key was last used, at most once a minute: its owner wants to know, also when it bought nothing."""
     now = timezone.now()
-    if key.used_at is None or key.used_at < now - _SEEN_EVERY:
-        unseen = Q(used_at=None) | Q(used_at__lt=now - _SEEN_EVERY)
+    if key.used_at is None or key.used_at < now - _NOTED_EVERY:
+        unseen = Q(used_at=None) | Q(used_at__lt=now - _NOTED_EVERY)
         ApiKey.objects.filter(unseen, id=key.id).update(used_at=now)
 
 
@@ -140,52 +138,44 @@ def spent_today(key: ApiKey) -> int:
     return key.day_spent_micros if key.day == _today() else 0
 
 
-def left(key: ApiKey) -> tuple[int | None, int | None]:
+def remaining(key: ApiKey) -> tuple[int | None, int | None]:
     """What is left of its budget of today and of its budget in all; None: no such budget."""
     today = None if key.day_budget_micros is None else max(key.day_budget_micros - spent_today(key), 0)
     in_all = None if key.budget_micros is None else max(key.budget_micros - key.spent_micros, 0)
     return today, in_all
 
 
-def permit(key: ApiKey, offer: Offer, amount_micros: int) -> None:
-    """Say no early to what the key may not buy. Raises Refused; a purchase above the person's limit is written down
-    for the person to approve, which moves nothing."""
-    if refused := _beyond(key, offer.payee, amount_micros):
+def check_limits(key: ApiKey, payee: str, amount_micros: int) -> None:
+    """Refuse early what the key may not buy. Writes nothing; `spend` has the last word. Raises PurseRefused."""
+    if refused := _beyond(key, payee, amount_micros):
         raise refused
-    if needs_approval(key, amount_micros):
-        approvals.demand(key, offer, amount_micros)
 
 
-def _beyond(key: ApiKey, payee: str, amount_micros: int) -> Refused | None:
-    """The limit that stands in the way, in the order in which nothing but the person can help first."""
+def _beyond(key: ApiKey, payee: str, amount_micros: int) -> PurseRefused | None:
+    """The limit that stands in the way; first those that only the owner can change."""
     if not is_live(key):
         return invalid()
     if not allowed_payee(key, payee):
-        return Refused("publication_not_allowed", "This key may not be used with this publication.")
+        return PurseRefused("publication_not_allowed", "This key may not be used with this publication.")
     if key.ceiling_micros is not None and amount_micros > key.ceiling_micros:
-        return Refused("price_above_ceiling", "This costs more than this key may spend on one article.")
-    today, in_all = left(key)
+        return PurseRefused("price_above_ceiling", "This costs more than this key may spend on one article.")
+    today, in_all = remaining(key)
     if in_all is not None and amount_micros > in_all:
-        return Refused("budget_exhausted", "This key's budget is not enough for this.")
+        return PurseRefused("budget_exhausted", "This key's budget is not enough for this.")
     if today is not None and amount_micros > today:
-        return Refused("day_budget_exhausted", "This key's budget of today (UTC) is not enough for this.")
+        return PurseRefused("day_budget_exhausted", "This key's budget of today (UTC) is not enough for this.")
     return None
 
 
-def invalid() -> Refused:
+def invalid() -> PurseRefused:
     """What is said of every text that is no live key: nobody learns which of them once was one."""
-    return Refused("invalid_key", "This key is unknown, expired or revoked.")
-
-
-def needs_approval(key: ApiKey, amount_micros: int) -> bool:
-    """Whether the person wants to be asked."""
-    return key.approve_above_micros is not None and amount_micros > key.approve_above_micros
+    return PurseRefused("invalid_key", "This key is unknown, expired or revoked.")
 
 
 def spend(key_id: uuid.UUID, payment: Payment) -> None:
     """Book a payment on a key's budgets in the caller's transaction; the last word on all its limits.
 
-    Raises Refused, and then the caller's transaction must not be committed.
+    Raises PurseRefused, and then the caller's transaction must not be committed.
     """
     today, amount = _today(), payment.amount_micros
     so_far = Case(When(day=today, then=F("day_spent_micros")), default=Value(0))
@@ -205,10 +195,11 @@ def spend(key_id: uuid.UUID, payment: Payment) -> None:
     key = ApiKey.objects.get(id=key_id)
     if not changed:
         # Another sale, or the person, was first. In between there may be room again: then asking again will do.
-        raise _beyond(key, payment.payee, amount) or Refused("budget_exhausted", "This key's budget is not enough.")
+        no = _beyond(key, payment.payee, amount)
+        raise no or PurseRefused("budget_exhausted", "This key's budget is not enough.")
     if not allowed_payee(key, payment.payee):
-        raise Refused("publication_not_allowed", "This key may not be used with this publication.")
-    if needs_approval(key, amount):
+        raise PurseRefused("publication_not_allowed", "This key may not be used with this publication.")
+    if approvals.needed(key, amount):
         approvals.use(key, payment.resource, amount)
 
 

@@ -16,7 +16,7 @@ from payments import purses
 from payments.models import OWNED, ApiKey, Approval, Payment, Purse
 from payments.offers import Offer
 
-from . import Refused
+from . import PurseRefused
 
 State = Approval.State
 OPEN = (State.ASKED, State.APPROVED)
@@ -31,18 +31,28 @@ def url(approval_id: uuid.UUID | None = None) -> str:
     return f"{settings.BASE_URL}/purse/approvals{one}"
 
 
-def _required(approve_at: str) -> Refused:
+def _required(approve_at: str) -> PurseRefused:
     sentence = "The owner of this key has to approve this purchase."
-    return Refused("approval_required", sentence, approve_at=approve_at)
+    return PurseRefused("approval_required", sentence, approve_at=approve_at)
 
 
-def demand(key: ApiKey, offer: Offer, amount_micros: int) -> None:
-    """Return when there is a yes to this thing at this price; otherwise ask for one. Raises Refused."""
+def needed(key: ApiKey, amount_micros: int) -> bool:
+    """Whether the owner of a key wants to be asked about such a price."""
+    return key.approve_above_micros is not None and amount_micros > key.approve_above_micros
+
+
+def require_approval(key: ApiKey, offer: Offer, amount_micros: int) -> None:
+    """Return when no approval is needed, or there is one for this thing at this price; otherwise ask for one.
+
+    Raises PurseRefused, with the address of the question. Moves no money.
+    """
+    if not needed(key, amount_micros):
+        return
     rows = Approval.objects.filter(key=key, resource=offer.resource)
     found = rows.filter(state__in=OPEN).first()
     if found is None:
         if rows.filter(state=State.DECLINED, amount_micros__lte=amount_micros).exists():
-            raise Refused("approval_declined", "The owner of this key has declined this purchase.")
+            raise PurseRefused("approval_declined", "The owner of this key has declined this purchase.")
         if Approval.objects.filter(key=key, state=State.ASKED).count() >= WAITING_MAX:
             raise _required(url())
         found = _ask(key, offer, amount_micros) or rows.filter(state__in=OPEN).first()
@@ -88,7 +98,7 @@ def _good(found: Approval) -> bool:
 
 
 def use(key: ApiKey, resource: str, amount_micros: int) -> None:
-    """Use a yes up in the caller's transaction. Raises Refused, and then that must not be committed."""
+    """Use a yes up in the caller's transaction. Raises PurseRefused, and then that must not be committed."""
     yes = Approval.objects.filter(key=key, resource=resource, state=State.APPROVED)
     good = yes.filter(amount_micros__gte=amount_micros, decided_at__gt=timezone.now() - YES_IS_GOOD_FOR)
     if not good.update(state=State.USED):

@@ -8,8 +8,8 @@ import base64
 import binascii
 import json
 import re
-import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,14 +22,13 @@ from x402.mechanisms.evm.types import ExactEIP3009Authorization, ExactEIP3009Pay
 from x402.schemas import PaymentPayload, PaymentRequirements
 from x402.schemas.v1 import PaymentPayloadV1
 
-from payments import quotes
+from payments import onchain, quotes
 from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
 from payments.onchain import rpc, signatures
 
-from . import RailRefused, Unknowable, Verified
+from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
-name = "exact"
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
 _MAX_HEADER_CHARS = 8192
 _MAX_BRACKETS = 200
@@ -64,9 +63,131 @@ class Credential:
         return echoed if isinstance(echoed, str) else ""
 
 
-def enabled() -> bool:
-    """The rail is on when its settings are there."""
-    return bool(settings.CHAIN_RPC_URL and settings.PAY_TO)
+class Exact:
+    """The rail as an object; EXACT is the one there is."""
+
+    name = "exact"
+    headers: tuple[str, ...] = ("PAYMENT-SIGNATURE", "X-PAYMENT")
+    from_balance = False
+
+    @property
+    def enabled(self) -> bool:
+        """The rail is on when the chain's settings are there."""
+        return onchain.enabled()
+
+    def quote(self, offer: Offer, refused: str = "") -> Asked | None:
+        """The requirement for an offer, with a fresh quote; None while the rail is off."""
+        if not self.enabled:
+            return None
+        promised = quotes.issue(offer)
+        requirement = _requirement(promised)
+        return Asked(accepts=requirement, accepts_v1=_in_version_1(requirement, offer), quote=promised.token)
+
+    def read(self, presented: Presented) -> Credential | None:
+        """The credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1), or None when neither is there."""
+        if not self.enabled:
+            return None
+        for version, header in ((2, "PAYMENT-SIGNATURE"), (1, "X-PAYMENT")):
+            if text := presented.headers.get(header):
+                message = _decoded(text)
+                if message.get("x402Version") != version:
+                    sentence = f"{header} carries x402 version {version}."
+                    raise RailRefused("invalid_x402_version", sentence, malformed=True)
+                return _parsed(message)
+        return None
+
+    def look_up(self, credential: Credential, offer: Offer) -> Known | None:
+        """The payment that claimed the same authorization, by chain, token, payer and nonce."""
+        claimed = Payment.objects.select_related("authorization").filter(
+            authorization__chain_id=settings.CHAIN_ID,
+            authorization__token=rpc.token(),
+            authorization__payer=credential.payer,
+            authorization__nonce=credential.nonce,
+        )
+        payment = claimed.first()
+        if payment is None:
+            return None
+        proven = bool(payment.quote) and _quote_id(credential, offer) == payment.quote
+        return Known(payment, _same(credential, payment), proven)
+
+    def verify(self, credential: Credential, offer: Offer) -> Verified:
+        """Check an unclaimed credential against an offer: terms, amount, time, signature. Writes nothing.
+
+        Only a signature that no key of the payer made costs a chain call (a contract wallet may vouch for it). The
+        proof of the result says whether one did.
+        """
+        price, quote_id = _promised(credential, offer)
+        now = int(time.time())
+        if credential.recipient != rpc.pay_to():
+            raise _refused("recipient_mismatch", "The authorization pays somebody else.")
+        if credential.payer == credential.recipient:
+            raise _refused("recipient_mismatch", "The shop cannot pay itself: nothing would move.")
+        if credential.value != price.amount_micros:
+            raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
+        if credential.valid_after > now:
+            raise _refused("authorization_valid_after", "The authorization is not valid yet.")
+        if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not _in_suspense(credential):
+            raise _refused("authorization_valid_before", "The authorization has expired or is about to.")
+        latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
+        if credential.valid_before > latest:
+            raise _refused("authorization_valid_before", "The authorization is valid for longer than was asked.")
+        buyer = f"{network()}:0x{credential.payer.hex()}"
+        verified = Verified(self, offer, buyer, price, quote_id, credential, _vouched(credential))
+        _not_too_often(credential)
+        return verified
+
+    def prepare(self, credential: Credential, verified: Verified | None) -> None:
+        """Nothing: a header leaves nothing behind but its claim."""
+
+    def claim(self, verified: Verified, payment: Payment) -> None:
+        """Write the authorization; its unique (chain, token, payer, nonce) decides who was first."""
+        credential: Credential = verified.credential
+        Authorization.objects.create(
+            payment=payment,
+            chain_id=settings.CHAIN_ID,
+            token=rpc.token(),
+            payer=credential.payer,
+            nonce=credential.nonce,
+            recipient=credential.recipient,
+            valid_after=credential.valid_after,
+            valid_before=credential.valid_before,
+            signature=credential.signature,
+            contract_wallet=verified.proof,
+        )
+
+    def still_unspent(self, verified: Verified) -> bool:
+        """Whether the token has not seen this authorization yet: then only its maker can know it. One chain call."""
+        credential: Credential = verified.credential
+        try:
+            return not rpc.authorization_used(credential.payer, credential.nonce)
+        except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
+            raise Unknowable from error
+
+    def arrived(self, payment: Payment) -> bool:
+        """Whether a transfer by this payment's authorization is on the chain, whatever it was counted for."""
+        proof = payment.authorization
+        seen = Transfer.objects.filter(sender=proof.payer, nonce=proof.nonce, orphaned_at=None)
+        return seen.filter(recipient=proof.recipient, value=payment.amount_micros).exists()
+
+    def settlement(self, payment: Payment) -> dict[str, str]:
+        """Network, payer and settlement transaction of a paid payment, in x402's words."""
+        transfer = payment.transfers.filter(orphaned_at=None).first()
+        return {
+            "network": network(),
+            "payer": "0x" + payment.authorization.payer.hex(),
+            "transaction": "0x" + transfer.tx_hash.hex() if transfer else "",
+        }
+
+    def answer(self, shown: Mapping[str, str], settled: dict[str, Any]) -> dict[str, str]:
+        """The settlement in PAYMENT-RESPONSE (version 2) or X-PAYMENT-RESPONSE (version 1), as the request was."""
+        if "PAYMENT-SIGNATURE" in shown:
+            return {"PAYMENT-RESPONSE": encoded(settled)}
+        if "X-PAYMENT" in shown and settled["network"] == network():
+            return {"X-PAYMENT-RESPONSE": encoded({**settled, "network": _network_v1()})}
+        return {}
+
+
+EXACT = Exact()
 
 
 def network() -> str:
@@ -74,16 +195,11 @@ def network() -> str:
     return f"eip155:{settings.CHAIN_ID}"
 
 
-def quote(offer: Offer) -> dict | None:
-    """The requirement of protocol version 2 for an offer, with a fresh quote; None while the rail is off."""
-    return _requirement(quotes.issue(offer)) if enabled() else None
-
-
-def quote_v1(requirement: dict, offer: Offer) -> dict:
+def _in_version_1(requirement: dict[str, Any], offer: Offer) -> dict[str, Any]:
     """The same requirement as protocol version 1 writes it."""
     return {
-        "scheme": name,
-        "network": V1_NETWORKS.get(settings.CHAIN_ID, requirement["network"]),
+        "scheme": EXACT.name,
+        "network": _network_v1(),
         "maxAmountRequired": requirement["amount"],
         "resource": offer.url,
         "description": offer.title,
@@ -95,9 +211,13 @@ def quote_v1(requirement: dict, offer: Offer) -> dict:
     }
 
 
-def _requirement(promised: quotes.Quote) -> dict:
+def _network_v1() -> str:
+    return V1_NETWORKS.get(settings.CHAIN_ID, network())
+
+
+def _requirement(promised: quotes.Quote) -> dict[str, Any]:
     return {
-        "scheme": name,
+        "scheme": EXACT.name,
         "network": network(),
         "amount": str(promised.price.amount_micros),
         "asset": settings.CHAIN_ASSET,
@@ -112,24 +232,6 @@ def _requirement(promised: quotes.Quote) -> dict:
 
 
 # --- Reading ------------------------------------------------------------------------------------------
-
-
-def read(presented: Presented) -> Credential | None:
-    """The credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1), or None when neither is there."""
-    if not enabled():
-        return None
-    headers = presented.headers
-    if header := headers.get("PAYMENT-SIGNATURE"):
-        message = _decoded(header)
-        if message.get("x402Version") != 2:
-            raise RailRefused("invalid_x402_version", "PAYMENT-SIGNATURE carries x402 version 2.", malformed=True)
-        return _parsed(message)
-    if header := headers.get("X-PAYMENT"):
-        message = _decoded(header)
-        if message.get("x402Version") != 1:
-            raise RailRefused("invalid_x402_version", "X-PAYMENT carries x402 version 1.", malformed=True)
-        return _parsed(message)
-    return None
 
 
 def _decoded(header: str) -> dict:
@@ -207,21 +309,15 @@ def _uint(text: Any) -> int:
 # --- Checking -----------------------------------------------------------------------------------------
 
 
-def look_up(credential: Credential) -> Payment | None:
-    """The payment that claimed the same authorization, by chain, token, payer and nonce."""
-    return (
-        Payment.objects.select_related("authorization")
-        .filter(
-            authorization__chain_id=settings.CHAIN_ID,
-            authorization__token=rpc.token(),
-            authorization__payer=credential.payer,
-            authorization__nonce=credential.nonce,
-        )
-        .first()
-    )
+def _quote_id(credential: Credential, offer: Offer) -> str:
+    """The secret of the quote that a credential echoes for an offer, expired or not; empty when it echoes none."""
+    try:
+        return quotes.read(credential.echoed_quote, offer).id
+    except quotes.QuoteRefused:
+        return ""
 
 
-def same_proof(credential: Credential, payment: Payment) -> bool:
+def _same(credential: Credential, payment: Payment) -> bool:
     """Whether a credential is to the letter the one that a payment claimed, and not just its nonce."""
     known = payment.authorization
     return (
@@ -233,45 +329,10 @@ def same_proof(credential: Credential, payment: Payment) -> bool:
     )
 
 
-def quote_id(credential: Credential, offer: Offer) -> str:
-    """The secret of the quote that a credential echoes for an offer, expired or not; empty when it echoes none."""
-    try:
-        return quotes.read(credential.echoed_quote, offer).id
-    except quotes.QuoteRefused:
-        return ""
-
-
-def verify(credential: Credential, offer: Offer) -> Verified:
-    """Check an unclaimed credential against an offer: terms, amount, time, signature. Writes nothing.
-
-    Only a signature that no key of the payer made costs a chain call (a contract wallet may vouch for it). The
-    proof of the result says whether one did.
-    """
-    price, quote_id = _promised(credential, offer)
-    now = int(time.time())
-    if credential.recipient != rpc.pay_to():
-        raise _refused("recipient_mismatch", "The authorization pays somebody else.")
-    if credential.payer == credential.recipient:
-        raise _refused("recipient_mismatch", "The shop cannot pay itself: nothing would move.")
-    if credential.value != price.amount_micros:
-        raise _refused("authorization_value_mismatch", "The authorization is for another amount than was quoted.")
-    if credential.valid_after > now:
-        raise _refused("authorization_valid_after", "The authorization is not valid yet.")
-    if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not _in_suspense(credential):
-        raise _refused("authorization_valid_before", "The authorization has expired or is about to.")
-    latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
-    if credential.valid_before > latest:
-        raise _refused("authorization_valid_before", "The authorization is valid for longer than was asked.")
-    buyer = f"{network()}:0x{credential.payer.hex()}"
-    verified = Verified(sys.modules[__name__], buyer, price, quote_id, credential, _vouched(credential))
-    _not_too_often(credential)
-    return verified
-
-
 def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
     """The price that this client was quoted and the quote's secret."""
     mismatch = RailRefused("no_matching_requirements", "The payment does not match the terms offered here.")
-    if credential.scheme != name:
+    if credential.scheme != EXACT.name:
         raise RailRefused("unsupported_scheme", "Only the scheme `exact` is accepted here.")
     if credential.accepted is None:
         if credential.network not in (network(), V1_NETWORKS.get(settings.CHAIN_ID)):
@@ -304,7 +365,7 @@ def _in_suspense(credential: Credential) -> bool:
 
 
 def _vouched(credential: Credential) -> bool:
-    """False: the payer's own key signed. True: a contract wallet vouches. Raises when neither."""
+    """False: the payer's own key signed. True: a contract wallet vouches. Raises when neither, or Unknowable."""
     digest = hash_eip3009_authorization(
         credential.wire,
         settings.CHAIN_ID,
@@ -312,14 +373,10 @@ def _vouched(credential: Credential) -> bool:
         settings.CHAIN_ASSET_NAME,
         settings.CHAIN_ASSET_VERSION,
     )
-    if signatures.recovers_to(credential.payer, digest, credential.signature):
-        return False
-    try:
-        if signatures.contract_accepts(credential.payer, digest, credential.signature):
-            return True
-    except (rpc.ChainUnreachable, signatures.TooManyChecks) as error:
-        raise Unknowable from error
-    raise _refused("signature", "The signature is not the payer's.")
+    signer = signatures.signer_of(credential.payer, digest, credential.signature)
+    if signer is None:
+        raise _refused("signature", "The signature is not the payer's.")
+    return signer is signatures.Signer.CONTRACT
 
 
 def _not_too_often(credential: Credential) -> None:
@@ -334,49 +391,3 @@ def _not_too_often(credential: Credential) -> None:
 
 def _refused(what: str, sentence: str) -> RailRefused:
     return RailRefused(f"invalid_exact_evm_payload_{what}", sentence)
-
-
-# --- Claiming and telling -----------------------------------------------------------------------------
-
-
-def claim(verified: Verified, payment: Payment) -> None:
-    """Write the authorization; its unique (chain, token, payer, nonce) decides who was first."""
-    credential: Credential = verified.credential
-    Authorization.objects.create(
-        payment=payment,
-        chain_id=settings.CHAIN_ID,
-        token=rpc.token(),
-        payer=credential.payer,
-        nonce=credential.nonce,
-        recipient=credential.recipient,
-        valid_after=credential.valid_after,
-        valid_before=credential.valid_before,
-        signature=credential.signature,
-        contract_wallet=verified.proof,
-    )
-
-
-def still_unspent(verified: Verified) -> bool:
-    """Whether the token has not seen this authorization yet: then only its maker can know it. One chain call."""
-    credential: Credential = verified.credential
-    try:
-        return not rpc.authorization_used(credential.payer, credential.nonce)
-    except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
-        raise Unknowable from error
-
-
-def arrived(payment: Payment) -> bool:
-    """Whether a transfer by this payment's authorization is on the chain, whatever it was counted for."""
-    proof = payment.authorization
-    seen = Transfer.objects.filter(sender=proof.payer, nonce=proof.nonce, orphaned_at=None)
-    return seen.filter(recipient=proof.recipient, value=payment.amount_micros).exists()
-
-
-def receipt(payment: Payment) -> dict[str, str]:
-    """Network, payer and settlement transaction of a paid payment, in x402's words."""
-    transfer = payment.transfers.filter(orphaned_at=None).first()
-    return {
-        "network": network(),
-        "payer": "0x" + payment.authorization.payer.hex(),
-        "transaction": "0x" + transfer.tx_hash.hex() if transfer else "",
-    }

@@ -1,25 +1,25 @@
-"""The purse rail: an agent's bearer key (RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
+"""The purse rail: an API key (a bearer token, RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
 
 Nothing moves outside our books, so a claim is decided in its own commit: there is no waiting and nothing to look up.
 """
 
-import re
-import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 
-from payments import purses, quotes
+from payments import cards, purses, quotes
 from payments.books import accounts
 from payments.models import OWNED, ApiKey, Debit, Payment, Purse
 from payments.offers import Offer, Presented, Price
-from payments.purses import api_keys
+from payments.purses import api_keys, approvals
 
-from . import RailRefused, Verified
+from .protocol import Asked, Known, RailRefused, Verified
 
-name = "purse"
 EXTENSION = "prepaid-key"
-_BEARER = re.compile(r"bearer +([!-~]{1,100})", re.IGNORECASE | re.ASCII)
+_CHALLENGE = 'Bearer realm="pennypress"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,100 +33,113 @@ class Credential:
     user_agent: str
 
 
-def enabled() -> bool:
-    """Purses are there when cards can fill them."""
-    return bool(settings.STRIPE_SECRET_KEY)
+class PurseRail:
+    """The rail as an object; PURSE is the one there is."""
 
+    name = purses.RAIL
+    headers: tuple[str, ...] = ()
+    from_balance = True
 
-def quote(offer: Offer) -> dict | None:
-    """Not an x402 scheme: the purse is offered beside the terms (`advertisement`), never among them."""
-    return None
+    @property
+    def enabled(self) -> bool:
+        """Purses are there when cards can fill them."""
+        return cards.enabled()
 
+    def quote(self, offer: Offer, refused: str = "") -> Asked | None:
+        """Not an x402 scheme: an extension says how an agent pays from a balance, and a challenge asks for its key."""
+        if not self.enabled:
+            return None
+        info = {
+            "header": "Authorization",
+            "scheme": "Bearer",
+            "amount": str(offer.price.amount_micros),
+            "currency": "USD",
+            "decimals": 6,
+            "keys": f"{settings.BASE_URL}/purse/keys",
+        }
+        wrong = ', error="invalid_token"' if refused == api_keys.invalid().word else ""
+        extension = {EXTENSION: {"info": info, "schema": {"type": "object"}}}
+        return Asked(extensions=extension, authenticate=_CHALLENGE + wrong)
 
-def advertisement(offer: Offer) -> dict:
-    """The entry among a 402's extensions that says how an agent pays from a person's purse."""
-    if not enabled():
-        return {}
-    info = {
-        "header": "Authorization",
-        "scheme": "Bearer",
-        "amount": str(offer.price.amount_micros),
-        "currency": "USD",
-        "decimals": 6,
-        "keys": f"{settings.BASE_URL}/purse/keys",
-    }
-    return {EXTENSION: {"info": info, "schema": {"type": "object"}}}
-
-
-def read(presented: Presented) -> Credential | None:
-    """A bearer key wins over a session; a session pays only when its person pressed the button."""
-    if not enabled():
+    def read(self, presented: Presented) -> Credential | None:
+        """A bearer token wins over a session; a session pays only when its person pressed the button."""
+        if not self.enabled:
+            return None
+        if presented.bearer is not None:
+            key = api_keys.authenticate(presented.bearer)
+            if key is None:
+                raise _refused(api_keys.invalid())
+            return Credential(key.purse, key, presented.quote, presented.address, presented.user_agent)
+        if presented.purse and presented.spend:
+            purse = Purse.objects.filter(id=presented.purse, joined_to=None).first()
+            if purse:
+                return Credential(purse, None, presented.quote, presented.address, presented.user_agent)
         return None
-    if presented.authorization:
-        key = key_of(presented.authorization)
-        if key is None:
-            raise _refused(api_keys.invalid())
-        return Credential(key.purse, key, presented.quote, presented.address, presented.user_agent)
-    if presented.purse and presented.spend:
-        purse = Purse.objects.filter(id=presented.purse, joined_to=None).first()
-        if purse:
-            return Credential(purse, None, presented.quote, presented.address, presented.user_agent)
-    return None
 
+    def look_up(self, credential: Credential, offer: Offer) -> Known | None:
+        """A key is no proof that could be spent: the payment's uniqueness per buyer and article is what counts."""
+        return None
 
-def key_of(authorization: str) -> ApiKey | None:
-    """The live key in an Authorization header, or None."""
-    match = _BEARER.fullmatch(authorization)
-    return api_keys.known(match[1]) if match else None
+    def verify(self, credential: Credential, offer: Offer) -> Verified:
+        """Check who asks and, unless the purse owns the article already, what the key may buy. Writes nothing."""
+        price, quote_secret = _promised(credential, offer)
+        key, buyer = credential.key, _buyer(credential, offer)
+        if key and not api_keys.allowed_payee(key, offer.payee):
+            # Not even what its owner has bought: a key is for these publications and no others.
+            raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
+        verified = Verified(self, offer, buyer, price, quote_secret, credential)
+        if key and not _owned(verified):
+            with _unless_bought_meanwhile(verified):
+                api_keys.check_limits(key, offer.payee, price.amount_micros)
+        return verified
 
+    def prepare(self, credential: Credential, verified: Verified | None) -> None:
+        """Note that the key was used, and ask its owner for an approval where the purchase needs one."""
+        if credential.key is None:
+            return
+        api_keys.mark_used(credential.key)
+        if verified and not _owned(verified):
+            with _unless_bought_meanwhile(verified):
+                approvals.require_approval(credential.key, verified.offer, verified.price.amount_micros)
 
-def is_bearer(authorization: str) -> bool:
-    """Whether an Authorization header is meant for us: whoever shows another scheme's shows us nothing."""
-    return authorization.partition(" ")[0].lower() == "bearer"
-
-
-def _refused(refusal: purses.Refused) -> RailRefused:
-    return RailRefused(refusal.word, refusal.sentence, approve_at=refusal.approve_at)
-
-
-def look_up(credential: Credential) -> Payment | None:
-    """A key is no proof that could be spent: the payment's uniqueness per buyer and article is what counts."""
-    return None
-
-
-def same_proof(credential: Credential, payment: Payment) -> bool:
-    """Never asked, because nothing is ever looked up."""
-    return True
-
-
-def quote_id(credential: Credential, offer: Offer) -> str:
-    """The secret of the quote that came along; empty when none did."""
-    try:
-        return quotes.read(credential.quote, offer).id
-    except quotes.QuoteRefused:
-        return ""
-
-
-def verify(credential: Credential, offer: Offer) -> Verified:
-    """Check who asks and, unless the purse owns the article already, what the key may buy.
-
-    Writes nothing but the request for a person's approval, which moves nothing.
-    """
-    price, quote_secret = _promised(credential, offer)
-    key, buyer = credential.key, _buyer(credential, offer)
-    if key and not api_keys.allowed_payee(key, offer.payee):
-        # Not even what its person owns: a key is for these publications and no others.
-        raise RailRefused("publication_not_allowed", "This key may not be used with this publication.")
-    verified = Verified(sys.modules[__name__], buyer, price, quote_secret, credential)
-    owned = Payment.objects.filter(buyer=buyer, resource=offer.resource, state__in=OWNED)
-    if key and not owned.exists():
+    def claim(self, verified: Verified, payment: Payment) -> None:
+        """Take the money, in the caller's transaction: budgets, balance, entry and grant stand or fall together."""
+        credential: Credential = verified.credential
+        debit = Debit(
+            payment=payment,
+            purse=credential.purse,
+            key=credential.key,
+            title=verified.offer.title[:200],
+            address=credential.address or None,
+            user_agent=credential.user_agent[:200],
+        )
         try:
-            api_keys.permit(key, offer, price.amount_micros)
-        except purses.Refused as refusal:
-            # Another request of the same agent may have bought it, and used a yes or a budget up, just now.
-            if not owned.exists():
-                raise _refused(refusal) from refusal
-    return verified
+            # The purse before the key, as in a refund: a fixed lock order prevents deadlocks.
+            purses.sell(payment, debit)
+            if credential.key:
+                api_keys.spend(credential.key.id, payment)
+        except purses.PurseRefused as refusal:
+            raise _refused(refusal) from refusal
+
+    def still_unspent(self, verified: Verified) -> bool:
+        """Whoever showed the key or the session is the buyer: nothing about it is public."""
+        return True
+
+    def arrived(self, payment: Payment) -> bool:
+        """A payment from a balance has no money that could come after all."""
+        return False
+
+    def settlement(self, payment: Payment) -> dict[str, str]:
+        """The purse as payer, and the entry in our books as the transaction."""
+        sale = accounts.Kind.SALE.key(payment.id)
+        return {"network": self.name, "payer": Purse.id_of(payment.buyer), "transaction": sale}
+
+    def answer(self, shown: Mapping[str, str], settled: dict[str, Any]) -> dict[str, str]:
+        """Nothing beside the receipt."""
+        return {}
+
+
+PURSE = PurseRail()
 
 
 def _buyer(credential: Credential, offer: Offer) -> str:
@@ -152,36 +165,23 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
     return promised.price, promised.id
 
 
-def claim(verified: Verified, payment: Payment) -> None:
-    """Take the money, in the caller's transaction: budgets, balance, entry and grant stand or fall together."""
-    credential: Credential = verified.credential
-    debit = Debit(
-        payment=payment,
-        purse=credential.purse,
-        key=credential.key,
-        title=verified.title[:200],
-        address=credential.address or None,
-        user_agent=credential.user_agent[:200],
-    )
+def _owned(verified: Verified) -> bool:
+    bought = Payment.objects.filter(buyer=verified.buyer, resource=verified.offer.resource, state__in=OWNED)
+    return bought.exists()
+
+
+@contextmanager
+def _unless_bought_meanwhile(verified: Verified) -> Iterator[None]:
+    """A limit refuses, unless another request of the same agent has bought the article just now.
+
+    That purchase may be what used an approval or a budget up.
+    """
     try:
-        # The purse before the key, as when an article is given back: two of them in opposite order would block.
-        purses.sell(payment, debit)
-        if credential.key:
-            api_keys.spend(credential.key.id, payment)
-    except purses.Refused as refusal:
-        raise _refused(refusal) from refusal
+        yield
+    except purses.PurseRefused as refusal:
+        if not _owned(verified):
+            raise _refused(refusal) from refusal
 
 
-def still_unspent(verified: Verified) -> bool:
-    """Who showed the key or the session is the buyer: nothing about it is public."""
-    return True
-
-
-def arrived(payment: Payment) -> bool:
-    """A purse's payment has no money that could come after all."""
-    return False
-
-
-def receipt(payment: Payment) -> dict[str, str]:
-    """The purse as payer, and the entry in our books as the transaction."""
-    return {"network": name, "payer": Purse.id_of(payment.buyer), "transaction": accounts.Kind.SALE.key(payment.id)}
+def _refused(refusal: purses.PurseRefused) -> RailRefused:
+    return RailRefused(refusal.word, refusal.sentence, approve_at=refusal.approve_at)

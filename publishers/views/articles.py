@@ -177,7 +177,7 @@ def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.
         "who": who,
         "viewers": VIEWERS,
         "offer": offer,
-        "terms": json.dumps(http.terms(offer), indent=2) if who == "agent" else "",
+        "terms": json.dumps(http.terms(offer).message, indent=2) if who == "agent" else "",
         "body": catalogue.body(article.pk) if who != "buyer" else None,
     }
     return render(request, "studio/preview_as.html", context)

@@ -38,8 +38,8 @@ OUTRUN = [
 
 WEB = [
     ("payments.gate:Admission._claim", "before", "verified, not claimed"),
-    ("payments.rails.exact:claim", "before", "payment written, authorization not"),
-    ("payments.rails.exact:claim", "after", "claim written, not committed"),
+    ("payments.rails.exact:Exact.claim", "before", "payment written, authorization not"),
+    ("payments.rails.exact:Exact.claim", "after", "claim written, not committed"),
     ("payments.gate:Admission._claim", "after", "claimed"),
     ("payments.waiters:until_decided", "before", "about to wait"),
     ("payments.waiters:until_decided", "after", "decided, not looked at"),

@@ -22,7 +22,7 @@ VARIABLE = "PENNYPRESS_TEST_TRAP"
 # Every step at which a process may be made to die, in the order in which a purchase passes them.
 STEPS = (
     "payments.gate:Admission._claim",
-    "payments.rails.exact:claim",
+    "payments.rails.exact:Exact.claim",
     "payments.waiters:until_decided",
     "payments.http:with_receipt",
     "payments.onchain.rpc:simulate",

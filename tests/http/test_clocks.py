@@ -10,7 +10,7 @@ import pytest
 from dev import chain as dev_chain
 from dev.children import Children
 from payments import audit, waiters
-from payments.models import Payment, State
+from payments.models import Payment, PaymentState
 from payments.onchain import watcher
 from tests.chain import LocalChain
 from tests.shop import ANVIL
@@ -72,7 +72,7 @@ def test_where_it_is_earlier_an_authorization_that_is_not_valid_yet_waits_and_th
         till.patience = 0.5
         answer = till.get(owls, payment_signature=header)
         assert (answer.status_code, answer.json()["error"]) == (503, "settlement_pending")
-        assert Payment.objects.get().state == State.CLAIMED
+        assert Payment.objects.get().state == PaymentState.CLAIMED
         till.chain.rpc("evm_increaseTime", SHIFT)
         till.chain.rpc("evm_mine")
         till.patience = 10

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from payments.books import ledger
-from payments.models import Grant, Payment, Posting, State
+from payments.models import Grant, Payment, PaymentState, Posting
 from publishers import pricing
 from publishers.articles import writing
 from publishers.models import PriceVersion
@@ -212,7 +212,7 @@ def test_a_payment_that_failed_before_the_withdrawal_is_not_tried_again_after_it
     till.fund(wallet.address, 1_000_000)
     answer = till.get(owls, payment_signature=header)
     assert answer.status_code == 410
-    assert Payment.objects.get().state == State.RELEASED
+    assert Payment.objects.get().state == PaymentState.RELEASED
     assert till.chain.balance(wallet.address) == 1_000_000
 
 

@@ -357,6 +357,6 @@ def test_a_signed_in_reader_has_it_in_the_library_and_nobody_else_has(till, owls
 def test_signing_in_takes_what_this_browser_has_bought_along(till, owls, wallet):
     reader, browser = cast.person("rita"), Client()
     bought_in(browser, till, owls, wallet)
-    browser.force_login(reader)
+    cast.sign_in(browser, reader)
     assert owls.current_version.title.encode() in browser.get("/library").content
     assert cast.signed_in(reader).get(f"/articles/{owls.slug}.json").status_code == 200

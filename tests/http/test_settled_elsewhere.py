@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 
 from payments.books import accounts, ledger
-from payments.models import Grant, Payment, State, Transfer
+from payments.models import Grant, Payment, PaymentState, Transfer
 from payments.onchain import watcher
 from tests import cast
 from tests.wallet import decoded
@@ -123,7 +123,7 @@ def test_a_cancelled_authorization_pays_nothing_and_is_told_so(till, owls, in_fl
     answer = till.get(owls, payment_signature=header)
     assert (answer.status_code, answer.json()["error"], answer.json()["charged"]) == (402, "authorization_used", False)
     assert till.chain.balance(wallet.address) == 1_000_000
-    assert Payment.objects.get().state == State.RELEASED
+    assert Payment.objects.get().state == PaymentState.RELEASED
     assert not Grant.objects.exists()
     # Told so, the buyer signs again and is not held back by the dead authorization.
     assert till.buy(wallet, owls)[1].status_code == 200
@@ -179,7 +179,7 @@ def test_what_others_settled_counts_when_it_is_as_deep_as_what_we_settle(till, o
     till.settle_as_observer(header)
     till.asleep = False
     till.work()
-    block = Transfer.objects.get(payment__state=State.CONFIRMED).block_number
+    block = Transfer.objects.get(payment__state=PaymentState.CONFIRMED).block_number
     assert int(till.chain.rpc("eth_blockNumber"), 16) - block + 1 >= 3
 
 

@@ -14,7 +14,7 @@ import pytest
 import stripe
 
 from payments.cards import stripe_api
-from payments.cards.facts import Declined, Intent, Refused
+from payments.cards.facts import Declined, Intent, StripeRefused
 
 pytestmark = pytest.mark.stripe
 
@@ -85,7 +85,7 @@ def test_the_same_key_repeats_the_answer_and_other_words_are_refused(v1):
     key, ours = f"t-{uuid.uuid4()}", str(uuid.uuid4())
     first = stripe_api.create_intent(ours, customer, 600, key)
     assert stripe_api.create_intent(ours, customer, 600, key).id == first.id
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StripeRefused) as refused:
         stripe_api.create_intent(ours, customer, 700, key)
     assert refused.value.code == "idempotency_error"
 
@@ -94,7 +94,7 @@ def test_a_refund_goes_back_once_and_too_much_is_refused(v1):
     paid = charged(v1, "pm_card_visa")
     stripe_api.refund(paid.id, 400, "ours", f"t-{uuid.uuid4()}")
     assert [(one.amount_cents, one.ours) for one in stripe_api.refunds_of(paid.id)] == [(400, "ours")]
-    with pytest.raises(Refused):
+    with pytest.raises(StripeRefused):
         stripe_api.refund(paid.id, 300, "more", f"t-{uuid.uuid4()}")
 
 

@@ -1,9 +1,14 @@
-"""The arrows and the limits of the house, stated with `ast`. Each rule is a sentence, and is shown to be breakable."""
+"""The rooms of the tree, the imports allowed between them, and the limits every module keeps; read with `ast`.
+
+`ROOMS` is the documentation of the dependencies. Each rule is a function, and the tests show that it can be broken.
+"""
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
@@ -13,11 +18,127 @@ PACKAGES = ("payments", "publishers", "marketplace", "dev")
 BOOKS = {"Account", "Transaction", "Posting"}
 WRITES = {"create", "bulk_create", "get_or_create", "update_or_create", "update", "bulk_update", "delete", "save"}
 SPEAK_HTTP = {"payments/http.py", "payments/admin.py"}
+ONE_DOOR = {"web3": "payments/onchain/rpc.py", "stripe": "payments/cards/stripe_api.py"}
 FILE_LINES, FUNCTION_LINES, PARAMETERS = 400, 60, 5
 # Over a limit, each with its reason.
 EXCUSED = {
     "payments/onchain/lease.py:float": "minus infinity is a moment that has always passed, and no money",
 }
+
+# Every room, from the top down: its modules (files or folders), and the rooms it may import.
+# An arrow points to a row further down, so there is no circle. `a/{b c}` stands for `a/b a/c`.
+# A new arrow, and a module outside the rooms, is a decision: it is written here first.
+ROOMS = """
+dev                  | dev
+                     | marketplace/ops publishers/models payments/{audit books values}
+dev/standin          | dev/standin
+                     |
+marketplace          | marketplace/{__init__ apps celery settings urls wsgi}
+                     | marketplace/{api ops reader shop staff}
+marketplace/accounts | marketplace/accounts
+                     | marketplace/reader
+marketplace/staff    | marketplace/staff
+                     | publishers/{models base} payments/{cards books values}
+marketplace/api      | marketplace/api
+                     | marketplace/reader payments/{http proofs cards purses models}
+marketplace/ops      | marketplace/ops
+                     | marketplace/reader payments/{http cards onchain models}
+marketplace/shop     | marketplace/shop
+                     | marketplace/{reader base} publishers/{articles pricing models}
+                     | payments/{fulfilment http gate rails cards notify models values}
+marketplace/reader   | marketplace/reader
+                     | marketplace/base publishers/{articles models base}
+                     | payments/{http gate proofs rails cards purses models values}
+marketplace/base     | marketplace/{models paging templatetags}
+                     | payments/values
+publishers           | publishers/{__init__ apps management sample}
+                     | publishers/{articles models} payments/values
+publishers/views     | publishers/{views forms urls admin templatetags}
+                     | publishers/{articles pricing models base} payments/{http books notify models values}
+publishers/articles  | publishers/articles
+                     | publishers/{pricing models} payments/{notify values}
+publishers/pricing   | publishers/{pricing sales}
+                     | publishers/models payments/{rails books notify models values}
+publishers/models    | publishers/models
+                     | payments/{books values}
+publishers/base      | publishers/csv_files
+                     |
+payments             | payments/{admin apps checks management tasks}
+                     | payments/{fulfilment audit cards onchain models}
+payments/http        | payments/http
+                     | payments/{gate proofs rails values}
+payments/fulfilment  | payments/fulfilment
+                     | payments/{gate cards models values}
+payments/gate        | payments/gate
+                     | payments/{proofs rails notify models values}
+payments/audit       | payments/audit
+                     | payments/{onchain books models}
+payments/proofs      | payments/proofs
+                     | payments/{onchain values}
+payments/rails       | payments/rails
+                     | payments/{cards purses onchain books models values}
+payments/cards       | payments/cards
+                     | payments/{purses books notify models values}
+payments/purses      | payments/purses
+                     | payments/{books notify models values}
+payments/onchain     | payments/onchain
+                     | payments/{books notify models}
+payments/books       | payments/books
+                     | payments/{models values}
+payments/notify      | payments/{notify waiters}
+                     | payments/models
+payments/models      | payments/{models sql}
+                     | payments/values
+payments/values      | payments/{__init__ money ids fields offers quotes}
+                     |
+"""
+# Imports that the table does not allow and that are on their way out, each with where it belongs.
+LEAVING: dict[str, str] = {}
+
+
+class Room(NamedTuple):
+    """One row of the table: the paths of its modules without .py, and the rooms it may import."""
+
+    paths: list[str]
+    imports: list[str]
+
+
+def rooms(table: str) -> dict[str, Room]:
+    """The table by room, in its order."""
+    found: dict[str, Room] = {}
+    last = ""
+    for line in filter(str.strip, table.splitlines()):
+        name, text = (part.strip() for part in line.split("|"))
+        names = re.sub(r"(\S+)\{([^}]*)\}", lambda m: " ".join(m[1] + each for each in m[2].split()), text).split()
+        if name:
+            last = name
+            found[name] = Room(names, [])
+        else:
+            found[last].imports.extend(names)
+    return found
+
+
+TABLE = rooms(ROOMS)
+
+
+@functools.cache
+def room_of(path: str) -> str | None:
+    """The room of a file: the one that names it, or the nearest folder above it."""
+    bare = path.removesuffix(".py")
+    named = [(len(own), room) for room, row in TABLE.items() for own in row.paths if f"{bare}/".startswith(f"{own}/")]
+    return max(named)[1] if named else None
+
+
+@functools.cache
+def file_of(name: str) -> str | None:
+    """The file that a dotted name of ours is in, whether it names a module or something in one; None for others'."""
+    if name.partition(".")[0] not in PACKAGES:
+        return None
+    place = name.replace(".", "/")
+    for path in (f"{place}.py", f"{place}/__init__.py"):
+        if (ROOT / path).is_file():
+            return path
+    return file_of(name.rpartition(".")[0]) if "." in name else None
 
 
 @dataclass(frozen=True)
@@ -34,10 +155,10 @@ class Module:
     def calls(self) -> Iterator[ast.Call]:
         return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
 
-    def imports(self) -> Iterator[str]:
-        """Every name that is imported, absolute and in full: payments.models.Posting."""
+    def imports(self, *, typing: bool = True) -> Iterator[str]:
+        """Every imported name, absolute and in full: payments.models.Posting. Without `typing`, those of run time."""
         package = self.path.removesuffix(".py").split("/")[:-1]
-        for node in ast.walk(self.tree):
+        for node in _walk(self.tree, typing):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -46,24 +167,40 @@ class Module:
                 yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
+def _walk(node: ast.AST, typing: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if typing or not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _walk(child, typing)
+
+
 def arrows(module: Module) -> Iterator[str]:
-    """Marketplace → publishers → payments; web3, stripe and HTTP in one room each, rails below gate and books."""
-    here = module.path
+    """A module imports its own room and the rooms that the table allows it."""
+    here = room_of(module.path)
+    if here is None:
+        yield "is in no room of the table"
+        return
     for name in module.imports():
-        starts = lambda *roots, name=name: any(f"{name}.".startswith(f"{root}.") for root in roots)  # noqa: E731
-        if here.startswith("payments/") and starts("marketplace", "publishers"):
-            yield f"payments imports {name}: payments knows nobody who sells"
-        if here.startswith("publishers/") and starts("marketplace"):
-            yield f"publishers imports {name}: sellers do not know the shop"
-        if not here.startswith("dev/") and starts("dev", "tests", "bench"):
+        path = file_of(name)
+        there = room_of(path) if path else None
+        if path and there is None:
+            yield f"imports {name}, which is in no room of the table"
+        elif there not in (None, here, *TABLE[here].imports) and f"{module.path} → {there}" not in LEAVING:
+            yield f"imports {name}: {here} does not know {there}"
+
+
+def borders(module: Module) -> Iterator[str]:
+    """web3, stripe and HTTP in payments each have one door, no rail posts to the books, no product knows its tests."""
+    for name in module.imports():
+        top = name.partition(".")[0]
+        if top in ONE_DOOR and module.path != ONE_DOOR[top]:
+            yield f"{name} is imported outside {ONE_DOOR[top]}"
+        if top in ("tests", "bench") or (top == "dev" and not module.path.startswith("dev/")):
             yield f"the product imports {name}"
-        if starts("web3") and here != "payments/onchain/rpc.py":
-            yield f"{name} is imported outside payments/onchain/rpc.py"
-        if starts("stripe") and here != "payments/cards/stripe_api.py":
-            yield f"{name} is imported outside payments/cards/stripe_api.py"
-        if here.startswith("payments/rails/") and starts("payments.gate", "payments.books.ledger", "payments.http"):
-            yield f"a rail imports {name}"
-        if here.startswith("payments/") and starts("django.http") and here not in SPEAK_HTTP:
+        if module.path.startswith("payments/rails/") and f"{name}.".startswith("payments.books.ledger."):
+            yield f"a rail imports {name}: it may name accounts, not post"
+        in_payments = module.path.startswith("payments/") and module.path not in SPEAK_HTTP
+        if in_payments and f"{name}.".startswith("django.http."):
             yield f"{name} is imported outside payments/http.py"
 
 
@@ -122,16 +259,18 @@ def signs(module: Module) -> Iterator[str]:
         yield "has no docstring"
 
 
+@functools.cache
 def modules() -> list[Module]:
+    """Every module of ours but the migrations, read and parsed once."""
     paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     return [Module(str(path.relative_to(ROOT)), path.read_text()) for path in paths if path.parent.name != "migrations"]
 
 
-RULES = (arrows, one_writer_of_the_books, small, whole_money, signs)
+RULES = (arrows, borders, one_writer_of_the_books, small, whole_money, signs)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_house_keeps_its_rules(rule) -> None:
+def test_every_module_keeps_the_rule(rule) -> None:
     read = modules()
     assert len(read) > 60
     assert [f"{module.path}: {broken}" for module in read for broken in rule(module)] == []
@@ -140,15 +279,27 @@ def test_the_house_keeps_its_rules(rule) -> None:
 BROKEN = [
     (arrows, "payments/quotes.py", "from publishers.models import Article"),
     (arrows, "payments/management/commands/audit.py", "import marketplace.shop.article"),
-    (arrows, "publishers/pricing.py", "def late():\n    from marketplace import shelf"),
+    (arrows, "publishers/pricing.py", "def late():\n    from marketplace.shop import listings"),
+    (arrows, "publishers/models.py", "from .articles import catalogue"),
     (arrows, "marketplace/shop/article.py", "from dev import chain"),
-    (arrows, "payments/onchain/settler.py", "from web3 import Web3"),
-    (arrows, "marketplace/ops/health.py", "import web3.eth"),
-    (arrows, "payments/onchain/rpc.py", "import stripe"),
+    (arrows, "marketplace/reader/library.py", "from marketplace.shop.buying import SeeOther"),
+    (arrows, "marketplace/shop/article.py", "from marketplace import urls"),
     (arrows, "payments/rails/exact.py", "from .. import gate"),
-    (arrows, "payments/rails/exact.py", "from payments.books.ledger import post"),
     (arrows, "payments/rails/exact.py", "from payments import http"),
-    (arrows, "payments/gate.py", "from django.http import HttpRequest"),
+    (arrows, "payments/purses/movements.py", "from payments.cards import charges"),
+    (arrows, "payments/onchain/settler.py", "from payments import purses"),
+    (arrows, "payments/books/ledger.py", "import payments.onchain.record"),
+    (arrows, "payments/models/books.py", "if TYPE_CHECKING:\n    from ..books.ledger import Entry"),
+    (arrows, "payments/money.py", "from .models import Posting"),
+    (arrows, "payments/helpers.py", ""),
+    (borders, "payments/onchain/settler.py", "from web3 import Web3"),
+    (borders, "marketplace/ops/health.py", "import web3.eth"),
+    (borders, "payments/onchain/rpc.py", "import stripe"),
+    (borders, "marketplace/shop/article.py", "from dev import chain"),
+    (borders, "dev/stack.py", "from tests.shop import Shop"),
+    (borders, "payments/rails/exact.py", "from payments.books.ledger import post"),
+    (borders, "payments/rails/purse.py", "from payments.books import ledger"),
+    (borders, "payments/gate.py", "from django.http import HttpRequest"),
     (one_writer_of_the_books, "payments/gate.py", "from .models import Posting\nPosting(amount_micros=1).save()"),
     (one_writer_of_the_books, "payments/gate.py", "from . import models\nmodels.Transaction(key='x')"),
     (one_writer_of_the_books, "payments/gate.py", "from .models import Posting\nPosting.objects.all().update(x=2)"),
@@ -169,11 +320,15 @@ def test_each_rule_can_be_broken(rule, path: str, text: str) -> None:
 
 
 ALLOWED = [
-    (arrows, "marketplace/shop/article.py", "from publishers import catalogue\nfrom payments import gate"),
-    (arrows, "payments/rails/exact.py", "from payments import chain\nfrom . import RailRefused"),
-    (arrows, "payments/onchain/rpc.py", "from web3 import HTTPProvider"),
-    (arrows, "payments/cards/stripe_api.py", "import stripe"),
-    (arrows, "payments/http.py", "from django.http import HttpRequest"),
+    (arrows, "marketplace/shop/article.py", "from publishers.articles import catalogue\nfrom payments import gate"),
+    (arrows, "payments/rails/exact.py", "from payments.onchain import rpc\nfrom . import RailRefused"),
+    (arrows, "payments/gate.py", "import math\nfrom django.db import models\nfrom payments import money"),
+    (arrows, "payments/books/ledger.py", "from payments.models import Posting"),
+    (borders, "payments/onchain/rpc.py", "from web3 import HTTPProvider"),
+    (borders, "payments/cards/stripe_api.py", "import stripe"),
+    (borders, "payments/http.py", "from django.http import HttpRequest"),
+    (borders, "dev/stack.py", "from dev import chain"),
+    (borders, "payments/rails/purse.py", "from payments.books import accounts"),
     (
         one_writer_of_the_books,
         "payments/onchain/settler.py",
@@ -202,3 +357,69 @@ def test_every_excuse_is_still_needed() -> None:
         bare = Module(path.replace("payments/", "payments/not_"), texts[path].text)
         rule = whole_money if what == "float" else small
         assert list(rule(bare)), f"{excuse} is excused for nothing"
+
+
+def upward(table: dict[str, Room]) -> list[str]:
+    """The arrows of a table that do not point further down in it."""
+    order = list(table)
+    return [
+        f"{room} → {other}"
+        for room, row in table.items()
+        for other in row.imports
+        if other not in order or order.index(other) <= order.index(room)
+    ]
+
+
+def test_every_arrow_of_the_table_points_down() -> None:
+    assert upward(TABLE) == []
+
+
+def test_an_arrow_that_points_up_or_nowhere_would_be_noticed() -> None:
+    assert upward(rooms("a | a\n  | b\nb | b\n  | a")) == ["b → a"]
+    assert upward(rooms("a | x/{a b}\n  | a c")) == ["a → a", "a → c"]
+
+
+def test_every_path_and_every_arrow_of_the_table_is_used() -> None:
+    read = modules()
+    for row in TABLE.values():
+        for own in row.paths:
+            assert (ROOT / own).is_dir() or (ROOT / f"{own}.py").is_file(), own
+    used = {(room_of(module.path), room_of(file_of(name) or "")) for module in read for name in module.imports()}
+    allowed = [(room, other) for room, row in TABLE.items() for other in row.imports]
+    assert [arrow for arrow in allowed if arrow not in used] == []
+
+
+def test_every_arrow_that_is_leaving_is_still_there() -> None:
+    texts = {module.path: module for module in modules()}
+    for leaving in LEAVING:
+        path, room = leaving.split(" → ")
+        assert room in {room_of(file_of(name) or "") for name in texts[path].imports()}, f"{leaving} is gone: strike it"
+        assert room not in TABLE[room_of(path) or ""].imports, f"{leaving} is allowed"
+
+
+def circles(read: list[Module]) -> list[str]:
+    """The modules that import themselves, at run time, by way of others."""
+    direct = {m.path: {p for name in m.imports(typing=False) if (p := file_of(name)) and p != m.path} for m in read}
+
+    def reached(path: str) -> set[str]:
+        found: set[str] = set()
+        ahead = [path]
+        while ahead:
+            for other in direct.get(ahead.pop(), set()) - found:
+                found.add(other)
+                ahead.append(other)
+        return found
+
+    return [path for path in direct if path in reached(path)]
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert circles(modules()) == []
+
+
+def test_a_circle_would_be_noticed() -> None:
+    one = Module("payments/money.py", "def late():\n    from . import ids")
+    other = Module("payments/ids.py", "from payments import money")
+    typed = Module("payments/ids.py", "if TYPE_CHECKING:\n    from payments import money")
+    assert circles([one, other]) == ["payments/money.py", "payments/ids.py"]
+    assert circles([one, typed]) == []

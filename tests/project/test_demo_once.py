@@ -24,9 +24,9 @@ def test_the_first_command_of_the_readme_buys_an_article_and_says_what_it_did() 
         "/studio/",
         "Sign in as publisher",
         "transaction     0x",
-        "the publisher has earned",
+        "the publisher earned",
         "topped up       5.00 USD",
-        "their agent   bought",
+        "their agent     bought",
     ):
         assert words in run.stdout
 

@@ -36,7 +36,15 @@ def said(tree: ast.AST) -> Iterator[str]:
 
 def _in_a_call(call: ast.Call) -> Iterator[str]:
     name = ast.unparse(call.func).rpartition(".")[2]
-    places = {"RailRefused": 0, "Refused": 0, "PaymentMalformed": 0, "PaymentRequired": 1, "release": 1, "_refused": 0}
+    places = {
+        "RailRefused": 0,
+        "PurseRefused": 0,
+        "StripeRefused": 0,
+        "PaymentMalformed": 0,
+        "PaymentRequired": 1,
+        "release": 1,
+        "_refused": 0,
+    }
     place = places.get(name)
     if place is not None and len(call.args) > place and (word := _text(call.args[place])):
         yield f"invalid_exact_evm_payload_{word}" if name == "_refused" else word
@@ -85,7 +93,7 @@ def test_what_an_articles_address_can_say_is_promised_with_its_status():
     "line",
     [
         "raise RailRefused('new_word', 'x')",
-        "raise purses.Refused('new_word', 'x')",
+        "raise purses.PurseRefused('new_word', 'x')",
         "raise gate.PaymentRequired(offer, 'new_word', 'x')",
         "record.release([1], 'new_word')",
         "payments.update(reason=Case(When(x, then=Value('new_word'))))",

@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connection
 
-from payments import gate
+from payments import fulfilment, gate
 from payments.cards import charges, checkout, tabs, webhooks
 from payments.models import Charge, Purse
 from tests import buyers
@@ -89,6 +89,7 @@ def test_the_same_event_in_twelve_threads_is_one_entry(bank):
     events = bank.post()
     together(lambda: bank_brings(events))
     webhooks.apply_waiting()
+    fulfilment.fulfil_paid()
     assert balance(purse) == 4_950_000
     paid_once(bank, purse, 5_000_000)
 
@@ -97,6 +98,7 @@ def bank_brings(events: list) -> None:
     for event in events:
         webhooks.receive(event["payload"].encode(), event["signature"])
     webhooks.apply_waiting()
+    fulfilment.fulfil_paid()
 
 
 def test_twelve_threads_drive_one_charge_once(bank):

@@ -11,10 +11,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from payments import gate, purses
+from payments import fulfilment, gate, purses, tasks
 from payments.books import accounts, ledger
-from payments.cards import checkout, refunds, sweeper, tabs, webhooks
-from payments.models import CardRefund, Charge, Debit, Grant, Payment, Purse, State
+from payments.cards import checkout, refunds, tabs, webhooks
+from payments.models import CardRefund, Charge, Debit, Grant, Payment, PaymentState, Purse
 from payments.purses import joining
 from tests import buyers
 from tests.bank import CENT, Bank, make_due
@@ -33,7 +33,7 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
         try:
             barrier.wait(60)
             answers[number] = act()
-        except (gate.PaymentRequired, gate.PaymentInFlight, purses.Refused) as no:
+        except (gate.PaymentRequired, gate.PaymentInFlight, purses.PurseRefused) as no:
             answers[number] = no.word
         except Exception as error:
             answers[number] = error
@@ -166,7 +166,7 @@ def test_a_return_and_a_purchase_of_one_article_at_once_leave_one_or_none():
     answers = at_once(pair * (MANY // 2))
     assert answers.count("given back") == 1
     assert words(answers).keys() <= {"served", "given back", "refund_too_late", "settlement_pending"}
-    owned = Payment.objects.filter(state=State.CONFIRMED).count()
+    owned = Payment.objects.filter(state=PaymentState.CONFIRMED).count()
     assert Grant.objects.filter(revoked_at=None).count() == owned <= 1
     assert balance(purse) == 1_000_000 - owned * PRICE
 
@@ -247,7 +247,7 @@ def test_a_guest_who_joins_buys_and_is_heard_of_at_once_loses_and_gains_nothing(
         assert bank.pay(page)["paid"]
     events = bank.post()
     waiting = list(Charge.objects.exclude(state="succeeded").values_list("id", flat=True))
-    back = [lambda one=one: checkout.returned(one).state for one in waiting]
+    back = [lambda one=one: fulfilment.returned(one).state for one in waiting]
     acts = [
         *buying(guest, OFFERS[:8]),
         *[lambda: hear(events)] * 2,
@@ -273,8 +273,9 @@ def hear(events: list[Any]) -> None:
     for event in events:
         webhooks.receive(event["payload"].encode(), event["signature"])
     webhooks.apply_waiting()
+    fulfilment.fulfil_paid()
 
 
 def swept() -> None:
     make_due()
-    sweeper.sweep()
+    tasks.sweep_cards()

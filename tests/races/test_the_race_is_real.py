@@ -12,9 +12,9 @@ from django.db import IntegrityError, connection
 from django.test import Client
 
 from payments import gate
-from payments.models import LIVE, Authorization, Payment, State
+from payments.models import LIVE, Authorization, Payment, PaymentState
 from payments.onchain.settler import Settler
-from payments.rails import exact
+from payments.rails.exact import EXACT
 from tests import cast
 from tests.chain import LocalChain
 from tests.wallet import Wallet, decoded
@@ -75,7 +75,7 @@ def without_one_live_payment(transactional_db: None) -> Any:
         editor.remove_constraint(Payment, guard)
     yield
     Payment.objects.filter(state__in=LIVE).exclude(id=Payment.objects.values("id")[:1]).update(
-        state=State.FAILED, sale=None
+        state=PaymentState.FAILED, sale=None
     )
     with connection.schema_editor() as editor:
         editor.add_constraint(Payment, guard)
@@ -90,7 +90,7 @@ def test_one_proof_many_times_is_one_claim(race, address, wallet):
 def test_without_the_unique_proof_it_is_claimed_every_time(
     race, address, wallet, monkeypatch, without_one_live_payment
 ):
-    real = exact.claim
+    real = EXACT.claim
 
     def claim_unbound(verified, payment):
         """Writes a claim that names another nonce than the proof has."""
@@ -98,7 +98,7 @@ def test_without_the_unique_proof_it_is_claimed_every_time(
         object.__setattr__(credential, "nonce", secrets.token_bytes(32))
         real(verified, payment)
 
-    monkeypatch.setattr(exact, "claim", claim_unbound)
+    monkeypatch.setattr(EXACT, "claim", claim_unbound)
     header = wallet.pay(_terms(address))
     assert race(address, [header] * MANY) == [503] * MANY
     assert Authorization.objects.count() == MANY
@@ -132,7 +132,7 @@ def _settle(settings: Any) -> None:
     try:
         for _ in range(20):
             settler.turn()
-            if not Payment.objects.filter(state__in=(State.CLAIMED, State.SIGNED)).exists():
+            if not Payment.objects.filter(state__in=(PaymentState.CLAIMED, PaymentState.SIGNED)).exists():
                 return
         raise AssertionError("not settled")
     finally:

@@ -57,7 +57,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Counter[str]]:
 
 
 def unguarded(key_id: Any, payment: Payment) -> None:
-    """What `agents.spend` does, without asking whether there is room."""
+    """What `api_keys.spend` does, without asking whether there is room."""
     ApiKey.objects.filter(id=key_id).update(
         spent_micros=F("spent_micros") + payment.amount_micros,
         day_spent_micros=F("day_spent_micros") + payment.amount_micros,

@@ -5,8 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from payments import audit
-from payments.rails import exact
+from payments import audit, onchain
 
 
 class Command(BaseCommand):
@@ -20,7 +19,7 @@ class Command(BaseCommand):
         for finding in audit.findings():
             found += 1
             self.stderr.write(str(finding))
-        if not exact.enabled():
+        if not onchain.enabled():
             self.stdout.write("Only the database was looked at: no chain is configured.")
         self.stdout.write(f"{found} findings" if found else "The books hold.")
         if found:

@@ -15,11 +15,11 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from payments import gate, purses
+from payments import gate, purses, tasks
 from payments.books import ledger
 from payments.cards import holds, reconciliation, sweeper, webhooks
 from payments.cards.facts import NoAnswer
-from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, ProcessorEvent, Setup, State
+from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, PaymentState, ProcessorEvent, Setup
 from tests.bank import Bank
 
 from .accidents import Accidents, Crash
@@ -43,7 +43,7 @@ _NO_NEWS = (
     "charge.succeeded",
 )
 # No to a person or an agent, and "later": everything else that comes out of an operation is a defect.
-_ANSWERS = (purses.Refused, gate.PaymentRequired, gate.PaymentInFlight, NoAnswer)
+_ANSWERS = (purses.PurseRefused, gate.PaymentRequired, gate.PaymentInFlight, NoAnswer)
 
 # What happened in all episodes of this run together; said at its end.
 ALL_EPISODES: Counter[str] = Counter()
@@ -119,11 +119,11 @@ class Episode(Doings):
             self._deliver(self.letters + self._new_letters())
         for _ in range(2):
             self._everything_is_due()
-            sweeper.sweep()
+            tasks.sweep_cards()
         first = reconciliation.reconcile(self.began)
         self.counts["healed by reconciliation"] += len(first.healed)
         self._everything_is_due()
-        sweeper.sweep()
+        tasks.sweep_cards()
         self.earned = grown(self.earned)
         return reconciliation.reconcile(self.began)
 
@@ -138,8 +138,8 @@ class Episode(Doings):
             "refunds to cards": CardRefund.objects.filter(state="done").count(),
             "disputes": Dispute.objects.count(),
             "sales": Payment.objects.filter(state__in=OWNED).count(),
-            "sales cleared": Payment.objects.filter(state=State.FINAL).count(),
-            "articles given back": Payment.objects.filter(state=State.REFUNDED).count(),
+            "sales cleared": Payment.objects.filter(state=PaymentState.FINAL).count(),
+            "articles given back": Payment.objects.filter(state=PaymentState.REFUNDED).count(),
             "calls to the processor": self.accidents.calls,
         }
         return self.counts + Counter(came)
@@ -168,7 +168,7 @@ class Episode(Doings):
 
     def _sweep(self) -> str:
         Charge.objects.update(look_at=timezone.now())
-        sweeper.sweep()
+        tasks.sweep_cards()
         return ""
 
     def _undelivered(self) -> str:

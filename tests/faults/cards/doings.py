@@ -7,9 +7,9 @@ import random
 import uuid
 from typing import Any
 
-from payments import purses
+from payments import fulfilment, purses
 from payments.cards import charges, checkout, refunds, sweeper, tabs
-from payments.models import Card, Charge, Payment, Purse, Setup, State
+from payments.models import Card, Charge, Payment, PaymentState, Purse, Setup
 from payments.offers import Offer
 from payments.purses import joining
 from tests import buyers
@@ -106,7 +106,7 @@ class Doings:
     def _back(self, url: str) -> str:
         session = url.rsplit("/", 1)[1]
         if charge := Charge.objects.filter(session=session).first():
-            return checkout.returned(charge.id).state
+            return fulfilment.returned(charge.id).state
         if setup := Setup.objects.filter(session=session).first():
             return checkout.setup_returned(setup.id).state
         return "an address of nobody"
@@ -132,7 +132,7 @@ class Doings:
         return str(buyers.present(text, self._offer()).payment.amount_micros)
 
     def _give_back(self) -> str:
-        bought = list(Payment.objects.filter(rail="purse", state=State.CONFIRMED).order_by("decided_at", "id"))
+        bought = list(Payment.objects.filter(rail="purse", state=PaymentState.CONFIRMED).order_by("decided_at", "id"))
         if not bought:
             return "none"
         payment = self.random.choice(bought)

@@ -20,10 +20,10 @@ from payments.models import (
     Dispute,
     Grant,
     Payment,
+    PaymentState,
     Posting,
     Purse,
     Setup,
-    State,
     Transaction,
 )
 from tests.bank import CENT
@@ -124,7 +124,7 @@ def nobody_reads_for_nothing(facts: Facts) -> Iterator[str]:
     for grant in Grant.objects.filter(revoked_at=None).select_related("payment__sale"):
         payment = grant.payment
         reversed_ = Transaction.objects.filter(reverses=payment.sale_id).exists() if payment.sale_id else True
-        if payment.state not in (State.CONFIRMED, State.FINAL) or reversed_:
+        if payment.state not in (PaymentState.CONFIRMED, PaymentState.FINAL) or reversed_:
             yield f"{grant.buyer} reads {grant.resource} for nothing"
         if not Debit.objects.filter(payment=payment).exists():
             yield f"{grant.resource} was bought from no purse"

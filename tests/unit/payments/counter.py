@@ -12,7 +12,7 @@ from payments.models import OPEN, Payment
 from payments.offers import Offer, Presented, Price
 from payments.onchain import watcher
 from payments.onchain.settler import Settler
-from payments.rails import exact
+from payments.rails.exact import EXACT
 from tests.chain import LocalChain
 from tests.wallet import Wallet, decoded
 
@@ -63,7 +63,7 @@ class Counter:
 
     def sign(self, wallet: Wallet, wanted: Offer, **changes: Any) -> str:
         """A version 2 payment header for an offer, with a fresh quote."""
-        requirement = exact.quote(wanted)
+        requirement = EXACT.quote(wanted).accepts
         assert requirement
         return wallet.pay({"accepts": [requirement], "resource": {"url": wanted.url}}, **changes)
 

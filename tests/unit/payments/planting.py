@@ -9,7 +9,7 @@ from django.core.management import call_command
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.ids import uuid7
-from payments.models import Account, Payment, State, Transaction, Transfer
+from payments.models import Account, Payment, PaymentState, Transaction, Transfer
 from payments.onchain import watcher
 from tests import databases
 
@@ -61,7 +61,7 @@ def sell(counter: Counter) -> Books:
     counter.work()
     watcher.watch()
     released.refresh_from_db()
-    assert released.state == State.RELEASED
+    assert released.state == PaymentState.RELEASED
     arrival = Transfer.objects.get(value=1_234_567)
     return Books(counter, sold, other, released, arrival)
 

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from payments import notify, waiters
 from payments.ids import uuid7
-from payments.models import Payment, State
+from payments.models import Payment, PaymentState
 from payments.notify import Listener
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,7 +25,7 @@ def a_payment(n: int = 1) -> Payment:
 
 def decide(payment: Payment) -> None:
     with transaction.atomic():
-        Payment.objects.filter(id=payment.id).update(state=State.RELEASED)
+        Payment.objects.filter(id=payment.id).update(state=PaymentState.RELEASED)
         notify.send()
 
 

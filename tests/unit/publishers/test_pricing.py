@@ -129,11 +129,11 @@ def test_a_price_started_by_a_clock_that_is_ahead_can_be_closed(article):
 def test_a_quote_can_still_name_every_price_of_the_last_quarter_of_an_hour(article, settings):
     old = price_of(article)
     pricing.change_price(article, "agents", 70_000, by=None, was=old.pk)
-    offer = article.offer("people", mime_type="text/html", with_quotable=True)
+    offer = catalogue.listing(article.pk).offer("people", mime_type="text/html", with_quotable=True)
     assert {price.amount_micros for price in offer.quotable} == {50_000, 70_000, 250_000}
     past = timezone.now() - datetime.timedelta(seconds=settings.QUOTE_SECONDS + 1)
     PriceVersion.objects.filter(pk=old.pk).update(starts_at=past, ends_at=past)
-    offer = article.offer("people", mime_type="text/html", with_quotable=True)
+    offer = catalogue.listing(article.pk).offer("people", mime_type="text/html", with_quotable=True)
     assert {price.amount_micros for price in offer.quotable} == {70_000, 250_000}
 
 

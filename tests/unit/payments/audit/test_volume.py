@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from payments import audit
-from payments.models import Payment, Posting, State
+from payments.models import Payment, PaymentState, Posting
 from tests.unit.payments.planting import past_the_guards
 
 from . import volume
@@ -30,7 +30,7 @@ def test_a_hundred_thousand_sales_are_audited_in_seconds(record_property, capsys
     record_property("seconds", took)
     with capsys.disabled():
         print(f"\n{SALES} sales audited in {took:.1f} s on {connection.vendor}")
-    assert Payment.objects.filter(state=State.FINAL).count() == SALES
+    assert Payment.objects.filter(state=PaymentState.FINAL).count() == SALES
     assert took < SECONDS
     # And among so many, one micro that is missing is found.
     line = Posting.objects.all()[SALES]

@@ -11,7 +11,7 @@ from payments import audit, gate
 from payments.books import ledger
 from payments.cards import checkout, disputes, holds, refunds, stripe_api, tabs
 from payments.cards.facts import DisputeFacts, Money
-from payments.models import CardRefund, Charge, Dispute, Payment, State
+from payments.models import CardRefund, Charge, Dispute, Payment, PaymentState
 from tests import buyers, cast
 from tests.bank import Bank
 from tests.buyers import balance
@@ -42,7 +42,7 @@ def test_a_lost_chargeback_takes_balance_then_pending_sales_and_the_rest_is_a_lo
     assert ledger.balance("publisher:1:earned", "USD") == 2_850_000  # Earned is never touched.
     assert ledger.balance("publisher:2:pending", "USD") == 0
     taken.refresh_from_db()
-    assert (taken.state, taken.reason) == (State.REFUNDED, "chargeback")
+    assert (taken.state, taken.reason) == (PaymentState.REFUNDED, "chargeback")
     assert not taken.grants.filter(revoked_at=None).exists()
     assert ledger.balance("loss:chargeback", "USD") == -3_000_000
     assert ledger.balance("loss:dispute_fee", "USD") == -15_000_000

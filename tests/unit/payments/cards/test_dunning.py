@@ -53,7 +53,7 @@ def test_paying_now_with_a_new_card_ends_it(bank):
     assert tabs.pay_now(purse).state == "succeeded"
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("", 0)
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         tabs.pay_now(purse)
     bank.agrees()
 

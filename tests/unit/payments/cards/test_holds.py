@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from payments import tasks
 from payments.books import ledger
-from payments.cards import holds, refunds, sweeper, tabs
+from payments.cards import holds, refunds, tabs
 from payments.models import Charge, Payment, Purse
 from tests import buyers
 from tests.bank import Bank, make_due
@@ -76,7 +77,7 @@ def test_money_on_its_way_back_to_a_card_pays_no_publisher(bank):
     assert refunds.to_card(purse, charge, 4_000_000).state == "asked"
     buyers.press(purse, buyers.offer(2, 3_000_000))  # On the tab, which nobody has paid.
     make_due()
-    sweeper.sweep()
+    tasks.sweep_cards()
     assert holds.clear(timezone.now() + timedelta(days=30)) == 1
     bank.no_faults()
 

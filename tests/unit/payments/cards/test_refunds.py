@@ -40,7 +40,7 @@ def test_refunds_in_parts_in_full_too_much_and_one_that_comes_back(bank):
     purse.refresh_from_db()
     assert refunds.refundable(purse) == [(charge, 6_000_000)]
     for wrong in (6_010_000, 0, -10_000, 5_000):
-        with pytest.raises(purses.Refused):
+        with pytest.raises(purses.PurseRefused):
             refunds.to_card(purse, charge, wrong)
     last = refunds.to_card(purse, charge, 6_000_000)
     assert balance(purse) == 0
@@ -56,7 +56,7 @@ def test_what_is_spent_cannot_go_back_to_the_card(bank):
     purse = buyers.purse()
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 4_000_000))
-    with pytest.raises(purses.Refused) as refused:
+    with pytest.raises(purses.PurseRefused) as refused:
         refunds.to_card(purse, charge, 2_000_000)
     assert refused.value.word == "insufficient_balance"
     purse.refresh_from_db()
@@ -79,7 +79,7 @@ def test_a_disputed_charge_is_not_refunded(bank):
     charge = bank.top_up(purse, 500)
     bank.do("disputes", charge=charge.reference, kind="fraudulent")
     bank.bring()
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         refunds.to_card(purse, charge, 1_000_000)
     other = buyers.purse()
     second = bank.top_up(other, 500)

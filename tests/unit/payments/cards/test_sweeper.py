@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from payments import purses
-from payments.cards import charges, checkout, refunds, sweeper
+from payments import fulfilment, gate, purses, tasks
+from payments.cards import checkout, refunds
 from payments.models import CardRefund, Charge, Payment
 from tests import buyers
 from tests.bank import Bank, newest
@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def test_a_crash_between_the_money_and_the_article_is_mended_by_the_sweeper(bank, monkeypatch):
     purse = buyers.purse()
     bank.pay(checkout.top_up(purse, 500, "/", buyers.offer()))
-    monkeypatch.setattr(charges, "fulfil", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(fulfilment, "fulfil", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        checkout.returned(newest(purse).id)
+        fulfilment.returned(newest(purse).id)
     monkeypatch.undo()
     assert balance(purse) == 5_000_000
     bank.later()
@@ -36,16 +36,16 @@ def test_an_idle_sweep_asks_the_processor_nothing(bank):
 def test_an_article_that_was_given_back_is_not_bought_again_after_a_crash(bank, monkeypatch):
     purse = buyers.purse()
     bank.pay(checkout.top_up(purse, 500, "/", buyers.offer()))
-    verify = charges.gate.verify
+    verify = gate.verify
 
     def dying(*args):
         verify(*args).settle()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(charges.gate, "verify", dying)
+    monkeypatch.setattr(gate, "verify", dying)
     with pytest.raises(KeyboardInterrupt):
-        checkout.returned(newest(purse).id)
-    monkeypatch.setattr(charges.gate, "verify", verify)
+        fulfilment.returned(newest(purse).id)
+    monkeypatch.setattr(gate, "verify", verify)
     purses.refund(Payment.objects.get().id, purse)
     bank.later()
     assert balance(purse) == 5_000_000
@@ -61,7 +61,7 @@ def test_the_sweeper_goes_on_after_what_it_cannot_understand(bank: Bank, monkeyp
     bank.pay(checkout.top_up(buyers.purse(), 500, "/"))
     Charge.objects.update(look_at=timezone.now())
     monkeypatch.setattr("payments.cards.charges.look", lambda charge: 1 // 0)
-    sweeper.sweep()
+    tasks.sweep_cards()
     assert CardRefund.objects.get().state == "done"
     monkeypatch.undo()
     bank.later()

@@ -49,7 +49,7 @@ def test_a_card_authenticated_when_it_was_saved_is_not_asked_again(bank):
 def test_removing_the_card_closes_the_tab_and_forgets_it_at_the_processor(bank):
     purse = bank.tab()
     buyers.press(purse, buyers.offer(1, 600_000))
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         tabs.remove_card(purse.card)
     purse.refresh_from_db()
     tabs.pay_now(purse)

@@ -29,7 +29,7 @@ BUY = """
 from tests import cast
 from payments.onchain import record
 from payments.onchain.lease import Holder
-from payments.models import Grant, Payment, State, Transfer
+from payments.models import Grant, Payment, PaymentState, Transfer
 from payments.onchain.rpc import SeenTransfer
 from django.db import transaction
 first, second = (cast.sale(cast.article(cast.publication(cast.person(name)))) for name in ("alice", "carol"))
@@ -39,7 +39,7 @@ assert Grant.objects.get(payment=first).revoked_at
 record.transfers([SeenTransfer(row.block_number, row.block_hash, row.tx_hash, row.log_index, row.token, row.sender,
                                   row.recipient, row.value, row.nonce)])
 record.finalise(row.chain_id, 10**9)
-assert set(Payment.objects.values_list("state", flat=True)) == {State.FINAL}
+assert set(Payment.objects.values_list("state", flat=True)) == {PaymentState.FINAL}
 record.transfers([SeenTransfer(5, b"b" * 32, b"t" * 32, 0, row.token, row.sender, row.recipient, 77, None)])
 holder = Holder(1, b"k" * 20)
 assert holder.hold()

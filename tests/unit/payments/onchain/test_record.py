@@ -7,7 +7,7 @@ from django.conf import settings
 
 from payments import audit, gate
 from payments.books import accounts, ledger
-from payments.models import Chain, Grant, Payment, State, Submission, Transaction, Transfer
+from payments.models import Chain, Grant, Payment, PaymentState, Submission, Transaction, Transfer
 from payments.offers import Offer
 from payments.onchain import record, watcher
 from payments.onchain import rpc as node
@@ -34,7 +34,7 @@ def owns(payment: Payment) -> bool:
 # --- Money that comes late, early, or for nobody ------------------------------------------------------
 
 
-@pytest.mark.parametrize("before", [State.RELEASED, State.FAILED])
+@pytest.mark.parametrize("before", [PaymentState.RELEASED, PaymentState.FAILED])
 def test_a_transfer_that_comes_late_all_the_same_is_the_purchase(counter: Counter, before: str):
     """A payment that was given up is not forgotten: its money is the buyer's purchase whenever it comes."""
     wallet = counter.wallet(0)
@@ -43,12 +43,12 @@ def test_a_transfer_that_comes_late_all_the_same_is_the_purchase(counter: Counte
         counter.present(header, offer())
     counter.work()
     payment = Payment.objects.get()
-    assert state(payment) == (State.RELEASED, "insufficient_funds")
+    assert state(payment) == (PaymentState.RELEASED, "insufficient_funds")
     Payment.objects.update(state=before)
     counter.chain.mint(wallet.address, 50_000)
     counter.settle_as_observer(header)
     watcher.watch()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert owns(payment)
     assert (suspense(), ledger.balance("publisher:7:earned")) == (0, 47_500)
 
@@ -62,7 +62,7 @@ def test_money_for_nobody_waits_in_suspense_and_counts_once_for_its_first_presen
     with pytest.raises(gate.PaymentInFlight):
         counter.present(header, offer(1))
     counter.work()
-    assert counter.present(header, offer(1)).payment.state == State.CONFIRMED
+    assert counter.present(header, offer(1)).payment.state == PaymentState.CONFIRMED
     assert (suspense(), ledger.balance("publisher:7:earned")) == (0, 47_500)
     assert not Submission.objects.exists()
     with pytest.raises(gate.PaymentRequired, match="authorization_spent_elsewhere"):
@@ -75,10 +75,10 @@ def test_money_that_came_without_an_authorization_pays_for_nothing(counter: Coun
     pay_to = counter.settings.PAY_TO
     counter.send("mint(address,uint256)", ["address", "uint256"], pay_to, 50_000)
     watcher.watch()
-    assert state(payment) == (State.CLAIMED, "")
+    assert state(payment) == (PaymentState.CLAIMED, "")
     assert suspense() == 50_000
     counter.work()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert suspense() == 50_000
 
 
@@ -92,7 +92,7 @@ def test_less_money_by_the_same_nonce_buys_nothing_and_stays_in_suspense(counter
     counter.settle_as_observer(counter.sign(wallet, offer(), nonce=nonce, value=1))
     watcher.watch()
     counter.work()
-    assert state(Payment.objects.get()) == (State.RELEASED, "authorization_used")
+    assert state(Payment.objects.get()) == (PaymentState.RELEASED, "authorization_used")
     assert (suspense(), ledger.balance("publisher:7:earned")) == (1, 0)
 
 
@@ -105,12 +105,12 @@ def test_two_given_up_payments_of_one_buyer_that_are_both_paid_at_once_are_one_s
         with pytest.raises(gate.PaymentInFlight):
             counter.present(headers[-1], offer())
         counter.work()
-    assert set(Payment.objects.values_list("state", flat=True)) == {State.RELEASED}
+    assert set(Payment.objects.values_list("state", flat=True)) == {PaymentState.RELEASED}
     counter.chain.mint(wallet.address, 100_000)
     for header in headers:
         counter.settle_as_observer(header)
     watcher.watch()
-    assert sorted(Payment.objects.values_list("state", flat=True)) == [State.FINAL, State.RELEASED]
+    assert sorted(Payment.objects.values_list("state", flat=True)) == [PaymentState.FINAL, PaymentState.RELEASED]
     assert (suspense(), ledger.balance("publisher:7:earned")) == (50_000, 47_500)
     for header in headers:
         assert counter.present(header, offer()).grant == Grant.objects.get()
@@ -126,7 +126,7 @@ def test_a_late_transfer_of_a_buyer_who_has_bought_by_another_payment_stays_in_s
     assert owns(counter.buy(wallet, offer()))
     counter.settle_as_observer(first)
     watcher.watch()
-    assert Payment.objects.filter(state=State.RELEASED).count() == 1
+    assert Payment.objects.filter(state=PaymentState.RELEASED).count() == 1
     assert suspense() == 50_000
 
 
@@ -138,7 +138,7 @@ def test_the_same_fact_may_be_brought_any_number_of_times(counter: Counter, twic
     seen = node.transfers_between(0, node.block("latest").number)
     for _ in range(twice):
         record.transfers([one for one in seen if one.nonce == payment.authorization.nonce])
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert Transaction.objects.count() == Transfer.objects.count() == Grant.objects.count() == 1
 
 
@@ -159,13 +159,13 @@ def test_a_payment_fails_only_when_a_final_block_is_past_its_end(counter: Counte
     counter.mine(1, seconds_later=301)
     counter.settings.CHAIN_FINALITY_DEPTH = 3
     watcher.watch()
-    assert state(payment) == (State.CLAIMED, "")
+    assert state(payment) == (PaymentState.CLAIMED, "")
     counter.mine(2)
     watcher.watch()
-    assert state(payment) == (State.CLAIMED, "")
+    assert state(payment) == (PaymentState.CLAIMED, "")
     counter.mine(1)
     watcher.watch()
-    assert state(payment) == (State.FAILED, "authorization_expired")
+    assert state(payment) == (PaymentState.FAILED, "authorization_expired")
 
 
 def test_our_own_clock_ends_nothing(counter: Counter, monkeypatch: pytest.MonkeyPatch):
@@ -174,9 +174,9 @@ def test_our_own_clock_ends_nothing(counter: Counter, monkeypatch: pytest.Monkey
     watcher.watch()
     counter.mine()
     watcher.watch()
-    assert state(payment) == (State.CLAIMED, "")
+    assert state(payment) == (PaymentState.CLAIMED, "")
     counter.work()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
 
 
 def test_what_was_released_keeps_its_reason_when_it_fails(counter: Counter):
@@ -184,7 +184,7 @@ def test_what_was_released_keeps_its_reason_when_it_fails(counter: Counter):
     counter.work()
     counter.mine(3, seconds_later=400)
     watcher.watch()
-    assert state(payment) == (State.FAILED, "insufficient_funds")
+    assert state(payment) == (PaymentState.FAILED, "insufficient_funds")
 
 
 def test_a_sale_is_final_when_its_block_is_as_deep_as_was_asked(counter: Counter):
@@ -193,14 +193,14 @@ def test_a_sale_is_final_when_its_block_is_as_deep_as_was_asked(counter: Counter
     counter.turn()
     counter.mine()
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     for _ in range(2):
         counter.mine()
         watcher.watch()
-        assert state(payment) == (State.CONFIRMED, "")
+        assert state(payment) == (PaymentState.CONFIRMED, "")
     counter.mine()
     watcher.watch()
-    assert state(payment) == (State.FINAL, "")
+    assert state(payment) == (PaymentState.FINAL, "")
     assert Transfer.objects.get().final
 
 
@@ -212,10 +212,10 @@ def test_a_sale_is_confirmed_when_its_block_is_as_deep_as_was_asked(counter: Cou
         counter.mine()
         counter.turn()
         watcher.watch()
-        assert state(payment) == (State.SIGNED, "")
+        assert state(payment) == (PaymentState.SIGNED, "")
     counter.mine()
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
 
 
 # --- Reorganisations ----------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def bought(counter: Counter, wanted: Offer) -> tuple[Payment, Transfer]:
 def test_a_transfer_that_left_the_chain_is_taken_back_with_all_that_it_brought(counter: Counter):
     payment, transfer = bought(counter, offer())
     record.take_back(transfer)
-    assert state(payment) == (State.SIGNED, "")
+    assert state(payment) == (PaymentState.SIGNED, "")
     assert (payment.sale, payment.decided_at, payment.reversals) == (None, None, 1)
     assert not owns(payment)
     assert set(ledger.balances(ledger.Q()).values()) == {0}
@@ -237,7 +237,7 @@ def test_a_transfer_that_left_the_chain_is_taken_back_with_all_that_it_brought(c
     record.take_back(transfer)
     assert Transaction.objects.count() == 2
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert owns(payment)
     assert Transaction.objects.filter(key=f"sale:{payment.id}:1").exists()
 
@@ -261,10 +261,10 @@ def test_a_sale_out_of_suspense_that_left_the_chain_is_taken_back_to_the_world(c
     counter.work()
     payment = Payment.objects.get()
     record.take_back(payment.transfers.get())
-    assert state(payment) == (State.CLAIMED, "")
+    assert state(payment) == (PaymentState.CLAIMED, "")
     assert set(ledger.balances(ledger.Q()).values()) == {0}
     counter.work()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert (suspense(), ledger.balance("publisher:7:earned")) == (0, 47_500)
 
 
@@ -277,7 +277,7 @@ def test_a_chain_that_flips_back_and_forth_ends_with_one_sale(counter: Counter):
         record.take_back(transfer)
         assert not owns(payment)
         record.transfers(seen)
-        assert state(payment) == (State.CONFIRMED, "")
+        assert state(payment) == (PaymentState.CONFIRMED, "")
         transfer.refresh_from_db()
         assert (transfer.orphanings, transfer.orphaned_at, payment.reversals) == (flips, None, flips)
     assert ledger.balance("publisher:7:earned") == 47_500
@@ -296,7 +296,7 @@ def test_the_watcher_finds_a_reorganisation_and_the_settler_pays_again(counter: 
     counter.turn()
     counter.mine(depth - 1)
     watcher.watch()
-    assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+    assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
     counter.chain.rpc("anvil_reorg", depth, [])
     counter.mine()
     watcher.watch()
@@ -304,7 +304,7 @@ def test_the_watcher_finds_a_reorganisation_and_the_settler_pays_again(counter: 
     counter.work()
     counter.mine()
     watcher.watch()
-    assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+    assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
     assert owns(payment)
     assert counter.chain.balance(wallet.address) == 9_950_000
     assert ledger.balance("publisher:7:earned") == 47_500
@@ -317,7 +317,7 @@ def test_a_block_that_a_node_merely_forgets_to_mention_takes_nothing_back(counte
     watcher.watch()
     monkeypatch.undo()
     assert owns(payment)
-    assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+    assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
 
 
 @pytest.mark.planted
@@ -333,7 +333,7 @@ def test_a_transfer_that_was_sold_while_it_left_the_chain_leaves_no_grant_behind
     assert Grant.objects.filter(revoked_at=None).count() == 1
     record.take_back(stale)
     assert not Grant.objects.filter(revoked_at=None).exists()
-    assert Payment.objects.get().state == State.CLAIMED
+    assert Payment.objects.get().state == PaymentState.CLAIMED
     assert set(ledger.balances(ledger.Q()).values()) == {0}
 
 

@@ -5,7 +5,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from payments import gate
-from payments.models import Attempt, Authorization, Payment, State, Submission
+from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
 from payments.onchain import rpc as node
 from payments.onchain import watcher
 from payments.onchain.settler import Settler
@@ -21,7 +21,7 @@ def test_everything_that_waits_is_settled_in_one_transaction(counter: Counter):
     counter.turn()
     counter.mine()
     counter.turn()
-    assert {state(payment)[0] for payment in payments} == {State.CONFIRMED}
+    assert {state(payment)[0] for payment in payments} == {PaymentState.CONFIRMED}
     assert Submission.objects.count() == Attempt.objects.count() == 1
 
 
@@ -29,12 +29,12 @@ def test_a_batch_is_no_longer_than_it_may_be(counter: Counter):
     counter.settings.BATCH_MAX = 5
     payments = [counter.claim(counter.wallet(), offer(n)) for n in range(12)]
     counter.turn()
-    assert [state(payment)[0] for payment in payments] == [State.SIGNED] * 5 + [State.CLAIMED] * 7
+    assert [state(payment)[0] for payment in payments] == [PaymentState.SIGNED] * 5 + [PaymentState.CLAIMED] * 7
     counter.turn()
     counter.turn()
     counter.mine()
     counter.turn()
-    assert {state(payment)[0] for payment in payments} == {State.CONFIRMED}
+    assert {state(payment)[0] for payment in payments} == {PaymentState.CONFIRMED}
     assert sorted(s.authorizations.count() for s in Submission.objects.all()) == [2, 5, 5]
 
 
@@ -47,9 +47,9 @@ def test_bad_ones_in_a_batch_are_left_out_and_the_others_are_paid(counter: Count
         counter.present(cancelled, offer(4))
     counter.cancel(wallet, cancelled)
     counter.work()
-    assert {state(payment) for payment in good} == {(State.CONFIRMED, "")}
-    assert state(poor) == (State.RELEASED, "insufficient_funds")
-    assert state(Payment.objects.get(resource="article:4")) == (State.RELEASED, "authorization_used")
+    assert {state(payment) for payment in good} == {(PaymentState.CONFIRMED, "")}
+    assert state(poor) == (PaymentState.RELEASED, "insufficient_funds")
+    assert state(Payment.objects.get(resource="article:4")) == (PaymentState.RELEASED, "authorization_used")
     assert Submission.objects.count() == 1
     assert not Authorization.objects.exclude(wasted_at=None).exists()
 
@@ -60,14 +60,14 @@ def test_one_that_turns_bad_in_the_block_costs_the_others_nothing(counter: Count
     bad = counter.claim(spender, offer(2))
     counter.spend(spender.address, 50_000)
     counter.turn()
-    assert state(bad)[0] == State.SIGNED
+    assert state(bad)[0] == PaymentState.SIGNED
     counter.mine()
     counter.turn()
-    assert state(good) == (State.CONFIRMED, "")
+    assert state(good) == (PaymentState.CONFIRMED, "")
     bad.authorization.refresh_from_db()
     assert bad.authorization.wasted_at
     counter.work()
-    assert state(bad) == (State.RELEASED, "insufficient_funds")
+    assert state(bad) == (PaymentState.RELEASED, "insufficient_funds")
     assert Submission.objects.count() == 1
 
 
@@ -81,7 +81,7 @@ def test_too_little_money_is_certain_and_the_same_header_pays_when_there_is_enou
         counter.present(header, offer())
     counter.work()
     payment = Payment.objects.get()
-    assert state(payment) == (State.RELEASED, "insufficient_funds")
+    assert state(payment) == (PaymentState.RELEASED, "insufficient_funds")
     assert not Submission.objects.exists()
     counter.chain.mint(wallet.address, 1)
     with pytest.raises(gate.PaymentInFlight):
@@ -96,8 +96,8 @@ def test_a_payer_of_two_things_with_money_for_one_gets_one(counter: Counter):
     payments = [counter.claim(wallet, offer(n)) for n in (1, 2)]
     counter.work()
     assert sorted(state(payment) for payment in payments) == [
-        (State.CONFIRMED, ""),
-        (State.RELEASED, "insufficient_funds"),
+        (PaymentState.CONFIRMED, ""),
+        (PaymentState.RELEASED, "insufficient_funds"),
     ]
 
 
@@ -120,7 +120,7 @@ def test_an_authorization_costs_us_gas_twice_at_most(counter: Counter):
     waste(counter, payment)  # Its turn first finds out about the first transaction, and sends a second.
     assert Submission.objects.count() == 2
     counter.turn()
-    assert state(payment) == (State.RELEASED, "settlement_failed")
+    assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
     counter.turn()
     assert Submission.objects.count() == 2
 
@@ -134,14 +134,14 @@ def test_what_somebody_else_settled_is_never_called_not_charged_however_often_we
     payment = Payment.objects.get()
     Authorization.objects.update(wasted_at=timezone.now())
     counter.turn()
-    assert state(payment) == (State.SIGNED, "")
+    assert state(payment) == (PaymentState.SIGNED, "")
     stored = Attempt.objects.get()
     counter.chain.rpc("anvil_dropTransaction", "0x" + stored.tx_hash.hex())
     counter.settle_as_observer(header)
     counter.chain.rpc("eth_sendRawTransaction", "0x" + stored.raw.hex())
     counter.mine()
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert counter.chain.balance(wallet.address) == 9_950_000
 
 
@@ -167,7 +167,7 @@ def test_a_stuck_transaction_is_replaced_by_one_with_a_higher_fee_at_the_same_no
     counter.settings.FEE_BUMP_SECONDS = 60
     counter.mine()
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert Submission.objects.count() == 1
 
 
@@ -197,7 +197,7 @@ def test_whichever_attempt_is_mined_pays(counter: Counter):
     counter.settings.FEE_BUMP_SECONDS = 60
     counter.mine()
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
 
 
 def test_the_fee_stops_at_the_highest_allowed(counter: Counter):
@@ -215,7 +215,7 @@ def test_the_fee_stops_at_the_highest_allowed(counter: Counter):
     counter.turn()
     counter.mine()
     counter.turn()
-    assert Payment.objects.get().state == State.CONFIRMED
+    assert Payment.objects.get().state == PaymentState.CONFIRMED
 
 
 def test_a_dropped_transaction_is_sent_again_byte_for_byte(counter: Counter):
@@ -223,11 +223,11 @@ def test_a_dropped_transaction_is_sent_again_byte_for_byte(counter: Counter):
     counter.turn()
     counter.chain.rpc("anvil_dropAllTransactions")
     counter.mine()
-    assert state(payment)[0] == State.SIGNED
+    assert state(payment)[0] == PaymentState.SIGNED
     counter.turn()
     counter.mine()
     counter.turn()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert Attempt.objects.count() == 1
 
 
@@ -237,10 +237,10 @@ def test_another_settler_goes_on_from_the_rows_of_one_that_died_before_sending(c
         dead.setattr(node, "send", lambda raw: None)
         counter.turn()
     counter.mine()
-    assert state(payment)[0] == State.SIGNED
+    assert state(payment)[0] == PaymentState.SIGNED
     counter.settler.lease.let_go()
     counter.work(counter.another_settler())
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     assert Attempt.objects.count() == 1
 
 
@@ -253,7 +253,7 @@ def test_a_nonce_that_somebody_else_used_is_lost_and_the_payment_is_sent_with_th
     counter.chain.rpc("eth_sendTransaction", {"from": key, "to": key})
     counter.mine()
     counter.work()
-    assert state(payment) == (State.CONFIRMED, "")
+    assert state(payment) == (PaymentState.CONFIRMED, "")
     lost, mined = Submission.objects.order_by("key_nonce")
     assert (lost.state, mined.state) == (Submission.State.LOST, Submission.State.MINED)
     assert mined.key_nonce == lost.key_nonce + 1
@@ -273,7 +273,7 @@ def test_a_block_that_is_taken_back_puts_its_transactions_under_way_again(counte
     counter.turn()
     watcher.watch()
     watcher.watch()
-    assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+    assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
     assert Submission.objects.count() == 1
 
 
@@ -290,7 +290,7 @@ def test_a_preempted_payment_whose_chain_is_replaced_is_followed_home(counter: C
     counter.chain.rpc("anvil_dropTransaction", "0x" + stored.tx_hash.hex())
     counter.settle_as_observer(header)
     watcher.watch()
-    assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+    assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
     counter.chain.rpc("eth_sendRawTransaction", "0x" + stored.raw.hex())
     counter.mine()
     counter.turn()
@@ -306,10 +306,10 @@ def test_a_preempted_payment_whose_chain_is_replaced_is_followed_home(counter: C
     counter.work()
     watcher.watch()
     if holds:
-        assert state(payment)[0] in (State.CONFIRMED, State.FINAL)
+        assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
         assert counter.chain.balance(wallet.address) == 9_950_000
     else:
-        assert state(payment) == (State.RELEASED, "insufficient_funds")
+        assert state(payment) == (PaymentState.RELEASED, "insufficient_funds")
 
 
 def test_a_claim_that_was_decided_while_it_was_being_signed_is_not_sent(counter: Counter, monkeypatch):
@@ -331,7 +331,7 @@ def test_a_claim_that_was_decided_while_it_was_being_signed_is_not_sent(counter:
             counter.turn()
     assert not Submission.objects.exists()
     counter.work()
-    assert state(Payment.objects.get())[0] in (State.CONFIRMED, State.FINAL)
+    assert state(Payment.objects.get())[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
 
 
 def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counter, monkeypatch: pytest.MonkeyPatch):
@@ -348,5 +348,5 @@ def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counte
         counter.mine()
         counter.turn()
     payment.refresh_from_db()
-    assert payment.state == State.CONFIRMED
+    assert payment.state == PaymentState.CONFIRMED
     counter.work()

@@ -49,7 +49,7 @@ def test_at_its_edge_a_limit_allows(limit, word):
 def test_the_sale_itself_refuses_too_when_a_limit_came_after_the_first_look(limit, word, monkeypatch):
     """What is checked early is checked again in the commit of the sale, by the row as it is then."""
     purse = buyers.purse(1_000_000)
-    admission = gate.verify(Presented(authorization=f"Bearer {buyers.key(purse)}"), buyers.offer())
+    admission = gate.verify(Presented(bearer=buyers.key(purse)), buyers.offer())
     assert admission.sells
     limit = limit | ({"payees": list(limit["payees"])} if "payees" in limit else {})
     purse.keys.update(**limit)
@@ -70,7 +70,7 @@ def test_budgets_end_exactly_and_a_new_day_has_a_new_one():
     buyers.present(text, buyers.offer(3))
     key = purse.keys.get()
     assert (key.day_spent_micros, key.spent_micros) == (50_000, 150_000)
-    assert api_keys.left(key) == (50_000, 0)
+    assert api_keys.remaining(key) == (50_000, 0)
     assert _word(text, 4) == "budget_exhausted"
     assert buyers.present(text, buyers.offer(1)).grant
     assert balance(purse) == 850_000
@@ -115,7 +115,7 @@ def _word(text: str, number: int) -> str:
 
 def test_a_key_revoked_between_the_look_and_the_sale_buys_nothing():
     purse = buyers.purse(1_000_000)
-    admission = gate.verify(Presented(authorization=f"Bearer {buyers.key(purse)}"), buyers.offer())
+    admission = gate.verify(Presented(bearer=buyers.key(purse)), buyers.offer())
     api_keys.revoke(purse.keys.get())
     with pytest.raises(gate.PaymentRequired) as no:
         admission.settle()
@@ -128,14 +128,14 @@ def test_limits_change_from_the_next_request_on_and_never_below_what_was_spent()
     text = buyers.key(purse)
     buyers.present(text, buyers.offer(1))
     key = purse.keys.get()
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.change(key, "reader", api_keys.Limits(budget_micros=49_999))
     assert no.value.word == "budget_below_spent"
     api_keys.change(key, "renamed", api_keys.Limits(budget_micros=50_000))
     assert _word(text, 2) == "budget_exhausted"
     assert purse.keys.get().name == "renamed"
     api_keys.revoke(key)
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.change(key, "alive", api_keys.Limits())
     assert no.value.word == "key_revoked"
 
@@ -143,12 +143,12 @@ def test_limits_change_from_the_next_request_on_and_never_below_what_was_spent()
 def test_one_form_makes_one_key_and_fifty_are_enough():
     purse = buyers.purse()
     key, _ = api_keys.make(purse, "first", api_keys.Limits())
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.make(buyers.purse(), "first", api_keys.Limits(), key.id)
     assert no.value.word == "key_made_already"
     for _ in range(api_keys.KEYS_MAX - 1):
         buyers.key(purse)
-    with pytest.raises(purses.Refused) as no:
+    with pytest.raises(purses.PurseRefused) as no:
         api_keys.make(purse, "one more", api_keys.Limits())
     assert no.value.word == "too_many_keys"
     api_keys.revoke(key)

@@ -99,11 +99,11 @@ def test_a_yes_is_good_for_a_week(text):
     offer = buyers.offer(1, 200_000)
     word(text, offer)
     yes()
-    admission = gate.verify(Presented(authorization=f"Bearer {text}"), offer)
+    admission = gate.verify(Presented(bearer=text), offer)
     Approval.objects.update(decided_at=timezone.now() - approvals.YES_IS_GOOD_FOR - timedelta(seconds=1))
     with pytest.raises(gate.PaymentRequired) as late:
         admission.settle()
-    assert (late.value.word, late.value.approve_at) == ("approval_required", approvals.url())
+    assert (late.value.word, late.value.approve_at) == ("approval_required", approvals.url(Approval.objects.get().id))
     assert word(text, offer) == "approval_required"
     assert Approval.objects.get().state == "asked"
     yes()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from payments import gate
+from payments import fulfilment, gate
 from payments.cards import checkout, tabs
 from payments.models import Charge
 from payments.offers import Offer, Presented
@@ -62,7 +62,7 @@ def test_money_of_a_guest_who_joins_at_this_moment_still_buys_what_it_was_for(ba
         return verify(presented, offer)
 
     monkeypatch.setattr(gate, "verify", verify_late)
-    assert checkout.returned(newest(guest).id).bought is None
+    assert fulfilment.returned(newest(guest).id).bought is None
     monkeypatch.undo()
     bank.later()
     assert newest(owner).bought.resource == "article:1"

@@ -91,19 +91,19 @@ def test_an_article_is_given_back_once_and_within_its_time(settings):
     assert ledger.balance("publisher:7:pending", "USD") == 0
     with pytest.raises(gate.PaymentRequired):
         gate.verify(Presented(purse=str(purse.pk)), buyers.offer())
-    with pytest.raises(purses.Refused) as refused:
+    with pytest.raises(purses.PurseRefused) as refused:
         purses.refund(payment.id, purse)
     assert refused.value.word == "refund_too_late"
     second = buyers.press(purse, buyers.offer()).payment
-    with pytest.raises(purses.Refused) as refused:
+    with pytest.raises(purses.PurseRefused) as refused:
         purses.refund(second.id, purse)
     assert refused.value.word == "refund_used"
     other = buyers.press(purse, buyers.offer(2)).payment
     late = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS + 1)
     Payment.objects.filter(id=other.id).update(decided_at=late)
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         purses.refund(other.id, purse)
-    with pytest.raises(purses.Refused):
+    with pytest.raises(purses.PurseRefused):
         purses.refund(second.id, buyers.purse())
     assert _balance(purse) == 900_000
 

@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 
 from payments import gate
-from payments.models import Payment, State
+from payments.models import Payment, PaymentState
 from payments.onchain import watcher
-from payments.rails import exact
+from payments.rails.exact import EXACT
 from tests import cast
 from tests.unit.payments.counter import Counter, offer
 from tests.wallet import decoded, encoded
@@ -28,12 +28,12 @@ def test_an_agent_buys_an_article(chain, counter):
     assert paid.status_code == 200
     assert "canary7731" in paid.content.decode()
     assert chain.balance(wallet.address) == 950_000
-    assert Payment.objects.get().state == State.CONFIRMED
+    assert Payment.objects.get().state == PaymentState.CONFIRMED
 
 
 def with_another_quote(header: str) -> str:
     """What an observer can make of a payment: its signature, with a quote of the observer's own."""
-    return encoded({**decoded(header), "accepted": exact.quote(offer())})
+    return encoded({**decoded(header), "accepted": EXACT.quote(offer()).accepts})
 
 
 def test_a_proof_that_was_released_does_not_open_what_another_proof_has_bought(counter: Counter):
@@ -42,7 +42,7 @@ def test_a_proof_that_was_released_does_not_open_what_another_proof_has_bought(c
     with pytest.raises(gate.PaymentInFlight):
         counter.present(first, offer())
     counter.work()
-    assert Payment.objects.get().state == State.RELEASED
+    assert Payment.objects.get().state == PaymentState.RELEASED
     counter.chain.mint(wallet.address, 1_000_000)
     counter.buy(wallet, offer())
     with pytest.raises(gate.AlreadyPaid):

@@ -91,7 +91,7 @@ def test_the_views_say_what_was_sold(committed_books: Books):
 
 
 def test_an_auditor_of_its_own_comes_to_the_same_result(committed_books: Books):
-    """INV1, INV6 and INV7 of the contract, by SQL alone and the chain's own answer."""
+    """Balanced entries, booked transfers and custody, by SQL alone and the chain's own answer."""
     assert rows("SELECT journal_id FROM audit_entry GROUP BY journal_id, asset HAVING sum(amount) <> 0") == []
     assert (
         rows("SELECT j.id FROM audit_journal j LEFT JOIN audit_entry e ON e.journal_id = j.id WHERE e.id IS NULL") == []

@@ -50,12 +50,12 @@ def test_only_what_is_on_sale_is_found(article):
 
 def test_an_offer_carries_what_payments_needs(article, settings):
     offer = catalogue.find("owls").offer("agents", mime_type="text/markdown")
-    assert offer == article.offer("agents", mime_type="text/markdown")
+    assert offer == catalogue.listing(article.pk).offer("agents", mime_type="text/markdown")
     assert offer.resource == f"article:{article.pk}"
     assert offer.payee == f"publisher:{article.publication_id}"
     assert offer.url == f"{settings.BASE_URL}/articles/owls"
     assert (offer.price.audience, offer.price.amount_micros, offer.quotable) == ("agents", 50_000, ())
-    assert article.offer("people", mime_type="text/html").price.amount_micros == 250_000
+    assert catalogue.listing(article.pk).offer("people", mime_type="text/html").price.amount_micros == 250_000
 
 
 def test_a_body_is_given_by_version(article):
