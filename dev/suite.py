@@ -1,4 +1,7 @@
-"""`dev.py test`: the static checks and every test, once on SQLite and once on PostgreSQL."""
+"""`dev.py test`: the static checks and every test, in two runs side by side, one on SQLite and one on PostgreSQL.
+
+Tests of what a database can get wrong are in both runs, all others in one of them: tests/databases.py marks which.
+"""
 
 import os
 import shutil
@@ -11,11 +14,14 @@ from dev import environment, install, services
 from dev.children import Child, Children
 from dev.say import Stop, say
 
-_ON_SQLITE = "not slow and not stripe and not postgresql"
-# PostgreSQL runs all tests except those that use no database or start one themselves.
-_ON_POSTGRES = "not slow and not stripe and not browser and not contracts and not demo and not standin"
+_ALL = "not slow and not stripe"
+_WITHOUT_POSTGRES = f"{_ALL} and not postgresql"
+_ON_SQLITE = f"{_WITHOUT_POSTGRES} and not on_postgresql"
+_ON_POSTGRES = f"{_ALL} and not on_sqlite"
+_QUICK = f"{_WITHOUT_POSTGRES} and not programs"
 # pytest exits with 5 when its arguments select no test, which markers often cause.
 _PASSED = (0, 5)
+_SECRET_KEY = "a key for tests that signs nothing of value"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -39,6 +45,26 @@ def run(arguments: list[str], require_all: bool = False) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     if missing:
         say(f"Some tests were skipped: {_advice(missing)}")
+    return _verdict(failed, began)
+
+
+def quick(arguments: list[str]) -> int:
+    """The style, and the tests that need nothing but one database file: no chain, no shop, no browser."""
+    began = time.monotonic()
+    install.python_packages(install.ALL_GROUPS)
+    folder = Path(tempfile.mkdtemp(prefix="pennypress-test-"))
+    variables = {**environment.for_tests(), "SECRET_KEY": _SECRET_KEY, "DATABASE_URL": _sqlite(folder)}
+    try:
+        failed = [] if _run("ruff check", ["-m", "ruff", "check", "."], variables) else ["ruff check"]
+        if not _run("quick tests", ["-m", "pytest", "-q", "-m", _QUICK, *arguments], variables):
+            failed.append("quick tests")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return _verdict(failed, began)
+
+
+def _verdict(failed: list[str], began: float) -> int:
+    """Say how it ended; the exit code."""
     took = f"{time.monotonic() - began:.0f} s"
     say(f"Failed: {', '.join(failed)} ({took})." if failed else f"Everything passed ({took}).")
     return 1 if failed else 0
@@ -53,8 +79,8 @@ def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str
         "X402_V1_PYTHON": str(install.v1_client()),
         "LOCALSTRIPE_PYTHON": str(install.localstripe()),
         "PATH": os.pathsep.join([str(install.PYTHON.parent), str(node.parent), os.environ.get("PATH", "")]),
-        "SECRET_KEY": "a key for tests that signs nothing of value",
-        "DATABASE_URL": f"sqlite:///{folder / 'pennypress.sqlite3'}",
+        "SECRET_KEY": _SECRET_KEY,
+        "DATABASE_URL": _sqlite(folder),
         "PYTHONUNBUFFERED": "1",
     }
     if browser := _browser():
@@ -64,6 +90,10 @@ def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str
     if shutil.which("redis-server"):
         variables["TEST_REDIS_URL"] = services.redis(children, folder)
     return variables
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'pennypress.sqlite3'}"
 
 
 def _checks(variables: dict[str, str]) -> list[str]:
@@ -78,7 +108,7 @@ def _checks(variables: dict[str, str]) -> list[str]:
 
 
 def _tests(options: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
-    """Test both databases at the same time, since each run spends half its time waiting for blocks and processes."""
+    """Run both at the same time, since each spends half its time waiting for blocks and processes."""
     second = None
     if "TEST_POSTGRES_URL" in variables:
         command = [str(install.PYTHON), "-m", "pytest", "-m", _ON_POSTGRES, *options]
@@ -88,7 +118,8 @@ def _tests(options: list[str], variables: dict[str, str], folder: Path, children
         say(f"--- {second.name} have started too. Their output follows at the end.")
         children.start(second)
     failed = []
-    if not _run("tests on SQLite", ["-m", "pytest", "-m", _ON_SQLITE, *options], variables):
+    chosen = _ON_SQLITE if second else _WITHOUT_POSTGRES
+    if not _run("tests on SQLite", ["-m", "pytest", "-m", chosen, *options], variables):
         failed.append("tests on SQLite")
     if second and not _passed(second):
         failed.append(second.name)

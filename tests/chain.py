@@ -21,6 +21,10 @@ class LocalChain:
     def balance(self, holder: str) -> int:
         return dev_chain.balance_micros(self.url, holder)
 
+    def ours(self) -> int:
+        """What has arrived at the shop's own address."""
+        return self.balance(self.accounts.pay_to.address)
+
     def mint(self, holder: str, micros: int) -> None:
         call = f"0x40c10f19{holder[2:].lower():0>64}{micros:064x}"
         sender = self.accounts.minter.address
@@ -47,6 +51,15 @@ class QuietChain(LocalChain):
 
     def _mined(self, tx: str) -> None:
         self.rpc("evm_mine")
+
+    def settings(self) -> dict[str, Any]:
+        """What the product must be told to sell here."""
+        return {
+            "CHAIN_RPC_URL": self.url,
+            "PAY_TO": self.accounts.pay_to.address,
+            "SETTLER_KEY": self.accounts.settler.key,
+            "SETTLE_WAIT_SECONDS": 0.0,
+        }
 
     def start_again(self) -> None:
         assert self.rpc("evm_revert", self._first)

@@ -1,12 +1,12 @@
 """What all tests share: the books are audited after every test, and the append-only tables are emptied between them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models.signals import post_migrate
+from django.test import TransactionTestCase
 
 from dev import chain as dev_chain
 from dev.children import Children
@@ -14,53 +14,30 @@ from dev.standin import Standin
 from marketplace.shop import listings
 from payments import audit, onchain, waiters
 from payments.onchain import signatures, watcher
+from tests import databases
 from tests.bank import Bank
 from tests.chain import LocalChain
+from tests.faults.stage import Stage, open_stage
 from tests.shop import ANVIL, Shop, open_shop
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, by name of the database, what this one has no means for."""
-    if connection.vendor == "postgresql":
-        return
+    """Mark each test with where it runs, and skip what the database of this run has no means for."""
     elsewhere = pytest.mark.skip(reason=f"needs PostgreSQL, and this run is on {connection.vendor}")
     for item in items:
-        if item.get_closest_marker("postgresql"):
+        databases.mark(item)
+        if item.get_closest_marker("postgresql") and connection.vendor != "postgresql":
             item.add_marker(elsewhere)
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Permissions are not made anew after every test that empties the tables: nobody here is given single ones.
-
-    Nobody of this process listens to the database when it is dropped.
-    """
-    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
-    yield
+    """Tables are emptied by our own means, and nobody of this process listens to the database when it is dropped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: databases.empty())
+        yield
     waiters.close()
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
-    """The emptying of tables between tests is the one thing allowed past the triggers, and only from here."""
-    flush = connection.ops.execute_sql_flush
-    connection.ops.execute_sql_flush = lambda statements: _past_the_triggers(flush, statements)  # type: ignore[method-assign]
-
-
-def _past_the_triggers(flush: Callable[[list[str]], None], statements: list[str]) -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET session_replication_role = replica")
-            flush(statements)
-            cursor.execute("SET session_replication_role = origin")
-            return
-        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-        triggers = cursor.fetchall()
-        for name, _ in triggers:
-            cursor.execute(f"DROP TRIGGER {name}")
-        flush(statements)
-        for _, statement in triggers:
-            cursor.execute(statement)
 
 
 @pytest.fixture(autouse=True)
@@ -76,17 +53,19 @@ def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def the_books_hold(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test that touched a database: no invariant is broken, in it or against its chain."""
+    """After every test that brought money into a database: no invariant is broken, in it or against its chain."""
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("_django_db_helper")
-        if "chain" in request.fixturenames:
-            request.getfixturevalue("chain")  # Asked for here so that it is still set when the books are compared.
+        # Asked for here so that it is still set when the books are compared.
+        chain = request.getfixturevalue("chain") if "chain" in request.fixturenames else None
+        before = chain.ours() if chain else 0
         yield
         if request.node.get_closest_marker("planted"):
             return
-        if onchain.enabled():
-            watcher.watch()
-        assert [str(finding) for finding in audit.findings()] == []
+        if databases.has_money() or (chain and chain.ours() != before):
+            if onchain.enabled():
+                watcher.watch()
+            assert [str(finding) for finding in audit.findings()] == []
         return
     yield
     if "shop" in request.fixturenames:
@@ -116,9 +95,24 @@ def chain(_chain: tuple[str, dev_chain.Accounts], settings: Any) -> LocalChain:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
-    """One running shop for all tests that only buy from it."""
-    with open_shop("main") as running:
+    """One running shop for all tests that only buy from it. It has a name too, since passkeys belong to one."""
+    with open_shop("main", ALLOWED_HOSTS="127.0.0.1,localhost") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def _slow_stage() -> Iterator[Stage]:
+    """One with a block a second: what is under way stays under way long enough to collide."""
+    with open_stage("slow", block_time=1, BATCH_MAX="8") as stage:
+        yield stage
+
+
+@pytest.fixture
+def slow_stage(_slow_stage: Stage) -> Iterator[Stage]:
+    """After every test: everything runs again without a hand being lifted, and the books hold."""
+    yield _slow_stage
+    _slow_stage.restore()
+    _slow_stage.shop.audit()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from tests.browser.test_card_purchases import type_card
 from tests.browser.visits import MODES, PATIENCE_MS, sign_in
 from tests.shop import Shop
 
-pytestmark = pytest.mark.browser
 KEY = re.compile(r"pp_[A-Za-z0-9]{12}_[A-Za-z0-9]{32}")
 
 

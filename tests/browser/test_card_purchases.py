@@ -10,8 +10,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.visits import MODES, PATIENCE_MS, sign_in
 from tests.shop import Shop
 
-pytestmark = pytest.mark.browser
-
 
 def type_card(page: Page, number: str = "4242 4242 4242 4242") -> None:
     """On the hosted page of the test card simulator."""

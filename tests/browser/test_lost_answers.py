@@ -9,7 +9,6 @@ from tests.browser.test_paying import is_open, not_charged, paid_once
 from tests.browser.visits import Line, pay_button, refused, settled_but_lost, unheard
 from tests.browser.wallet import SIGN
 
-pytestmark = pytest.mark.browser
 UNSURE = re.compile("could not confirm your payment yet")
 
 

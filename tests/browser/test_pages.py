@@ -14,7 +14,6 @@ from tests.browser.visits import MODES, Visits, pay_button, sign_in
 from tests.browser.wallet import InjectedWallet
 from tests.shop import Shop
 
-pytestmark = pytest.mark.browser
 WHO = {"nobody": None, "buyer": "reader", "publisher": "publisher", "admin": "admin"}
 PAGES = {
     "home": "nobody",

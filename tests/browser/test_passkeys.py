@@ -7,9 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.visits import MODES, PATIENCE_MS
-from tests.shop import Shop, open_shop
+from tests.shop import Shop
 
-pytestmark = pytest.mark.browser
 DEVICE = {
     "protocol": "ctap2",
     "transport": "internal",
@@ -20,16 +19,9 @@ DEVICE = {
 }
 
 
-@pytest.fixture(scope="module")
-def named() -> Iterator[Shop]:
-    """A shop with a name: passkeys belong to one, and an address of numbers is none."""
-    with open_shop("named", ALLOWED_HOSTS="127.0.0.1,localhost") as shop:
-        yield shop
-
-
 @pytest.fixture
-def page(chromium: Browser, named: Shop) -> Iterator[Page]:
-    context = chromium.new_context(base_url=named.url.replace("127.0.0.1", "localhost"), **MODES["light 1280"])
+def page(chromium: Browser, shop: Shop) -> Iterator[Page]:
+    context = chromium.new_context(base_url=shop.url.replace("127.0.0.1", "localhost"), **MODES["light 1280"])
     context.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -42,8 +34,8 @@ def page(chromium: Browser, named: Shop) -> Iterator[Page]:
     assert complaints == []
 
 
-def test_a_passkey_is_made_and_signs_in(page: Page, named: Shop):
-    login = named.line["logins"]["reader"]
+def test_a_passkey_is_made_and_signs_in(page: Page, shop: Shop):
+    login = shop.reader()
     page.goto("/accounts/login/")
     page.get_by_label("Email").fill(login["email"])
     page.get_by_label("Password", exact=True).fill(login["password"])

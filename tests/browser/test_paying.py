@@ -12,7 +12,6 @@ from tests.browser.visits import Line, pay_button, put_on_sale, sign_in
 from tests.browser.wallet import ELSEWHERE, PAYING, SIGN, InjectedWallet
 from tests.shop import Shop
 
-pytestmark = pytest.mark.browser
 NOT_CHARGED = "You have not been charged."
 
 

@@ -1,13 +1,10 @@
 """What is bought in a browser stays open there, in every format, in the library, and wherever the wallet is."""
 
-import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.test_paying import is_open, not_charged, paid_once
 from tests.browser.visits import pay_button, sign_in
 from tests.browser.wallet import SIGN
-
-pytestmark = pytest.mark.browser
 
 
 def prove(page: Page) -> None:

@@ -9,8 +9,6 @@ from tests.browser.test_card_purchases import type_card
 from tests.browser.visits import Visits, sign_in
 from tests.shop import Shop
 
-pytestmark = pytest.mark.browser
-
 
 def bought(page: Page, url: str) -> None:
     """Back from the hosted page, at the open article."""

@@ -1,11 +1,9 @@
 """Everything but the wallet works with JavaScript switched off."""
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.visits import sign_in
 
-pytestmark = pytest.mark.browser
 TEXT = "Owls hear in three dimensions.\n\n<!-- paywall -->\n\nThe left ear is lower than the right one."
 SECRET = "The left ear is lower"
 

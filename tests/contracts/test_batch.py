@@ -23,8 +23,6 @@ from .signing import (
     signed,
 )
 
-pytestmark = pytest.mark.contracts
-
 GAS_EACH = 150_000
 
 

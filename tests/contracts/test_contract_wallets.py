@@ -17,8 +17,6 @@ from .signing import (
     signed,
 )
 
-pytestmark = pytest.mark.contracts
-
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_contract_wallet_pays(w3, dollar, deploy, form):

@@ -22,9 +22,6 @@ from .signing import (
     signed,
 )
 
-pytestmark = pytest.mark.contracts
-
-
 # ---- The test dollar's surface -----------------------------------------------------------------
 
 

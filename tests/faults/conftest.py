@@ -15,8 +15,7 @@ IMPATIENT = {"LEASE_SECONDS": "1", "SETTLE_WAIT_SECONDS": "1", "FEE_BUMP_SECONDS
 
 @pytest.fixture(scope="package")
 def _stage() -> Iterator[Stage]:
-    with open_stage("faults", **IMPATIENT) as stage:
-        stage.set_traps()
+    with open_stage("faults", mortal=True, **IMPATIENT) as stage:
         yield stage
 
 

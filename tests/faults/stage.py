@@ -2,15 +2,18 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from eth_utils.address import to_checksum_address
 
 from dev import chain as dev_chain
 from dev.children import Child
+from dev.stack import Stack
 from tests.shop import PATIENCE, Shop, open_shop
 from tests.wallet import Wallet
 
@@ -25,10 +28,10 @@ _GWEI = 10**9
 class Stage:
     """The shop, the node between, and the trap."""
 
-    def __init__(self, shop: Shop, node: RpcProxy) -> None:
+    def __init__(self, shop: Shop, node: RpcProxy, trap: Trap) -> None:
         self.shop = shop
         self.node = node
-        self.trap = Trap(shop.stack.folder / "trap")
+        self.trap = trap
         self.children: dict[str, Child] = {
             "settler": shop.stack.settler,
             "worker": shop.stack.worker,
@@ -120,17 +123,6 @@ class Stage:
 
     # --- Dying and coming back ------------------------------------------------------------------------
 
-    def set_traps(self) -> None:
-        """Start the product's processes anew, each with the same agent, but mortal at every step."""
-        for role, child in self.children.items():
-            child.environment = {**child.environment, VARIABLE: str(self.trap.file)}
-            python, *words = child.command
-            module = ["django", *words[1:]] if words[0] == "manage.py" else words[1:]
-            child.command = [python, "-m", "tests.faults.traps", role, *module]
-            child.stop(0)
-            child.start()
-        self.ready()
-
     def process(self, child: Child) -> int:
         """The process that does the work now, under the one that supervises it; 0 while there is none.
 
@@ -210,14 +202,27 @@ def _status(shop: Shop) -> int:
         return 0
 
 
+class MortalStack(Stack):
+    """A shop whose processes are made to die at any step: each is started by traps.py, under its name."""
+
+    def _child(self, name: str, log: str, command: list[str], signs: bool = False) -> Child:
+        python, *words = command
+        module = ["django", *words[1:]] if words[0] == "manage.py" else words[1:]
+        trapped = [python, "-m", "tests.faults.traps", log.removesuffix(".log"), *module]
+        return super()._child(name, log, trapped, signs)
+
+
 @contextmanager
-def open_stage(name: str, block_time: float | None = None, **variables: str) -> Iterator[Stage]:
-    """A shop whose product talks to the chain through a proxy."""
+def open_stage(name: str, block_time: float | None = None, mortal: bool = False, **variables: str) -> Iterator[Stage]:
+    """A shop whose product talks to the chain through a proxy; if it is mortal, with traps to fall into."""
     port = dev_chain.free_port()
-    with RpcProxy(dev_chain.url(port)) as node:
+    with RpcProxy(dev_chain.url(port)) as node, tempfile.TemporaryDirectory(prefix="pennypress-trap-") as folder:
+        trap = Trap(Path(folder) / "trap")
         options: dict[str, Any] = {"block_time": block_time, "rpc_url": node.url, "chain_port": port}
+        if mortal:
+            options |= {"kind": MortalStack, VARIABLE: str(trap.file)}
         with open_shop(name, **options, **variables) as shop:
-            stage = Stage(shop, node)
+            stage = Stage(shop, node, trap)
             yield stage
             for child in stage.children.values():
                 child.stop(0)  # Nothing here is worth a graceful end.

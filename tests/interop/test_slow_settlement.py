@@ -2,32 +2,28 @@
 
 import json
 
+from tests.faults.stage import Stage
 from tests.interop import proof
 from tests.interop.clients import KINDS, Client
 from tests.interop.wire import tapped
-from tests.shop import open_shop
-from tests.wallet import Wallet
 
 
-def test_who_meets_a_503_and_signs_again_pays_once(all_clients: list[Client]):
-    with open_shop("slow", block_time=1) as shop, tapped(shop.url) as wire:
+def test_who_meets_a_503_and_signs_again_pays_once(slow_stage: Stage, all_clients: list[Client]):
+    shop = slow_stage.shop
+    with tapped(shop.url) as wire:
         article, url = shop.article(5), wire.url(shop.article(5)["md_url"])
-        wallets = [Wallet.of(key) for key, _ in zip(shop.line["buyer_keys"], KINDS, strict=False)]
-        pairs = list(zip(all_clients, wallets, strict=True))
-
-        shop.rpc("evm_setIntervalMining", 0)
-        for client, wallet in pairs:
-            client.order(wallet, url)
-        for client, _ in pairs:
-            first = client.hear()
-            said = json.loads(first["text"])
-            assert (first["status"], said["error"], said["charged"]) == (503, "settlement_pending", None)
-            assert int(first["headers"]["retry-after"]) > 0
-
-        for client, wallet in pairs:
-            client.order(wallet, url, instance=client.kind.another("again"))
-        shop.wait(lambda: all(len(wire.payments(wallet)) == 2 for wallet in wallets), "everybody to sign again")
-        shop.rpc("evm_setIntervalMining", 1)
+        pairs = list(zip(all_clients, shop.wallets(len(KINDS)), strict=True))
+        with slow_stage.no_blocks():
+            for client, wallet in pairs:
+                client.order(wallet, url)
+            for client, _ in pairs:
+                first = client.hear()
+                said = json.loads(first["text"])
+                assert (first["status"], said["error"], said["charged"]) == (503, "settlement_pending", None)
+                assert int(first["headers"]["retry-after"]) > 0
+            for client, wallet in pairs:
+                client.order(wallet, url, instance=client.kind.another("again"))
+            shop.wait(lambda: all(len(wire.payments(wallet)) == 2 for _, wallet in pairs), "everybody to sign again")
         for client, wallet in pairs:
             answer = client.hear()
             assert proof.delivered(shop, article, answer), answer
@@ -35,4 +31,3 @@ def test_who_meets_a_503_and_signs_again_pays_once(all_clients: list[Client]):
             (header, nonce), (same_header, another_nonce) = wire.payments(wallet)
             assert header == same_header == client.kind.sent_in
             assert nonce != another_nonce
-        shop.audit()

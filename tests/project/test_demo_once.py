@@ -15,8 +15,6 @@ import pytest
 from dev import chain
 from tests.project.runs import Demo, finished
 
-pytestmark = pytest.mark.demo
-
 
 def test_the_first_command_of_the_readme_buys_an_article_and_says_what_it_did() -> None:
     run = finished("demo", "--once")
@@ -56,16 +54,6 @@ def test_a_purchase_works_on_postgresql_with_redis_timed_blocks_and_a_watched_ch
             assert demo.stop(signal.SIGINT) == (0, "")
         finally:
             demo.close()
-
-
-def test_a_database_that_remembers_another_chain_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    words = ["demo", "--once", "--quiet-start", "--database-url", f"sqlite:///{tmp_path / 'shop.sqlite3'}"]
-    first = finished(*words)
-    assert first.returncode == 0, first.stderr
-    second = finished(*words)
-    assert second.returncode == 1
-    assert "another chain" in second.stderr
-    assert "Traceback" not in second.stderr
 
 
 class Relay(ThreadingHTTPServer):

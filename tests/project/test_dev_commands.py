@@ -10,8 +10,6 @@ from dev import chain, command, environment
 from dev.say import Stop
 from tests.project.runs import finished
 
-pytestmark = pytest.mark.demo
-
 OWNER = "postgres://owner:secret@db.example:5433/shop"
 
 

@@ -8,8 +8,6 @@ import pytest
 
 from dev.install import ROOT
 
-pytestmark = pytest.mark.demo
-
 
 @pytest.mark.parametrize(
     ("body", "code"),

@@ -2,6 +2,7 @@
 
 import collections
 import signal
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -10,16 +11,22 @@ from pathlib import Path
 import pytest
 
 from dev import chain
-from tests.project.runs import Demo, alive, kill, soon
-
-pytestmark = pytest.mark.demo
+from tests.project.runs import Demo, alive, finished, kill, soon
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """At its end, a signal ends every process, and stdout held one line."""
     demo = Demo("--quiet-start", folder=tmp_path_factory.mktemp("demo"), variables={"QUOTE_SECONDS": "77"})
-    yield demo
-    demo.close()
+    try:
+        yield demo
+        pids = demo.pids()
+        assert all(map(alive, pids))
+        assert demo.stop(signal.SIGTERM) == (0, ""), demo.errors.read_text()
+        assert not any(map(alive, pids))
+        assert "Traceback" not in demo.errors.read_text()
+    finally:
+        demo.close()
 
 
 def status(address: str) -> int:
@@ -116,14 +123,14 @@ def status_or_nothing(address: str) -> int:
         return 0
 
 
-def test_a_signal_ends_every_process_and_stdout_held_one_line(demo: Demo) -> None:
-    pids = demo.pids()
-    assert all(map(alive, pids))
-    code, rest = demo.stop(signal.SIGTERM)
-    assert code == 0, demo.errors.read_text()
-    assert rest == ""
-    assert not any(map(alive, pids))
-    assert "Traceback" not in demo.errors.read_text()
+def test_a_database_that_remembers_another_chain_is_refused_with_a_sentence(demo: Demo, tmp_path: Path) -> None:
+    with sqlite3.connect(demo.line["database_url"].removeprefix("sqlite:///")) as known:
+        known.execute("VACUUM INTO ?", [str(tmp_path / "shop.sqlite3")])
+    known.close()
+    again = finished("demo", "--once", "--quiet-start", "--database-url", f"sqlite:///{tmp_path / 'shop.sqlite3'}")
+    assert again.returncode == 1
+    assert "another chain" in again.stderr
+    assert "Traceback" not in again.stderr
 
 
 def test_without_its_chain_the_demo_stops_and_says_why(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -5,8 +5,6 @@ import stripe
 
 from tests.standin.driver import Driver
 
-pytestmark = pytest.mark.standin
-
 BACK = "https://shop.example/back"
 
 

@@ -9,8 +9,6 @@ import stripe
 
 from tests.standin.driver import Driver
 
-pytestmark = pytest.mark.standin
-
 GOOD: dict[str, Any] = {
     "mode": "payment",
     "success_url": "https://shop.example/done?session={CHECKOUT_SESSION_ID}",

@@ -7,8 +7,6 @@ import stripe
 
 from tests.standin.driver import Driver
 
-pytestmark = pytest.mark.standin
-
 GOOD = {"amount": 500, "currency": "usd"}
 
 

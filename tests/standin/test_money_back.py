@@ -8,8 +8,6 @@ import stripe
 
 from tests.standin.driver import Driver
 
-pytestmark = pytest.mark.standin
-
 
 def totals(pay: Driver) -> tuple[int, int]:
     balance = pay.v1.balance.retrieve()

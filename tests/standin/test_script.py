@@ -16,8 +16,6 @@ from tests.browser.conftest import FLAGS
 from tests.standin.driver import Driver
 from tests.standin.test_checkout import GOOD, opened
 
-pytestmark = [pytest.mark.browser, pytest.mark.standin]
-
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

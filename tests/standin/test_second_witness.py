@@ -18,8 +18,6 @@ import stripe
 from dev.standin import Standin
 from tests.standin.receiver import SECRET, Receiver
 
-pytestmark = pytest.mark.standin
-
 HERE = Path(__file__).parent
 PYTHON = Path(os.environ.get("LOCALSTRIPE_PYTHON") or HERE / "localstripe" / ".venv" / "bin" / "python")
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}

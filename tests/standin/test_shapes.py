@@ -15,8 +15,6 @@ from stripe import StripeObject
 from tests.standin.driver import Driver
 from tests.standin.test_checkout import GOOD, SETUP
 
-pytestmark = pytest.mark.standin
-
 
 def declared(kind: type) -> dict[str, str]:
     """Field → annotation, as text: most of them name classes that are imported for type checkers only."""

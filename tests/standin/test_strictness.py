@@ -9,8 +9,6 @@ import stripe
 from dev.standin import Standin, spec
 from tests.standin.driver import Driver
 
-pytestmark = pytest.mark.standin
-
 GOOD = {"amount": 500, "currency": "usd"}
 
 

@@ -9,8 +9,6 @@ import stripe
 from tests.standin.driver import Driver
 from tests.standin.receiver import SECRET, Receiver
 
-pytestmark = pytest.mark.standin
-
 
 @pytest.fixture
 def receivers() -> Iterator[Callable[[], Receiver]]:

@@ -8,13 +8,11 @@ import pytest
 
 from dev import chain as dev_chain
 from dev.children import Children
-from payments.models import PaymentState, Transfer
-from payments.onchain import watcher
 from tests.chain import QuietChain
 from tests.shop import ANVIL
 
-from .counter import Counter, offer
-from .planting import Books
+from .counter import Counter
+from .planting import Books, sell
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +30,8 @@ def _quiet_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuietChai
 def chain(_quiet_chain: QuietChain, settings: Any) -> QuietChain:
     """The product in this process set to sell on that chain, and to wait for nothing."""
     _quiet_chain.start_again()
-    settings.CHAIN_RPC_URL = _quiet_chain.url
-    settings.PAY_TO = _quiet_chain.accounts.pay_to.address
-    settings.SETTLER_KEY = _quiet_chain.accounts.settler.key
-    settings.SETTLE_WAIT_SECONDS = 0.0
+    for name, value in _quiet_chain.settings().items():
+        setattr(settings, name, value)
     return _quiet_chain
 
 
@@ -48,14 +44,5 @@ def counter(chain: QuietChain, settings: Any, transactional_db: None) -> Iterato
 
 
 @pytest.fixture
-def books(counter: Counter) -> Books:
-    sold = counter.buy(counter.wallet(), offer(1))
-    other = counter.buy(counter.wallet(), offer(2))
-    released = counter.claim(counter.wallet(0), offer(3))
-    counter.chain.mint(counter.settings.PAY_TO, 1_234_567)
-    counter.work()
-    watcher.watch()
-    released.refresh_from_db()
-    assert released.state == PaymentState.RELEASED
-    arrival = Transfer.objects.get(value=1_234_567)
-    return Books(counter, sold, other, released, arrival)
+def committed_books(counter: Counter) -> Books:
+    return sell(counter)

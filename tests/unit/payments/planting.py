@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.management import call_command
-from django.db import connection
 
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.ids import uuid7
-from payments.models import Account, Payment, Transaction, Transfer
+from payments.models import Account, Payment, PaymentState, Transaction, Transfer
+from payments.onchain import watcher
+from tests import databases
 
-from .counter import Counter
+from .counter import Counter, offer
 
 
 @dataclass
@@ -24,6 +25,11 @@ class Books:
     other: Payment
     released: Payment
     arrival: Transfer
+
+    def again(self) -> "Books":
+        """The same, read anew: for a test of its own."""
+        rows = (type(row).objects.get(pk=row.pk) for row in (self.sold, self.other, self.released, self.arrival))
+        return Books(self.counter, *rows)
 
     def names(self) -> dict[str, Any]:
         sale = self.sold.sale
@@ -46,6 +52,20 @@ class Books:
         }
 
 
+def sell(counter: Counter) -> Books:
+    """The books, by way of the product itself."""
+    sold = counter.buy(counter.wallet(), offer(1))
+    other = counter.buy(counter.wallet(), offer(2))
+    released = counter.claim(counter.wallet(0), offer(3))
+    counter.chain.mint(counter.settings.PAY_TO, 1_234_567)
+    counter.work()
+    watcher.watch()
+    released.refresh_from_db()
+    assert released.state == PaymentState.RELEASED
+    arrival = Transfer.objects.get(value=1_234_567)
+    return Books(counter, sold, other, released, arrival)
+
+
 def found() -> tuple[int, dict[str, str]]:
     """The exit code of `manage.py audit`, and what it said by word."""
     said = io.StringIO()
@@ -60,23 +80,7 @@ def found() -> tuple[int, dict[str, str]]:
 
 def past_the_guards(*statements: str) -> None:
     """Write as somebody who has got the better of triggers, foreign keys and roles."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET session_replication_role = replica")
-            for statement in statements:
-                cursor.execute(statement)
-            cursor.execute("SET session_replication_role = origin")
-            return
-        cursor.execute("PRAGMA foreign_keys = OFF")
-        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-        triggers = cursor.fetchall()
-        for name, _ in triggers:
-            cursor.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            cursor.execute(statement)
-        for _, statement in triggers:
-            cursor.execute(statement)
-        cursor.execute("PRAGMA foreign_keys = ON")
+    databases.past_the_triggers(statements)
 
 
 def with_digest(statement: str) -> None:

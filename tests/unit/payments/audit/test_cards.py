@@ -1,91 +1,33 @@
 """The audit finds every kind of corruption of purses, agents and cards, names it, and finds nothing in clean ones."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import transaction
-from django.utils import timezone
 
 from payments import purses
 from payments.books import accounts, ledger
 from payments.books.ledger import Move
-from payments.ids import uuid7
-from payments.models import Account, ApiKey, Card, CardRefund, Charge, Dispute, Payment, Purse
+from payments.models import Card, CardRefund, Purse
 from payments.purses import joining
 from tests import buyers
+from tests.unit.payments.audit.conftest import roll_back_what_was_planted
+from tests.unit.payments.card_books import Books, sell
 from tests.unit.payments.planting import found, past_the_guards, with_digest
 
 pytestmark = pytest.mark.usefixtures("cards_on")
-planted = [pytest.mark.django_db(transaction=True), pytest.mark.planted]
-
-
-@dataclass
-class Books:
-    """A purse whose agent bought something and whose charge was refunded and disputed in part; and a stranger's."""
-
-    purse: Purse
-    other: Purse
-    payment: Payment
-    charge: Charge
-    refund: CardRefund
-
-    def names(self) -> dict[str, Any]:
-        return {
-            "purse": self.purse.id.hex,
-            "other": self.other.id.hex,
-            "payment": self.payment.id.hex,
-            "sale": self.payment.sale_id.hex,
-            "charge": self.charge.id.hex,
-            "stripe_charge_id": self.charge.stripe_charge_id,
-            "refund": self.refund.id.hex,
-            "key": ApiKey.objects.get(purse=self.purse).id.hex,
-            "others_key": ApiKey.objects.get(purse=self.other).id.hex,
-            "card": Card.objects.get(purse=self.purse).id,
-            "others_account": Account.objects.get(code=accounts.balance(self.other.id)).id,
-            "new": uuid7().hex,
-        }
+planted = [pytest.mark.django_db, pytest.mark.planted]
 
 
 @pytest.fixture
-def books(transactional_db: None) -> Books:
-    purse, other = buyers.purse(), buyers.purse(1_000_000)
-    charge = buyers.fill(purse, 5_000_000)
-    buyers.key(other)
-    payment = buyers.present(buyers.key(purse, budget_micros=1_000_000), buyers.offer()).payment
-    back = _refund(charge, 700_000)
-    _dispute(charge, 400_000)
-    card = Card.objects.create(purse=purse, stripe_card_id="pm_test", brand="visa", last4="4242")
-    Purse.objects.filter(id=purse.id).update(card=card)
-    return Books(purse, other, payment, charge, back)
+def books(request: pytest.FixtureRequest, db: None) -> Iterator[Books]:
+    """Of a transaction that is rolled back."""
+    yield sell()
+    roll_back_what_was_planted(request)
 
 
-def _refund(charge: Charge, micros: int) -> CardRefund:
-    """Made by hand at the processor, and seen."""
-    with transaction.atomic():
-        back = CardRefund.objects.create(
-            charge=charge, amount_micros=micros, state="done", stripe_refund_id="re_test", ours=False
-        )
-        line = Move(accounts.balance(charge.purse.id), "world:stripe", micros)
-        ledger.post("card_refund", f"card_refund:{back.stripe_refund_id}", [line], asset="USD")
-        purses.move(charge.purse_id, -micros)
-        Charge.objects.filter(id=charge.id).update(refunded_micros=micros)
-    return back
-
-
-def _dispute(charge: Charge, micros: int) -> None:
-    with transaction.atomic():
-        Dispute.objects.create(
-            id="dp_test", charge=charge, status="lost", amount_micros=micros, withdrawn_micros=micros,
-            lost_at=timezone.now(),
-        )  # fmt: skip
-        line = Move(accounts.balance(charge.purse.id), "world:stripe", micros)
-        ledger.post("dispute", "dispute:txn_test", [line], asset="USD")
-        purses.move(charge.purse_id, -micros)
-        Charge.objects.filter(id=charge.id).update(disputed_micros=micros)
-
-
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_clean_books_of_cards_are_found_clean(books: Books):
     assert found() == (0, {})
     assert ledger.balance("world:stripe", "USD") == -4_900_000
@@ -214,14 +156,14 @@ def test_an_entry_that_should_not_be_there_is_found_and_named(books: Books, plan
 
 
 @pytest.mark.planted
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_paid_by_another_is_seen_by_nothing_else(books: Books):
     """So that check is needed."""
     _paid_by_another(books)
     assert set(found()[1]) == {"sale_from_another"}
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_a_guest_who_signs_in_with_a_card_and_a_refund_on_its_way_leaves_clean_books():
     guest, owner = buyers.purse(owner="guest:1"), buyers.purse()
     charge = buyers.fill(guest, 5_000_000)

@@ -46,7 +46,7 @@ def test_the_page_documents_exactly_these_columns():
         assert [name for cell in listed for name in re.findall(r"`(\w+)`", cell)] == columns.split(), view
 
 
-def test_nobody_writes_a_view(books: Books):
+def test_nobody_writes_a_view(committed_books: Books):
     for view, columns in VIEWS.items():
         first = columns.split()[0]
         if connection.vendor == "sqlite" or view not in ("audit_journal", "audit_grant", "audit_chain_seen"):
@@ -54,11 +54,11 @@ def test_nobody_writes_a_view(books: Books):
                 cursor.execute(f'UPDATE {view} SET "{first}" = "{first}"')
 
 
-def test_the_views_say_what_was_sold(books: Books):
-    (payment,) = rows(f"SELECT * FROM audit_payment WHERE id = '{books.sold.id.hex}'")
-    known = books.sold.authorization
+def test_the_views_say_what_was_sold(committed_books: Books):
+    (payment,) = rows(f"SELECT * FROM audit_payment WHERE id = '{committed_books.sold.id.hex}'")
+    known = committed_books.sold.authorization
     assert payment == {
-        "id": books.sold.id.hex,
+        "id": committed_books.sold.id.hex,
         "method": "exact",
         "chain": "eip155:84532",
         "token": configured.CHAIN_ASSET.lower(),
@@ -66,12 +66,12 @@ def test_the_views_say_what_was_sold(books: Books):
         "nonce": f"0x{known.nonce.hex()}",
         "amount": 50_000,
         "resource": "article:1",
-        "state": books.sold.state,
-        "tx": f"0x{books.sold.transfers.get().tx_hash.hex()}",
-        "journal_id": books.sold.sale_id.hex,
+        "state": committed_books.sold.state,
+        "tx": f"0x{committed_books.sold.transfers.get().tx_hash.hex()}",
+        "journal_id": committed_books.sold.sale_id.hex,
     }
-    (journal,) = rows(f"SELECT * FROM audit_journal WHERE id = '{books.sold.sale_id.hex}'")
-    assert (journal["kind"], journal["idem_key"]) == ("sale", f"sale:{books.sold.id}")
+    (journal,) = rows(f"SELECT * FROM audit_journal WHERE id = '{committed_books.sold.sale_id.hex}'")
+    assert (journal["kind"], journal["idem_key"]) == ("sale", f"sale:{committed_books.sold.id}")
     entries = rows(f"SELECT * FROM audit_entry WHERE journal_id = '{journal['id']}'")
     assert sorted((entry["account"], entry["kind"], entry["asset"], entry["amount"]) for entry in entries) == [
         ("platform:fees", "platform", "USDC", 2_500),
@@ -86,11 +86,11 @@ def test_the_views_say_what_was_sold(books: Books):
         None,
         None,
     )
-    (released,) = rows(f"SELECT * FROM audit_payment WHERE id = '{books.released.id.hex}'")
+    (released,) = rows(f"SELECT * FROM audit_payment WHERE id = '{committed_books.released.id.hex}'")
     assert (released["state"], released["tx"], released["journal_id"]) == ("released", None, None)
 
 
-def test_an_auditor_of_its_own_comes_to_the_same_result(books: Books):
+def test_an_auditor_of_its_own_comes_to_the_same_result(committed_books: Books):
     """Balanced entries, booked transfers and custody, by SQL alone and the chain's own answer."""
     assert rows("SELECT journal_id FROM audit_entry GROUP BY journal_id, asset HAVING sum(amount) <> 0") == []
     assert (
@@ -98,18 +98,23 @@ def test_an_auditor_of_its_own_comes_to_the_same_result(books: Books):
     )
     (custody,) = rows("SELECT -sum(amount) AS micros FROM audit_entry WHERE account = 'world:eip155:84532'")
     (seen,) = rows("SELECT sum(value) AS micros FROM audit_chain_seen")
-    assert int(custody["micros"]) == int(seen["micros"]) == books.counter.chain.balance(configured.PAY_TO) == 1_334_567
+    assert (
+        int(custody["micros"])
+        == int(seen["micros"])
+        == committed_books.counter.chain.balance(configured.PAY_TO)
+        == 1_334_567
+    )
 
 
 @pytest.mark.planted
 @pytest.mark.parametrize("value", [10**18 - 1, 10**18, 2**63, 2**256 - 1])
-def test_a_transfer_of_any_size_is_shown_as_it_is(books: Books, value: int):
-    Transfer.objects.filter(id=books.arrival.id).update(value=value)
-    (seen,) = rows(f"SELECT value FROM audit_chain_seen WHERE tx = '0x{books.arrival.tx_hash.hex()}'")
+def test_a_transfer_of_any_size_is_shown_as_it_is(committed_books: Books, value: int):
+    Transfer.objects.filter(id=committed_books.arrival.id).update(value=value)
+    (seen,) = rows(f"SELECT value FROM audit_chain_seen WHERE tx = '0x{committed_books.arrival.tx_hash.hex()}'")
     assert int(seen["value"]) == value
 
 
-def test_the_documented_way_in_reads_and_does_not_write(books: Books):
+def test_the_documented_way_in_reads_and_does_not_write(committed_books: Books):
     known = connection.get_connection_params()
     if connection.vendor == "sqlite":
         with sqlite3.connect(f"file:{known['database']}?mode=ro", uri=True) as auditor:

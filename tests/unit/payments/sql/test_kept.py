@@ -11,10 +11,9 @@ from payments import gate
 from payments.management.commands.migrate import _KEPT
 from payments.models import Charge, ProcessorEvent
 from tests import buyers
-from tests.unit.payments.audit.test_cards import Books, books
+from tests.unit.payments.card_books import Books, sell
 from tests.unit.payments.sql.test_append_only import commit, commit_as_another_program, dropped_triggers
 
-__all__ = ["books"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 TABLES = ("purse", "charge", "cardrefund", "dispute", "apikey", "approval", "debit", "processorevent")
 VERBS = {"sqlite": ("DELETE", "REPLACE"), "postgresql": ("DELETE", "TRUNCATE")}[connection.vendor]
@@ -26,8 +25,9 @@ STATEMENTS = {
 
 
 @pytest.fixture
-def rows(books: Books) -> Books:
+def rows(transactional_db: None) -> Books:
     """One row in each of the tables at least."""
+    books = sell()
     with pytest.raises(gate.PaymentRequired):
         buyers.present(buyers.key(books.purse, approve_above_micros=0), buyers.offer(9))
     ProcessorEvent.objects.create(id="evt_test", type="charge.updated", about="ch_test", body="{}")
