@@ -204,7 +204,7 @@ def _disputes_are_entered_once_each(patch: Patch) -> Noted:
 
 def _refunds_are_not_looked_for(patch: Patch) -> Noted:
     """After no answer the same refund is asked for again, under a fresh key."""
-    patch.setattr(refunds.processor, "refunds_of", lambda intent: [])
+    patch.setattr(refunds.stripe_api, "refunds_of", lambda intent: [])
     return _wrap(
         patch, stripe_api, "refund", lambda real, intent, cents, name, key: real(intent, cents, name, str(uuid.uuid4()))
     )
