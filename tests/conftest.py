@@ -1,4 +1,6 @@
-"""What all tests share: the books are audited after every test, and the append-only tables are emptied between them."""
+"""What all tests share: after every test the books are audited and nobody was asked inside a transaction; the
+append-only tables are emptied between them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from dev.standin import Standin
 from marketplace.shop import listings
 from payments import audit, onchain, waiters
 from payments.onchain import signatures, watcher
-from tests import databases
+from tests import databases, edges, outside
 from tests.bank import Bank
 from tests.chain import LocalChain
 from tests.faults.stage import Stage, open_stage
@@ -49,6 +51,29 @@ def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listings, "_kept", {})
     monkeypatch.setattr(listings, "_SECONDS", 0.0)
     monkeypatch.setattr(signatures, "_asked", signatures._Asked())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def asked_inside() -> outside.Notes:
+    """What was asked of anybody outside while a transaction was open; emptied after each test."""
+    notes = outside.Notes()
+    outside.watch(notes.note)
+    return notes
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_asked_inside_a_transaction(asked_inside: outside.Notes) -> Iterator[None]:
+    """In no test at all: neither the node nor the card processor, and no letter was sent."""
+    yield
+    assert asked_inside.taken() == []
+
+
+@pytest.fixture(autouse=True)
+def with_shipped_settings(request: pytest.FixtureRequest) -> None:
+    """A test of both sides of a setting has it as it is shipped (tests.edges)."""
+    for mark in request.node.iter_markers(edges.MARK):
+        for name in mark.args:
+            setattr(request.getfixturevalue("settings"), name, edges.shipped()[name])
 
 
 @pytest.fixture(autouse=True)

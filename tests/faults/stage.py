@@ -186,6 +186,7 @@ class Stage:
             if child.ended() is not None or child.process is None:
                 child.start()
         self.ready()
+        assert self.trap.asked_inside() == [], "somebody outside was asked while a transaction was open"
 
 
 def _is_the_watchers(params: list[Any]) -> bool:

@@ -4,6 +4,8 @@ The product does not know of it: its functions are wrapped before it starts. A t
 first process to reach that step renames the file and kills itself with SIGKILL, as a power cut would. This process
 itself is the supervisor: it forks the product's process, and forks it again when it was killed, without the second
 and a half that importing everything takes.
+
+It also notes what these processes ask of anybody outside while they have a transaction open (tests.outside).
 """
 
 import ctypes
@@ -17,6 +19,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests import outside
 
 VARIABLE = "PENNYPRESS_TEST_TRAP"
 # Every step at which a process may be made to die, in the order in which a purchase passes them.
@@ -50,6 +54,7 @@ class Trap:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.sprung = file.with_suffix(".sprung")
+        self.inside = file.with_suffix(".inside")
 
     def arm(self, role: str, step: str, moment: str) -> None:
         """The next process of a role that comes to a step dies before or after it."""
@@ -61,6 +66,17 @@ class Trap:
 
     def disarm(self) -> None:
         self.file.unlink(missing_ok=True)
+
+    def note(self, what: str) -> None:
+        """Something was asked inside a transaction; the process goes on, the test will not pass."""
+        with self.inside.open("a") as lines:
+            lines.write(f"{what}\n")
+
+    def asked_inside(self) -> list[str]:
+        """All that was noted by any process since this was asked last."""
+        said = self.inside.read_text().splitlines() if self.inside.exists() else []
+        self.inside.unlink(missing_ok=True)
+        return said
 
 
 def main(role: str, module: str, *words: str) -> None:
@@ -74,6 +90,7 @@ def main(role: str, module: str, *words: str) -> None:
         *owners, name = path.split(".")
         owner = functools.reduce(getattr, owners, importlib.import_module(where))
         setattr(owner, name, _deadly(getattr(owner, name), trap, role, step))
+    outside.watch(lambda what: trap.note(f"{role}: {what}"))
     sys.argv = [module, *words]
     _reap_orphans()
     while pid := os.fork():

@@ -1,0 +1,396 @@
+"""Each guard of a payment on the chain alone: old rows in somebody's hand, and facts that come while one is written."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from payments import gate
+from payments.books import ledger
+from payments.gate import Admission
+from payments.models import OWNED, Attempt, Authorization, Grant, Lease, Payment, PaymentState, Submission, Transfer
+from payments.offers import Presented
+from payments.onchain import record
+from payments.onchain.lease import Holder, LeaseLost
+from payments.onchain.rpc import Receipt
+from payments.onchain.settler import Settler
+from payments.rails.exact import EXACT
+from tests.unit.meanwhile import overtaken
+from tests.unit.payments.counter import offer
+from tests.wallet import Wallet
+
+from .silent import KEY, SilentNode, claim, transfer_of, turn
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def node(monkeypatch: pytest.MonkeyPatch) -> SilentNode:
+    made = SilentNode()
+    made.install(monkeypatch)
+    return made
+
+
+def signed(number: int = 1) -> tuple[Payment, Submission]:
+    """A payment that a transaction of ours carries, signed and sent."""
+    payment, settler = claim(number), Settler(KEY)
+    turn(settler)
+    settler.lease.let_go()
+    payment.refresh_from_db()
+    assert payment.state == PaymentState.SIGNED
+    return payment, payment.authorization.submission
+
+
+def confirmed(number: int = 1) -> Payment:
+    payment, _ = signed(number)
+    record.transfers([transfer_of(payment)])
+    payment.refresh_from_db()
+    assert payment.state == PaymentState.CONFIRMED
+    return payment
+
+
+def state(payment: Payment) -> str:
+    payment.refresh_from_db()
+    return payment.state
+
+
+def becomes(payment: Payment, where: str, **more: Any) -> Any:
+    """Somebody else has brought the payment there."""
+    return lambda: Payment.objects.filter(id=payment.id).update(state=where, **more)
+
+
+# --- Certainly not charged ------------------------------------------------------------------------------
+
+
+def test_what_a_signed_transaction_carries_is_not_released():
+    payment, submission = signed()
+    record.release([payment.id], "insufficient_funds")
+    assert (state(payment), payment.reason) == (PaymentState.SIGNED, "")
+    payment.authorization.refresh_from_db()
+    assert payment.authorization.submission == submission
+
+
+@pytest.mark.parametrize("where", [PaymentState.SIGNED, PaymentState.FAILED, PaymentState.RELEASED])
+def test_a_claim_that_was_decided_meanwhile_is_not_released(where: str):
+    payment = claim()
+    with overtaken(Payment, becomes(payment, where, reason="first")):
+        record.release([payment.id], "insufficient_funds")
+    assert (state(payment), payment.reason) == (where, "first")
+
+
+def test_what_is_paid_is_not_released():
+    payment = confirmed()
+    record.release([payment.id], "insufficient_funds")
+    assert state(payment) == PaymentState.CONFIRMED
+    assert Grant.objects.get().revoked_at is None
+
+
+def test_a_payment_that_was_decided_meanwhile_does_not_fail():
+    payment = claim(valid_before=1000)
+    with overtaken(Payment, becomes(payment, PaymentState.REFUNDED, reason="first")):
+        assert record.fail_expired(_chain(), 1000) == 0
+    assert (state(payment), payment.reason) == (PaymentState.REFUNDED, "first")
+    Payment.objects.update(state=PaymentState.FAILED)
+
+
+@pytest.mark.parametrize(("final_time", "failed"), [(999, 0), (1000, 1)])
+def test_a_payment_fails_when_a_final_block_is_at_its_end_and_not_before(final_time: int, failed: int):
+    claim(valid_before=1000)
+    assert record.fail_expired(_chain(), final_time) == failed
+
+
+def test_what_is_paid_does_not_fail_though_its_time_is_over():
+    payment = claim(valid_before=1000)
+    record.transfers([transfer_of(payment)])
+    assert record.fail_expired(_chain(), 2000) == 0
+    assert state(payment) == PaymentState.CONFIRMED
+
+
+def test_a_payment_of_another_chain_does_not_fail_here():
+    payment = claim(valid_before=1000)
+    assert record.fail_expired(_chain() + 1, 2000) == 0
+    assert state(payment) == PaymentState.CLAIMED
+
+
+def _chain() -> int:
+    return settings.CHAIN_ID
+
+
+# --- Signing --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [PaymentState.RELEASED, PaymentState.FAILED])
+def test_a_claim_that_was_decided_while_it_was_signed_is_not_sent(node: SilentNode, where: str):
+    """It was found good, and is none any more: all or nothing, and nothing leaves the house."""
+    first, second = claim(1), claim(2)
+    settler = Settler(KEY)
+    with overtaken(Payment, becomes(first, where)), pytest.raises(Exception, match="decided while"):
+        turn(settler)
+    assert (state(second), node.sent, Submission.objects.count(), Attempt.objects.count()) == (
+        PaymentState.CLAIMED,
+        [],
+        0,
+        0,
+    )
+    assert not Authorization.objects.exclude(submission=None).exists()
+
+
+def test_who_lost_the_key_between_the_look_and_the_signature_signs_nothing(node: SilentNode):
+    payment = claim()
+    sleeper, awake = Settler(KEY), Settler(KEY)
+    assert sleeper.lease.hold()
+    sleeper._caught_up_at = float("inf")
+    _runs_out()
+    assert awake.lease.hold()
+    assert sleeper.lease.hold()
+    with pytest.raises(LeaseLost):
+        sleeper.turn()
+    assert (state(payment), node.sent, Submission.objects.count()) == (PaymentState.CLAIMED, [], 0)
+
+
+def _runs_out() -> None:
+    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_lease_of_before_is_none_even_under_the_same_name():
+    """The fence alone: as if two processes had drawn one name."""
+    first, second = Holder(1, b"k" * 20), Holder(1, b"k" * 20)
+    second.name = first.name
+    assert first.hold()
+    _runs_out()
+    assert second._all().update(owner="")
+    assert second.hold()
+    with pytest.raises(LeaseLost):
+        first.take_nonce()
+    first.let_go()
+    first.catch_up(50)
+    assert second.take_nonce() == 0
+
+
+def test_a_batch_of_one_carries_no_payment_that_another_carries(node: SilentNode):
+    payment, submission = signed()
+    settler = Settler(KEY)
+    Payment.objects.filter(id=payment.id).update(state=PaymentState.CLAIMED)
+    turn(settler)
+    assert Submission.objects.get() == submission
+    Payment.objects.filter(id=payment.id).update(state=PaymentState.SIGNED)
+
+
+# --- What a transaction of ours leaves behind ---------------------------------------------------------------
+
+
+def test_only_what_it_carries_and_did_not_pay_is_opened_again():
+    paid, submission = signed(1)
+    other, elsewhere = signed(2)
+    record.transfers([transfer_of(paid)])
+    assert record.reopen(submission, wasted=True) == []
+    assert (state(paid), state(other)) == (PaymentState.CONFIRMED, PaymentState.SIGNED)
+    paid.authorization.refresh_from_db()
+    assert (paid.authorization.submission, paid.authorization.wasted_at) == (submission, None)
+    assert record.reopen(elsewhere, wasted=False) == []
+    assert state(other) == PaymentState.CLAIMED
+
+
+@pytest.mark.parametrize("where", [PaymentState.REFUNDED, PaymentState.FAILED])
+def test_what_was_decided_meanwhile_is_not_opened_again(where: str):
+    payment, submission = signed()
+    with overtaken(Payment, becomes(payment, where)):
+        record.reopen(submission, wasted=False)
+    assert state(payment) == where
+    Payment.objects.update(state=PaymentState.FAILED)
+
+
+def test_gas_that_was_lost_twice_is_told_of_once_each(node: SilentNode):
+    payment, submission = signed()
+    assert record.reopen(submission, wasted=True) == []
+    Payment.objects.update(state=PaymentState.SIGNED)
+    Authorization.objects.update(submission=submission)
+    assert record.reopen(submission, wasted=True) == [payment.id]
+    assert record.reopen(submission, wasted=True) == []
+
+
+def test_a_transaction_that_is_mined_is_not_lost_and_the_other_way_round(node: SilentNode):
+    payment, submission = signed()
+    settler = Settler(KEY)
+    stale = Submission.objects.get()
+    node.mined = Receipt(101, b"\x0c" * 32, 90_000)
+    node.in_block = [transfer_of(payment)]
+    assert settler._mined(submission, node.mined)
+    node.mined = None
+    assert settler._lost(stale, list(stale.attempts.all()))
+    submission.refresh_from_db()
+    assert (submission.state, submission.block_number) == (Submission.State.MINED, 101)
+    assert state(payment) == PaymentState.CONFIRMED
+
+
+def test_a_receipt_that_is_younger_than_the_count_is_no_loss(node: SilentNode):
+    _, submission = signed()
+    node.mined = Receipt(101, b"\x0c" * 32, 90_000)
+    assert not Settler(KEY)._lost(submission, list(submission.attempts.all()))
+    submission.refresh_from_db()
+    assert submission.state == Submission.State.SENT
+
+
+# --- Recording ------------------------------------------------------------------------------------------
+
+
+def test_what_was_decided_while_it_was_recorded_is_undone_as_a_whole_and_read_again():
+    """The condition of the update says so; its own change of the row goes with the first try."""
+    payment, other = claim(1), claim(2)
+    with overtaken(Payment, becomes(payment, PaymentState.REFUNDED)):
+        record.transfers([transfer_of(payment), transfer_of(other)])
+    assert (state(payment), state(other)) == (PaymentState.CONFIRMED, PaymentState.CONFIRMED)
+    assert Grant.objects.count() == Transfer.objects.count() == 2
+    assert ledger.balance("publisher:7:earned") == 95_000
+
+
+@pytest.mark.parametrize("where", [PaymentState.CONFIRMED, PaymentState.FINAL])
+def test_another_transfer_of_what_is_paid_is_not_a_second_sale(where: str):
+    """The same authorization in two blocks, while one of them leaves the chain."""
+    payment = confirmed()
+    Transfer.objects.update(final=where == PaymentState.FINAL)
+    becomes(payment, where)()
+    record.transfers([transfer_of(payment, block=2, block_hash=b"\x0d" * 32)])
+    assert (ledger.balance("publisher:7:earned"), ledger.balance(record.suspense_here())) == (47_500, 50_000)
+    assert Grant.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"value": 49_999}, {"value": 50_001}, {"recipient": b"\x33" * 20}, {"nonce": None}, {"token": b"\x44" * 20}],
+)
+def test_a_transfer_that_differs_in_one_thing_pays_nothing(change: dict[str, Any]):
+    payment = claim()
+    record.transfers([replace(transfer_of(payment), **change)])
+    assert state(payment) == PaymentState.CLAIMED
+    assert not Grant.objects.exists()
+
+
+def test_only_what_is_not_taken_back_waits_for_its_claim():
+    payment = claim()
+    proof = payment.authorization
+    seen = transfer_of(payment)
+    proof_nonce = proof.nonce
+    Authorization.objects.update(nonce=b"\x55" * 32)
+    record.transfers([seen])
+    record.take_back(Transfer.objects.get())
+    Authorization.objects.update(nonce=proof_nonce)
+    assert not record.claim_received(proof.payer, proof.nonce)
+    assert state(payment) == PaymentState.CLAIMED
+
+
+def test_money_that_another_payment_took_is_not_taken_by_the_next():
+    payment = confirmed()
+    proof = payment.authorization
+    assert not record.claim_received(proof.payer, proof.nonce)
+    assert ledger.balance("publisher:7:earned") == 47_500
+
+
+# --- Taking back ----------------------------------------------------------------------------------------
+
+
+def test_what_left_the_chain_leaves_it_once():
+    payment = confirmed()
+    stale = Transfer.objects.select_related("payment__sale", "received").get()
+    for _ in range(2):
+        record.take_back(stale)
+    payment.refresh_from_db()
+    assert (payment.state, payment.reversals) == (PaymentState.SIGNED, 1)
+    assert Transfer.objects.get().orphanings == 1
+
+
+def test_what_became_final_meanwhile_does_not_stay_so_when_it_left_the_chain():
+    payment = confirmed()
+    record.finalise(_chain(), 1)
+    assert state(payment) == PaymentState.FINAL
+    record.take_back(Transfer.objects.get())
+    assert state(payment) == PaymentState.SIGNED
+    record.finalise(_chain(), 10)
+    assert (state(payment), Transfer.objects.get().final) == (PaymentState.SIGNED, False)
+
+
+@pytest.mark.parametrize(
+    ("block", "after"), [(0, PaymentState.CONFIRMED), (1, PaymentState.FINAL), (2, PaymentState.FINAL)]
+)
+def test_a_sale_is_final_with_its_own_block(block: int, after: str):
+    payment = confirmed()
+    record.finalise(_chain(), block)
+    assert state(payment) == after
+
+
+def test_a_sale_that_left_the_chain_meanwhile_does_not_become_final():
+    payment = confirmed()
+    Transfer.objects.update(final=True)
+    with overtaken(Payment, becomes(payment, PaymentState.SIGNED, sale=None)):
+        record.finalise(_chain(), 1)
+    assert state(payment) == PaymentState.SIGNED
+    becomes(payment, PaymentState.CONFIRMED, sale=Transfer.objects.get().received)()
+
+
+# --- The gate's old copies ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> Admission:
+    """A request that has read a payment as released, and has not acted on that yet."""
+    monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds: None)
+    payment = claim()
+    record.release([payment.id], "insufficient_funds")
+    return Admission(offer(1), payment=Payment.objects.get(), proven=True)
+
+
+@pytest.mark.parametrize("where", [PaymentState.SIGNED, PaymentState.CLAIMED])
+def test_a_payment_that_tries_again_already_is_not_put_back(released: Admission, where: str):
+    payment, before = released.payment, timezone.now() - timedelta(minutes=1)
+    assert payment
+    becomes(payment, where, claimed_at=before, reason="")()
+    assert payment.state == PaymentState.RELEASED
+    with pytest.raises(gate.PaymentInFlight):
+        released.settle()
+    assert (state(payment), payment.claimed_at) == (where, before)
+
+
+def test_a_payment_that_failed_for_good_does_not_try_again(released: Admission):
+    payment = released.payment
+    assert payment
+    becomes(payment, PaymentState.FAILED)()
+    with pytest.raises(gate.PaymentRequired, match="insufficient_funds"):
+        released.settle()
+    assert state(payment) == PaymentState.FAILED
+
+
+def test_a_payment_that_was_paid_meanwhile_is_served_and_not_claimed_again(released: Admission):
+    payment = released.payment
+    assert payment
+    record.transfers([transfer_of(payment)])
+    assert released.settle().grant == Grant.objects.get()
+    assert state(payment) in OWNED
+
+
+@pytest.mark.planted
+def test_who_is_paid_and_may_not_read_is_told_later_and_not_no(released: Admission):
+    """A reorganisation took the grant between two statements."""
+    payment = released.payment
+    assert payment
+    record.transfers([transfer_of(payment)])
+    Grant.objects.update(revoked_at=timezone.now())
+    with pytest.raises(gate.PaymentInFlight):
+        released.settle()
+
+
+def test_of_two_requests_that_saw_nobody_before_them_one_claims(settings: Any, monkeypatch: pytest.MonkeyPatch):
+    """Both have verified the same proof; and a third one another proof of the same wallet for the same thing."""
+    settings.CHAIN_RPC_URL, settings.PAY_TO = "http://127.0.0.1:9", "0x" + "22" * 20
+    monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds: None)
+    wallet = Wallet()
+    terms = {"accepts": [EXACT.quote(offer(1)).accepts], "resource": {"url": offer(1).url}}
+    same, other = wallet.pay(terms), wallet.pay(terms)
+    requests = [gate.verify(Presented(headers={"PAYMENT-SIGNATURE": one}), offer(1)) for one in (same, same, other)]
+    assert all(request.verified for request in requests)
+    for request in requests:
+        with pytest.raises(gate.PaymentInFlight):
+            request.settle()
+    assert Payment.objects.count() == Authorization.objects.count() == 1
