@@ -226,7 +226,6 @@ def _succeeded(charge: Charge, found: Intent) -> None:
     paid = {
         "state": ChargeState.SUCCEEDED,
         "reason": "",
-        "intent": found.id,
         "stripe_charge_id": found.stripe_charge_id,
     }
     with transaction.atomic(durable=True):

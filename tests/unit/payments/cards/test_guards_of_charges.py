@@ -540,7 +540,7 @@ def test_a_frozen_purse_opens_no_page_though_none_was_opened_yet(flag: str, allo
     if allowed:
         checkout.may_open(purse, "")
     else:
-        with pytest.raises(checkout.Refused, match="purse_frozen"):
+        with pytest.raises(checkout.PurseRefused, match="purse_frozen"):
             checkout.may_open(purse, "")
 
 

@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from payments import audit, gate
+from payments.books.accounts import shares
 from payments.models import Attempt, Chain, Lease, Payment, PaymentState, Submission, Transfer
 from payments.onchain import lease, signatures, watcher
-from payments.onchain.lease import Holder
-from payments.onchain.record import shares
+from payments.onchain.lease import LeaseHolder
 from payments.onchain.settler import Settler
 from publishers import pricing
 from tests.unit.payments.counter import Counter, offer
@@ -127,7 +127,7 @@ def is_held_for_five_seconds() -> bool:
 
 @pytest.mark.both_sides("LEASE_SECONDS")
 def test_a_dead_settler_keeps_the_key_for_five_seconds():
-    dead, other = Holder(1, b"k" * 20), Holder(1, b"k" * 20)
+    dead, other = LeaseHolder(1, b"k" * 20), LeaseHolder(1, b"k" * 20)
     assert dead.hold()
     assert is_held_for_five_seconds()
     Lease.objects.update(expires_at=F("expires_at") - timedelta(seconds=4))
@@ -140,7 +140,7 @@ def test_a_dead_settler_keeps_the_key_for_five_seconds():
 def test_it_is_renewed_when_a_third_of_it_has_passed(monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    holder = Holder(1, b"k" * 20)
+    holder = LeaseHolder(1, b"k" * 20)
     assert holder.hold()
     Lease.objects.update(expires_at=Now())
     for later, renewed in ((1.66, False), (1.67, True)):
@@ -151,7 +151,7 @@ def test_it_is_renewed_when_a_third_of_it_has_passed(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.both_sides("LEASE_SECONDS")
 def test_who_signs_has_the_key_for_five_seconds_more():
-    holder = Holder(1, b"k" * 20)
+    holder = LeaseHolder(1, b"k" * 20)
     assert holder.hold()
     Lease.objects.update(expires_at=Now())
     holder.take_nonce()

@@ -9,12 +9,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from payments import gate
-from payments.books import ledger
+from payments.books import accounts, ledger
 from payments.gate import Admission
 from payments.models import OWNED, Attempt, Authorization, Grant, Lease, Payment, PaymentState, Submission, Transfer
 from payments.offers import Presented
 from payments.onchain import record
-from payments.onchain.lease import Holder, LeaseLost
+from payments.onchain.lease import LeaseHolder, LeaseLost
 from payments.onchain.rpc import Receipt
 from payments.onchain.settler import Settler
 from payments.rails.exact import EXACT
@@ -157,11 +157,11 @@ def _runs_out() -> None:
 
 def test_a_lease_of_before_is_none_even_under_the_same_name():
     """The fence alone: as if two processes had drawn one name."""
-    first, second = Holder(1, b"k" * 20), Holder(1, b"k" * 20)
+    first, second = LeaseHolder(1, b"k" * 20), LeaseHolder(1, b"k" * 20)
     second.name = first.name
     assert first.hold()
     _runs_out()
-    assert second._all().update(owner="")
+    assert second._all().update(holder="")
     assert second.hold()
     with pytest.raises(LeaseLost):
         first.take_nonce()
@@ -254,7 +254,10 @@ def test_another_transfer_of_what_is_paid_is_not_a_second_sale(where: str):
     Transfer.objects.update(final=where == PaymentState.FINAL)
     becomes(payment, where)()
     record.transfers([transfer_of(payment, block=2, block_hash=b"\x0d" * 32)])
-    assert (ledger.balance("publisher:7:earned"), ledger.balance(record.suspense_here())) == (47_500, 50_000)
+    assert (ledger.balance("publisher:7:earned"), ledger.balance(accounts.suspense(settings.CHAIN_ID))) == (
+        47_500,
+        50_000,
+    )
     assert Grant.objects.count() == 1
 
 

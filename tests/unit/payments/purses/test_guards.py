@@ -230,8 +230,10 @@ LIMITS = [
 @pytest.mark.parametrize(("limit", "refused"), LIMITS)
 def test_the_first_look_alone_refuses_before_anything_is_rendered(limit: dict[str, Any], refused: str):
     purse = buyers.purse(1_000_000)
+    text = buyers.key(purse, **limit)
+    refuses = seen if refused != "approval_required" else lambda text: seen(text).settle()
     with pytest.raises(gate.PaymentRequired, match=refused):
-        seen(buyers.key(purse, **limit))
+        refuses(text)
     assert Approval.objects.exists() is (refused == "approval_required")
 
 
@@ -287,7 +289,7 @@ def text() -> str:
 
 def asked(text: str, number: int = 1, micros: int = 200_000) -> Approval:
     with pytest.raises(gate.PaymentRequired, match="approval_required"):
-        seen(text, number, micros)
+        seen(text, number, micros).settle()
     return Approval.objects.get(resource=f"article:{number}", state="asked")
 
 
@@ -297,12 +299,18 @@ def approved(text: str, number: int = 1, micros: int = 200_000) -> Approval:
     return one
 
 
-def test_a_yes_that_was_used_is_used(text: str):
+def without_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question before the claim is gone: the sale itself has to refuse."""
+    monkeypatch.setattr(approvals, "require_approval", lambda *_: None)
+
+
+def test_a_yes_that_was_used_is_used(text: str, monkeypatch: pytest.MonkeyPatch):
     """Two requests have seen it; after the first one's purchase was given back nothing else is in the second's way."""
     approved(text)
     first, second = seen(text, micros=200_000), seen(text, micros=200_000)
     payment = first.settle().payment
     purses.refund(payment.id, Debit.objects.get().purse)
+    without_the_look(monkeypatch)
     assert word(second) == "approval_required"
     assert Approval.objects.get().state == "used"
     assert Payment.objects.count() == 1
@@ -319,17 +327,21 @@ def test_a_yes_that_was_used_is_used(text: str):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_yes_counts_as_it_is_in_the_moment_of_the_sale(text: str, change: dict[str, Any]):
+def test_a_yes_counts_as_it_is_in_the_moment_of_the_sale(
+    text: str, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
     approved(text)
     admission = seen(text, micros=200_000)
+    without_the_look(monkeypatch)
     Approval.objects.update(**change)
     assert word(admission) == "approval_required"
     assert not Payment.objects.exists()
 
 
-def test_the_yes_to_another_key_is_none(text: str):
+def test_the_yes_to_another_key_is_none(text: str, monkeypatch: pytest.MonkeyPatch):
     one = approved(text)
     admission = seen(text, micros=200_000)
+    without_the_look(monkeypatch)
     buyers.key(one.key.purse)
     Approval.objects.update(key=ApiKey.objects.exclude(id=one.key_id).get())
     assert word(admission) == "approval_required"
@@ -358,7 +370,7 @@ def test_asking_again_never_touches_a_yes_that_is_used_at_this_moment(text: str,
     Approval.objects.update(decided_at=timezone.now() - timedelta(days=8))
     rows = Approval.objects.filter(id=one.id)
     with overtaken(Approval, lambda: rows.update(state="used")), pytest.raises(gate.PaymentRequired):
-        seen(text, micros=micros)
+        seen(text, micros=micros).settle()
     one.refresh_from_db()
     assert (one.state, one.amount_micros) == ("used", 200_000)
 
@@ -368,6 +380,6 @@ def test_asking_again_never_undoes_another_price_that_was_asked_at_this_moment(t
     one = asked(text)
     rows = Approval.objects.filter(id=one.id)
     with overtaken(Approval, lambda: rows.update(amount_micros=300_000)), pytest.raises(gate.PaymentRequired):
-        seen(text, micros=250_000)
+        seen(text, micros=250_000).settle()
     one.refresh_from_db()
     assert one.amount_micros == 300_000
