@@ -114,7 +114,7 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
             return _waiting(request, charge, target)
         return _paid(request, charge, offer, target)
     if charge.state in (Charge.State.FAILED, Charge.State.CANCELED, Charge.State.DECLINED):
-        messages.error(request, "The card payment was not made. You have not been charged.")
+        messages.error(request, "The card payment did not go through. You have not been charged.")
         return SeeOther(target)
     return _waiting(request, charge, target)
 

@@ -64,6 +64,9 @@ def test_a_code_by_mail_signs_in():
     user, client = account(), browser()
     assert sign_in_by_code(client, user.email) == "/welcome"
     assert who(client) == str(user.pk)
+    assert mail.outbox[-1].subject == "Your sign-in code"
+    assert mail.outbox[-1].from_email.startswith("Pennypress <")
+    assert "example.com" not in mail.outbox[-1].body
 
 
 def test_a_code_leads_back_to_the_article():

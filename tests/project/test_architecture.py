@@ -49,11 +49,11 @@ marketplace/shop     | marketplace/shop
 marketplace/reader   | marketplace/reader
                      | marketplace/base publishers/{articles models base}
                      | payments/{http gate proofs rails cards purses models values}
-marketplace/base     | marketplace/{models paging templatetags}
-                     | payments/values
+marketplace/base     | marketplace/{models paging}
+                     |
 publishers           | publishers/{__init__ apps management sample}
                      | publishers/{articles models} payments/values
-publishers/views     | publishers/{views forms urls admin templatetags}
+publishers/views     | publishers/{views forms urls admin}
                      | publishers/{articles pricing models base} payments/{http books notify models values}
 publishers/articles  | publishers/articles
                      | publishers/{pricing models} payments/{notify values}
@@ -63,6 +63,8 @@ publishers/models    | publishers/models
                      | payments/{books values}
 publishers/base      | publishers/csv_files
                      |
+payments/pages       | payments/templatetags
+                     | payments/values
 payments             | payments/{admin apps checks management tasks}
                      | payments/{fulfilment audit cards onchain models}
 payments/http        | payments/http
