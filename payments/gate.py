@@ -8,7 +8,6 @@ sends. A claim has four answers: fresh (this request's payment), replayed (alrea
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -17,7 +16,7 @@ from django.utils import timezone
 from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
 from payments.proofs import receipts, wallets
 from payments.rails import RAILS, named
-from payments.rails.protocol import Asked, Known, Rail, RailRefused, Unknowable, Verified
+from payments.rails.protocol import Asked, Known, RailRefused, Shown, Unknowable, Verified
 
 from . import notify, waiters
 from .offers import Offer, Presented
@@ -107,7 +106,7 @@ class Admission:
     payment: Payment | None = None
     verified: Verified | None = None
     proven: bool = True
-    shown: tuple[Rail, Any] | None = None
+    shown: Shown | None = None
 
     @property
     def sells(self) -> bool:
@@ -144,9 +143,8 @@ class Admission:
 
     def _prepare(self) -> None:
         if self.shown:
-            rail, credential = self.shown
             try:
-                rail.prepare(credential, self.verified)
+                self.shown.rail.prepare(self.shown.credential, self.verified)
             except RailRefused as refusal:
                 raise _refused(refusal, self.offer) from refusal
 
@@ -246,11 +244,11 @@ def _refused(refusal: RailRefused, offer: Offer) -> PaymentRequired:
     return error
 
 
-def _addressed(presented: Presented, offer: Offer) -> tuple[Rail, Any]:
+def _addressed(presented: Presented, offer: Offer) -> Shown:
     """The rail that a payment header is for, and what it read there."""
     for rail in RAILS:
         if credential := rail.read(presented):
-            return rail, credential
+            return Shown(rail, credential)
     raise PaymentRequired(offer)
 
 
@@ -268,7 +266,7 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
     return None
 
 
-def _again(known: Known, shown: tuple[Rail, Any], offer: Offer) -> Admission:
+def _again(known: Known, shown: Shown, offer: Offer) -> Admission:
     """REPLAYED or IN FLIGHT: the authorization has been claimed. Never a second charge, never a false "not charged".
 
     Within REPLAY_SECONDS of settlement anybody may repeat it; later only with the quote that was paid.

@@ -158,10 +158,10 @@ class ArticleForm(TextForm):
         return writing.Prices(self.cleaned_data["people_price"], self.cleaned_data["agent_price"])
 
     @property
-    def was(self) -> tuple[int, int, int]:
-        """What the author had before them: version number and the two price versions."""
+    def opened(self) -> writing.Opened:
+        """What the author had before them when the page was opened."""
         data = self.cleaned_data
-        return data["base"], data["people_was"], data["agent_was"]
+        return writing.Opened(data["base"], data["people_was"], data["agent_was"])
 
 
 class SalesFilter(_WithoutColons, forms.Form):

@@ -1,6 +1,7 @@
 """Two addresses for machines: is this process alive, and can it serve?"""
 
 import time
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -23,7 +24,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """200 when database and chain answer and a settler holds the key; 503 with what does not, otherwise."""
     state = {"database": _database(), "chain": _chain(), "settler": _settler()}
     ready = all(word == "ok" for word in state.values())
-    return JsonResponse({"ready": ready, **state}, status=200 if ready else 503)
+    answer = {"ready": ready, **state, "waiting": _waiting()}
+    return JsonResponse(answer, status=200 if ready else 503)
 
 
 def _database() -> str:
@@ -36,26 +38,41 @@ def _database() -> str:
     return "ok"
 
 
-_asked: tuple[float, str] = (0.0, "")
+class _Asked(NamedTuple):
+    """When the node was asked last, and what came of it."""
+
+    at: float
+    word: str
+
+
+_asked = _Asked(0.0, "")
 
 
 def _chain() -> str:
     """At most one question a second, whoever asks."""
     global _asked
     if not onchain.enabled():
-        return "not configured"
-    if time.monotonic() - _asked[0] > 1:
+        return "not_configured"
+    if time.monotonic() - _asked.at > 1:
         try:
             rpc.request("eth_blockNumber")
-            _asked = (time.monotonic(), "ok")
+            _asked = _Asked(time.monotonic(), "ok")
         except (rpc.ChainUnreachable, rpc.RpcRefused):
-            _asked = (time.monotonic(), "unreachable")
-    return _asked[1]
+            _asked = _Asked(time.monotonic(), "unreachable")
+    return _asked.word
 
 
 def _settler() -> str:
     try:
         held = Lease.objects.filter(chain_id=settings.CHAIN_ID, expires_at__gt=Now()).exclude(holder="").exists()
-        return "ok" if held else f"nobody settles; {Payment.objects.filter(state__in=OPEN).count()} payments wait"
     except DatabaseError:
         return "unknown"
+    return "ok" if held else "down"
+
+
+def _waiting() -> int | None:
+    """How many payments wait for the settler; None when the database does not say."""
+    try:
+        return Payment.objects.filter(state__in=OPEN).count()
+    except DatabaseError:
+        return None

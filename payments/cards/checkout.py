@@ -69,7 +69,7 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
     done = f"{settings.BASE_URL}/purse/cards/return/{setup.id}"
     try:
         page = stripe_api.open_setup(
-            str(setup.id), charges.customer(purse), (done, _absolute(back_url)), f"cs-{setup.id}"
+            str(setup.id), charges.customer(purse), stripe_api.WayBack(done, _absolute(back_url)), f"cs-{setup.id}"
         )
     except StripeRefused as error:
         raise PurseRefused("card_page_refused", "We could not open the card page.") from error
@@ -125,7 +125,8 @@ class _Page:
 def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
     may_open(purse, page.address)
     charge = charges.begin(purse, purpose, cents * charges.CENT, wants=page.wants, address=page.address)
-    back = (f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(page.back_url))
+    done = f"{settings.BASE_URL}/purse/return/{charge.id}"
+    back = stripe_api.WayBack(done, _absolute(page.back_url))
     key = f"cc-{charge.id}-session"
     try:
         opened = stripe_api.open_checkout(

@@ -38,6 +38,16 @@ class Forged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """A webhook: its id, its type, the object it is about, and its text, which is kept and never believed."""
+
+    id: str
+    type: str
+    about: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A PaymentIntent as it is now. `charge_id` is ours, from its metadata; `stripe_charge_id` its successful charge.
 

@@ -8,7 +8,7 @@ second to import, so it is imported where the processor is called.
 import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 
@@ -16,6 +16,7 @@ from .facts import (
     CardFacts,
     Declined,
     DisputeFacts,
+    Event,
     Forged,
     Intent,
     Money,
@@ -80,10 +81,15 @@ def create_customer(purse_id: str, email: str) -> str:
     return _call(lambda v1: v1.customers.create(params)).id
 
 
-def open_checkout(
-    charge_id: str, customer: str, amount_cents: int, *, title: str, back: tuple[str, str], key: str
-) -> Session:
-    """A hosted page that takes `amount_cents` and keeps the card; `back` are the addresses after success and cancel."""
+class WayBack(NamedTuple):
+    """Where a hosted page leads: after success, and after the buyer gave up."""
+
+    done_url: str
+    cancel_url: str
+
+
+def open_checkout(charge_id: str, customer: str, amount_cents: int, *, title: str, back: WayBack, key: str) -> Session:
+    """A hosted page that takes `amount_cents` and keeps the card."""
     product = {"currency": CURRENCY, "unit_amount": amount_cents, "product_data": {"name": title[:200]}}
     params = {
         "mode": "payment",
@@ -92,13 +98,13 @@ def open_checkout(
         "line_items": [{"price_data": product, "quantity": 1}],
         "metadata": {"charge": charge_id},
         "payment_intent_data": {"metadata": {"charge": charge_id}, "setup_future_usage": "off_session"},
-        "success_url": back[0],
-        "cancel_url": back[1],
+        "success_url": back.done_url,
+        "cancel_url": back.cancel_url,
     }
     return _session(_call(lambda v1: v1.checkout.sessions.create(params, {"idempotency_key": key})))
 
 
-def open_setup(setup_id: str, customer: str, back: tuple[str, str], key: str) -> Session:
+def open_setup(setup_id: str, customer: str, back: WayBack, key: str) -> Session:
     """A hosted page that saves a card and charges nothing."""
     params = {
         "mode": "setup",
@@ -106,8 +112,8 @@ def open_setup(setup_id: str, customer: str, back: tuple[str, str], key: str) ->
         "customer": customer,
         "client_reference_id": setup_id,
         "metadata": {"setup": setup_id},
-        "success_url": back[0],
-        "cancel_url": back[1],
+        "success_url": back.done_url,
+        "cancel_url": back.cancel_url,
     }
     return _session(_call(lambda v1: v1.checkout.sessions.create(params, {"idempotency_key": key})))
 
@@ -218,22 +224,22 @@ def holds_cents() -> int:
     return sum(part.amount for part in parts if part.currency == CURRENCY)
 
 
-def undelivered_since(moment: datetime) -> list[tuple[str, str, str, str]]:
-    """(id, type, about, body) of events that no webhook brought."""
+def undelivered_since(moment: datetime) -> list[Event]:
+    """Events that no webhook brought."""
     params = {"created": {"gte": int(moment.timestamp())}, "delivery_success": False, "limit": 100}
     found = _call(lambda v1: v1.events.list(params))
-    return [(one.id, one.type, _about(one), str(one)) for one in _pages(found)]
+    return [Event(one.id, one.type, _about(one), str(one)) for one in _pages(found)]
 
 
-def read_event(body: bytes, signature: str) -> tuple[str, str, str]:
-    """(id, type, about) of a webhook that the processor signed. Raises Forged."""
+def read_event(body: bytes, signature: str) -> Event:
+    """A webhook that the processor signed. Raises Forged."""
     import stripe
 
     if not settings.STRIPE_WEBHOOK_SECRET:
         raise Forged("no webhook secret is set")
     try:
         event = stripe.Webhook.construct_event(body, signature, settings.STRIPE_WEBHOOK_SECRET)
-        return event.id, event.type, _about(event)
+        return Event(event.id, event.type, _about(event), body.decode())
     except (ValueError, AttributeError, KeyError, stripe.SignatureVerificationError) as error:
         raise Forged(str(error)) from error
 

@@ -58,7 +58,7 @@ def settle_tabs() -> None:
 def fetch_undelivered() -> None:
     """Events that the processor could not deliver in the last three days go into the inbox."""
     for event in stripe_api.undelivered_since(timezone.now() - timedelta(days=3)):
-        webhooks.store(*event)
+        webhooks.store(event)
 
 
 def _quietly(act: Callable[[_Row], object], what: _Row) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from payments.models import Charge, ProcessorEvent, Setup
 
 from . import charges, checkout, disputes, refunds, saved_cards, stripe_api
-from .facts import Declined, Forged, NoAnswer, StripeRefused
+from .facts import Declined, Event, Forged, NoAnswer, StripeRefused
 
 __all__ = ["Forged", "apply_waiting", "receive", "store"]
 log = logging.getLogger(__name__)
@@ -25,16 +25,15 @@ def receive(body: bytes, signature: str) -> bool:
     """Store a webhook; False when it was known. Raises Forged: not signed by the processor, too old, or too long."""
     if len(body) > MAX_BYTES:
         raise Forged("too long")
-    event_id, kind, about = stripe_api.read_event(body, signature)
-    return store(event_id, kind, about, body.decode())
+    return store(stripe_api.read_event(body, signature))
 
 
-def store(event_id: str, kind: str, about: str, body: str) -> bool:
-    """Once per event id, whoever brings it."""
-    event = ProcessorEvent(id=event_id, type=kind[:80], about=about[:100], body=body)
-    before = ProcessorEvent.objects.filter(id=event_id).exists()
+def store(event: Event) -> bool:
+    """Store an event once per id, whether a webhook or the sweeper brings it; False when it was known."""
+    row = ProcessorEvent(id=event.id, type=event.type[:80], about=event.about[:100], body=event.body)
+    before = ProcessorEvent.objects.filter(id=event.id).exists()
     if not before:
-        ProcessorEvent.objects.bulk_create([event], ignore_conflicts=True)
+        ProcessorEvent.objects.bulk_create([row], ignore_conflicts=True)
     return not before
 
 

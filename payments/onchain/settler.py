@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
@@ -40,6 +41,14 @@ _BUMP_PERCENT = 125
 _GWEI = 10**9
 
 
+class _Fees(NamedTuple):
+    """What the chain asks now: the newest block, for its base fee, and the tip in wei."""
+
+    asked_at: float
+    head: rpc.Block
+    tip: int
+
+
 class Settler:
     """The settlement of one key on one chain."""
 
@@ -47,7 +56,7 @@ class Settler:
         self.account: LocalAccount = Account.from_key(private_key)
         self.key = bytes.fromhex(self.account.address[2:])
         self.lease = LeaseHolder(settings.CHAIN_ID, self.key)
-        self._fees: tuple[float, rpc.Block, int] | None = None
+        self._fees: _Fees | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
         # The newest block when an attempt was first seen waiting: the chain's clock need not agree with ours.
@@ -259,7 +268,8 @@ class Settler:
 
     def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
         """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
-        head, tip = self._current_fees()
+        fees = self._current_fees()
+        head, tip = fees.head, fees.tip
         if head.number <= self._waiting_at[newest.id]:
             return None  # No block has come since: the fee is not what is wrong.
         highest = settings.MAX_FEE_GWEI * _GWEI
@@ -280,16 +290,16 @@ class Settler:
         except rpc.ChainUnreachable as error:
             log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
 
-    def _current_fees(self) -> tuple[rpc.Block, int]:
+    def _current_fees(self) -> "_Fees":
         """The newest block, for its base fee, and the tip in wei; at most two seconds old."""
-        if self._fees is None or time.monotonic() - self._fees[0] > 2:
-            self._fees = (time.monotonic(), rpc.block("latest"), rpc.suggested_priority_fee())
-        return self._fees[1:]
+        if self._fees is None or time.monotonic() - self._fees.asked_at > 2:
+            self._fees = _Fees(time.monotonic(), rpc.block("latest"), rpc.suggested_priority_fee())
+        return self._fees
 
     def _fair_fee(self) -> tuple[int, int]:
         """Highest fee and tip for a new transaction: room for the base fee to double, within MAX_FEE_GWEI."""
-        head, tip = self._current_fees()
-        return min(2 * head.base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip
+        fees = self._current_fees()
+        return min(2 * fees.head.base_fee + fees.tip, settings.MAX_FEE_GWEI * _GWEI), fees.tip
 
     # --- Claims that the token would refuse ---------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -11,7 +11,7 @@ from payments.models import Payment
 from payments.offers import Offer, Presented, Price
 from payments.onchain.signatures import Unknowable
 
-__all__ = ["Asked", "Known", "Rail", "RailRefused", "Unknowable", "Verified", "encoded"]
+__all__ = ["Asked", "Known", "Rail", "RailRefused", "Shown", "Unknowable", "Verified", "encoded"]
 
 
 class RailRefused(Exception):
@@ -69,6 +69,13 @@ class Verified:
     quote_id: str
     credential: Any
     proof: Any = None
+
+
+class Shown(NamedTuple):
+    """What a request pays with: a credential, and the rail that read it."""
+
+    rail: "Rail"
+    credential: Any
 
 
 class Rail(Protocol):

@@ -101,9 +101,11 @@ class Body:
 
 # Written out because this runs for every unpaid request: building it with the ORM costs several times the query.
 _LISTING = """
-SELECT a.id, a.slug, a.state, a.published_at, p.id, p.name, p.slug,
-       v.number, v.title, v.summary, v.words, v.made_at, v.teaser_html,
-       people.id, people.amount_micros, agents.id, agents.amount_micros
+SELECT a.id AS article_id, a.slug, a.state, a.published_at,
+       p.id AS publication_id, p.name AS publication_name, p.slug AS publication_slug,
+       v.number AS version, v.title, v.summary, v.words, v.made_at AS updated_at, v.teaser_html,
+       people.id AS people_id, people.amount_micros AS people_micros,
+       agents.id AS agents_id, agents.amount_micros AS agents_micros
 FROM publishers_article a
 JOIN publishers_publication p ON p.id = a.publication_id
 JOIN publishers_version v ON v.id = a.current_version_id
@@ -149,8 +151,17 @@ def body(article_id: uuid.UUID, number: int | None = None) -> Body | None:
         versions = versions.filter(number=number)
     else:
         return None
-    row = versions.values_list("number", "title", "words", "made_at", "body_html", "markdown").first()
-    return Body(*row[:-1], without_divider(row[-1])) if row else None
+    found = versions.values("number", "title", "words", "made_at", "body_html", "markdown").first()
+    if found is None:
+        return None
+    return Body(
+        version=found["number"],
+        title=found["title"],
+        words=found["words"],
+        made_at=found["made_at"],
+        html=found["body_html"],
+        markdown=without_divider(found["markdown"]),
+    )
 
 
 def quotable(article_id: uuid.UUID) -> tuple[Price, ...]:
@@ -164,19 +175,16 @@ def _one(statement: str, argument: Any) -> Listing | None:
     with connection.cursor() as cursor:
         cursor.execute(statement, [argument])
         row = cursor.fetchone()
-    if row is None:
-        return None
-    return Listing(
-        row[0] if isinstance(row[0], uuid.UUID) else uuid.UUID(row[0]),
-        row[1],
-        row[2],
-        _aware(row[3]),
-        *row[4:11],
-        _aware(row[11]),
-        row[12],
-        Price(row[13], PEOPLE, row[14]),
-        Price(row[15], AGENTS, row[16]),
-    )
+        if row is None:
+            return None
+        found = dict(zip((column[0] for column in cursor.description), row, strict=True))
+    if not isinstance(found["article_id"], uuid.UUID):
+        found["article_id"] = uuid.UUID(found["article_id"])
+    for name in ("published_at", "updated_at"):
+        found[name] = _aware(found[name])
+    people = Price(found.pop("people_id"), PEOPLE, found.pop("people_micros"))
+    agents = Price(found.pop("agents_id"), AGENTS, found.pop("agents_micros"))
+    return Listing(**found, people=people, agents=agents)
 
 
 def _aware(moment: Any) -> Any:

@@ -47,6 +47,15 @@ class Prices:
     agent_micros: int
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an author had before them when the editor opened: the version's number, and the price versions by id."""
+
+    version: int
+    people_price_id: int
+    agents_price_id: int
+
+
 def draft(title: str, markdown: str, summary: str = "", note: str = "") -> Draft:
     """Check and render what an author typed. Raises NotPrintable with a sentence for the author.
 
@@ -121,17 +130,15 @@ def save_version(article: Article, text: Draft, *, by: Person | None, base: int)
             raise ChangedMeanwhile("Someone saved a newer version.") from taken
 
 
-def revise(article: Article, text: Draft, prices: Prices, *, by: Person | None, was: tuple[int, int, int]) -> Version:
+def revise(article: Article, text: Draft, prices: Prices, *, by: Person | None, opened: Opened) -> Version:
     """Save a text and both prices together, or nothing.
 
-    `was` is what the author had before them: version number, price version for people, price version for agents.
-    Raises ChangedMeanwhile or pricing.PriceChangedMeanwhile.
+    Raises ChangedMeanwhile or pricing.PriceChangedMeanwhile when one of the three has changed since `opened`.
     """
-    base, people_id, agents_id = was
     with transaction.atomic():
-        version = save_version(article, text, by=by, base=base)
-        pricing.change_price(article, pricing.PEOPLE, prices.people_micros, by=by, was=people_id)
-        pricing.change_price(article, pricing.AGENTS, prices.agent_micros, by=by, was=agents_id)
+        version = save_version(article, text, by=by, base=opened.version)
+        pricing.change_price(article, pricing.PEOPLE, prices.people_micros, by=by, was=opened.people_price_id)
+        pricing.change_price(article, pricing.AGENTS, prices.agent_micros, by=by, was=opened.agents_price_id)
     return version
 
 

@@ -87,7 +87,7 @@ def edit_article(request: HttpRequest, publication: Publication, article_id: uui
         with transaction.atomic():
             if form.cleaned_data.get("slug"):
                 writing.move(article, form.cleaned_data["slug"])
-            writing.revise(article, form.cleaned_data["draft"], form.prices, by=request.user, was=form.was)
+            writing.revise(article, form.cleaned_data["draft"], form.prices, by=request.user, opened=form.opened)
     except writing.SlugTaken as taken:
         form.add_error("slug", str(taken))
     except (writing.ChangedMeanwhile, pricing.PriceChangedMeanwhile) as late:

@@ -22,7 +22,7 @@ from django.utils import timezone
 from payments import purses
 from payments.books import ledger
 from payments.cards import charges, disputes, holds, refunds, stripe_api, sweeper, tabs, webhooks
-from payments.cards.facts import NoAnswer, ServerTrouble
+from payments.cards.facts import Event, NoAnswer, ServerTrouble
 from payments.models import Charge, Purse
 
 Patch = pytest.MonkeyPatch
@@ -115,9 +115,9 @@ def _the_events_own_copy_is_believed(patch: Patch) -> Noted:
 
 
 def _signatures_are_not_checked(patch: Patch) -> Noted:
-    def read(real: Any, body: bytes, signature: str) -> tuple[str, str, str]:
+    def read(real: Any, body: bytes, signature: str) -> Event:
         event = stripe.Event.construct_from(json.loads(body), "")
-        return event.id, event.type, stripe_api._about(event)
+        return Event(event.id, event.type, stripe_api._about(event), body.decode())
 
     return _wrap(patch, stripe_api, "read_event", read)
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from payments import purses
 from payments.books import ledger
 from payments.cards import charges, disputes, holds, refunds, saved_cards, stripe_api, tabs, webhooks
-from payments.cards.facts import CardFacts, DisputeFacts, Money, RefundFacts
+from payments.cards.facts import CardFacts, DisputeFacts, Event, Money, RefundFacts
 from payments.models import Card, CardRefund, Charge, Dispute, Payment, PaymentState, ProcessorEvent, Purse, Transaction
 from tests import buyers
 from tests.unit.meanwhile import overtaken
@@ -548,8 +548,9 @@ def test_what_is_cleared_is_not_cleared_by_the_same_money_again():
 def test_an_event_is_applied_once_and_its_moment_stands(monkeypatch: pytest.MonkeyPatch):
     looked: list[str] = []
     monkeypatch.setattr(stripe_api, "card", lambda about: looked.append(about) or CardFacts(about, "visa", "1", "1/30"))
-    assert webhooks.store("evt_1", "payment_method.updated", "pm_1", "{}")
-    assert not webhooks.store("evt_1", "payment_method.updated", "pm_1", "{}")
+    event = Event("evt_1", "payment_method.updated", "pm_1", "{}")
+    assert webhooks.store(event)
+    assert not webhooks.store(event)
     stale = ProcessorEvent.objects.get()
     assert webhooks.apply_waiting() == 1
     assert webhooks.apply_waiting() == 0

@@ -57,7 +57,7 @@ from django.utils import timezone
 from payments import gate, purses
 from payments.cards import charges, disputes, holds, refunds, webhooks
 from payments.purses import api_keys, approvals, joining
-from payments.cards.facts import DisputeFacts, Intent, Money, RefundFacts
+from payments.cards.facts import DisputeFacts, Event, Intent, Money, RefundFacts
 from payments.models import Approval, Charge, Payment, ProcessorEvent, Purse
 from tests import buyers
 guest, owner = buyers.purse(500_000, owner="guest:1"), buyers.purse(1_000_000)
@@ -85,7 +85,8 @@ for status, cents in (("needs_response", -400), ("won", 400)):
     moved = Money(f"txn_{status}", "adjustment", "dp_1", cents, 0, now)
     disputes.apply(DisputeFacts("dp_1", status, "fraudulent", 400, "pi_1", (moved,)))
 assert Purse.objects.get(id=owner.id).flag == ""
-assert webhooks.store("evt_1", "x", "", "{}") and not webhooks.store("evt_1", "x", "", "{}")
+event = Event("evt_1", "x", "", "{}")
+assert webhooks.store(event) and not webhooks.store(event)
 assert webhooks.apply_waiting() == 1
 """
 

@@ -57,7 +57,13 @@ def test_text_and_prices_are_saved_together_or_not_at_all(article):
     prices = pricing.open_prices(article)
     was = (1, prices["people"].pk, 999_999)
     with pytest.raises(pricing.PriceChangedMeanwhile):
-        writing.revise(article, writing.draft("A", "One.\n\nTwo."), writing.Prices(1_000, 2_000), by=None, was=was)
+        writing.revise(
+            article,
+            writing.draft("A", "One.\n\nTwo."),
+            writing.Prices(1_000, 2_000),
+            by=None,
+            opened=writing.Opened(*was),
+        )
     assert article.versions.count() == 1
     assert catalogue.find(article.slug).people.amount_micros == 250_000
 
