@@ -28,6 +28,8 @@ class Clock:
     """Our own clock, standing still until it is moved."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        # What a test patches beside the clock goes with it, in the same order: two patchers would leave one patched.
+        self.patch = patch
         self.now = int(time.time())
         patch.setattr("time.time", lambda: float(self.now))
         patch.setattr(timezone, "now", lambda: datetime.fromtimestamp(self.now, UTC))
@@ -163,7 +165,7 @@ def test_forty_eight_requests_wait_four_seconds_and_the_next_is_told_later(
 ):
     waited: list[float] = []
     monkeypatch.setattr(waiters, "count", lambda: others)
-    monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds: waited.append(seconds))
+    clock.patch.setattr(waiters, "until_decided", lambda payment_id, seconds: waited.append(seconds))
     with pytest.raises(gate.PaymentInFlight):
         verify(signed(Wallet(), clock.now + 60)).settle()
     assert len(waited) == waits

@@ -6,6 +6,7 @@ from queue import Empty
 import pytest
 from kombu import Connection
 
+import marketplace.celery  # noqa: F401 - it puts our transport in kombu's place.
 from marketplace.ops import broker
 
 

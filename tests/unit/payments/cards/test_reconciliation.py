@@ -32,7 +32,7 @@ def test_one_thing_that_reconciliation_does_not_understand_hides_nothing_else(ba
     real = charges.apply
 
     def apply(found):
-        if found.charge == str(newest(strange).id):
+        if found.charge_id == str(newest(strange).id):
             raise AttributeError("something new")
         return real(found)
 
