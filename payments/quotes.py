@@ -82,7 +82,7 @@ def _key(secret: str) -> bytes:
 class _Secrets:
     """A generator of unique 12-byte secrets: keyed BLAKE2b of a counter, under a random key of this process.
 
-    `os.urandom` for every quote would cost more than the rest of the quote, because the call releases the GIL.
+    Asking the operating system for every quote would cost more than the rest of the quote: the call releases the GIL.
     """
 
     def __init__(self) -> None:
