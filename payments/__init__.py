@@ -1,1 +1,1 @@
-"""The money: claims, settlement and the books. Knows no article and imports neither other package."""
+"""The money: claims, settlement and the books. This package knows no article and imports neither other package."""

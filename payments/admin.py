@@ -1,6 +1,6 @@
-"""The money in Django's admin: to look at, never to change. Corrections are new entries, made by code.
+"""The money in Django's admin, read-only. Code corrects the books, by posting new transactions.
 
-One thing can be done here: a buyer who is frozen may be let buy again. It moves no money.
+The one action unfreezes a buyer after a lost dispute or a fraud warning. It moves no money.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ from .models import (
 
 
 class ReadOnly(admin.ModelAdmin):
-    """Shows every field and changes none."""
+    """A read-only admin: staff see every field and can add, change and delete nothing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -50,7 +50,7 @@ class ReadOnly(admin.ModelAdmin):
 
 
 class PostingLines(admin.TabularInline):
-    """The postings of one transaction."""
+    """The postings of one transaction, read-only."""
 
     model = Posting
     fk_name = "transaction"
@@ -101,7 +101,7 @@ class GrantAdmin(ReadOnly):
 
 @admin.register(Transfer)
 class TransferAdmin(ReadOnly):
-    """What the chain was seen to do."""
+    """Token transfers to us, as read from the chain."""
 
     list_display = ["seen_at", "block_number", "value", "final", "orphaned_at", "payment"]
     list_filter = ["final"]
@@ -121,7 +121,7 @@ class PurseAdmin(ReadOnly):
 
     @admin.action(description="Let the buyer buy again after a lost dispute or a warning of fraud")
     def lift_the_freeze(self, request: HttpRequest, chosen: QuerySet[Purse]) -> None:
-        """The one thing that staff changes here; who did it is in the log of the back office."""
+        """Unfreeze the chosen buyers, unless a dispute is still open. The admin log records which employee did it."""
         if not request.user.has_perm("payments.change_purse"):
             raise PermissionDenied
         for purse in chosen:
@@ -151,7 +151,7 @@ class ChargeAdmin(ReadOnly):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnly):
-    """Keys of people's agents, by their public halves."""
+    """API keys, by their public halves. The digest of the secret half is not shown."""
 
     list_display = ["made_at", "name", "public", "purse", "spent_micros", "used_at", "revoked_at"]
     search_fields = ["name", "public", "purse__owner"]
@@ -160,7 +160,7 @@ class ApiKeyAdmin(ReadOnly):
 
 @admin.register(Approval)
 class ApprovalAdmin(ReadOnly):
-    """What agents asked their people."""
+    """Purchases that agents asked the owner of a purse to approve."""
 
     list_display = ["asked_at", "title", "amount_micros", "state", "key"]
     list_filter = ["state"]
@@ -168,7 +168,7 @@ class ApprovalAdmin(ReadOnly):
 
 @admin.register(Debit)
 class DebitAdmin(ReadOnly):
-    """What was taken from purses, and on whose word."""
+    """Purchases from purses: which purse paid, and which API key or address asked for it."""
 
     list_display = ["payment", "title", "purse", "key", "address"]
     search_fields = ["title", "purse__owner"]
@@ -176,7 +176,7 @@ class DebitAdmin(ReadOnly):
 
 @admin.register(Dispute)
 class DisputeAdmin(ReadOnly):
-    """What banks took back."""
+    """Disputes (chargebacks)."""
 
     list_display = ["made_at", "id", "status", "reason", "amount_micros", "withdrawn_micros", "lost_at"]
     list_filter = ["status"]
@@ -184,7 +184,7 @@ class DisputeAdmin(ReadOnly):
 
 @admin.register(ProcessorEvent)
 class ProcessorEventAdmin(ReadOnly):
-    """Webhooks as they came."""
+    """Stripe's events, as received."""
 
     list_display = ["received_at", "type", "about", "applied_at", "failures"]
     list_filter = ["type"]
@@ -193,7 +193,7 @@ class ProcessorEventAdmin(ReadOnly):
 
 @admin.register(CardRefund)
 class CardRefundAdmin(ReadOnly):
-    """Money on its way back to cards."""
+    """Refunds to cards."""
 
     list_display = ["made_at", "state", "amount_micros", "stripe_refund_id", "reason"]
     list_filter = ["state"]

@@ -1,10 +1,10 @@
-"""The money as a Django application."""
+"""The Django application of the payments package."""
 
 from django.apps import AppConfig
 
 
 class PaymentsConfig(AppConfig):
-    """The money."""
+    """The payments application."""
 
     name = "payments"
     default_auto_field = "django.db.models.BigAutoField"

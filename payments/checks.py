@@ -1,4 +1,7 @@
-"""System checks: a half-configured rail or a trap of the environment is an error at start, not at the first payment."""
+"""System checks: a half-configured rail or an unsafe environment fails at start, not at the first payment.
+
+The checks read the settings. They call neither the chain nor the card processor.
+"""
 
 import sys
 from typing import Any
@@ -16,7 +19,7 @@ _BASE_SEPOLIA_USDC = "0x036cbd53842c5426634e7929541ec2318f3dcf7e"
 
 @register
 def exact_rail(**_: Any) -> list[CheckMessage]:
-    """The exact rail is wholly configured or wholly off."""
+    """Check that the exact rail is fully configured or fully off, and that its token belongs to CHAIN_ID."""
     given = {"CHAIN_RPC_URL": settings.CHAIN_RPC_URL, "PAY_TO": settings.PAY_TO}
     missing = [name for name, value in given.items() if not value]
     if len(missing) == len(given):
@@ -38,7 +41,7 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
 
 @register
 def cards(**_: Any) -> list[CheckMessage]:
-    """Cards are wholly configured or wholly off, and their amounts and windows make sense."""
+    """Check that cards are fully configured or fully off, and that their amounts and time limits fit together."""
     if not cards_enabled():
         return []
     found: list[CheckMessage] = []
@@ -56,7 +59,7 @@ def cards(**_: Any) -> list[CheckMessage]:
 
 @register
 def amounts(**_: Any) -> list[CheckMessage]:
-    """Shares and windows make sense."""
+    """Check that the platform fee and the payment's time limits are in range."""
     found: list[CheckMessage] = []
     if not 0 <= settings.PLATFORM_FEE_BASIS_POINTS < 10_000:
         found.append(Error("PLATFORM_FEE_BASIS_POINTS must be from 0 to 9999.", id="payments.E003"))
@@ -67,7 +70,7 @@ def amounts(**_: Any) -> list[CheckMessage]:
 
 @register
 def recursion_limit(**_: Any) -> list[CheckMessage]:
-    """Some chain libraries raise Python's recursion limit so far that nested JSON kills the process."""
+    """Check the recursion limit: some chain libraries raise it so far that deeply nested JSON crashes the process."""
     if sys.getrecursionlimit() > _LARGEST_RECURSION_LIMIT:
         hint = "A dependency changed it; eth-account must stay below 0.14."
         return [Error("Python's recursion limit is too high to parse strangers' JSON.", hint=hint, id="payments.E005")]

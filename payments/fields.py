@@ -1,4 +1,4 @@
-"""Column types for what a chain speaks: fixed-length bytes and 256-bit numbers."""
+"""Column types for values of an EVM chain: bytes and 256-bit integers."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class BytesField(models.BinaryField):
-    """Bytes that come back as bytes on every database (PostgreSQL's driver hands out memoryviews)."""
+    """A binary column that reads as `bytes` on every database (PostgreSQL's driver returns memoryviews)."""
 
     _pyi_private_set_type: bytes
     _pyi_private_get_type: bytes
@@ -18,7 +18,7 @@ class BytesField(models.BinaryField):
 
 
 class Uint256Field(models.CharField):
-    """A uint256 as its decimal digits: no database here has a whole number that wide in common."""
+    """A uint256, stored as decimal digits: PostgreSQL and SQLite share no integer type that wide."""
 
     _pyi_private_set_type: int
     _pyi_private_get_type: int  # type: ignore[assignment]

@@ -1,7 +1,7 @@
-"""What a paid charge buys: the article it was made for, through the gate like every other purchase.
+"""Fulfilment: a paid charge buys the article it was made for, through the gate like every other purchase.
 
-If the gate refuses, the money stays in the balance. Called by whoever learnt that a charge was paid, and by the
-worker for what nobody finished; idempotent.
+If the gate refuses, the money stays in the buyer's balance. The pages and webhooks call this room as soon as a charge
+is paid; the worker sweeps the charges they left unfinished. Every function is idempotent.
 """
 
 import logging
@@ -19,7 +19,10 @@ _AT_ONCE = 200
 
 
 def returned(charge_id: uuid.UUID) -> Charge:
-    """The buyer is back from the hosted page: what became of the charge, and of what it was to buy. Raises NoAnswer."""
+    """Read the result of a charge when the buyer returns from the hosted page, and fulfil it.
+
+    Raises NoAnswer when the processor cannot be read: the charge may or may not be paid.
+    """
     charge = checkout.returned(charge_id)
     fulfil(charge.id)
     charge.refresh_from_db()
@@ -27,7 +30,7 @@ def returned(charge_id: uuid.UUID) -> Charge:
 
 
 def fulfil_paid() -> None:
-    """Fulfil every paid charge that has not been; trouble with one is no trouble for the next."""
+    """Fulfil the paid charges that are still unfulfilled. One that fails is logged and does not stop the others."""
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED, fulfilled_at=None)
     for charge_id in paid.order_by("decided_at").values_list("id", flat=True)[:_AT_ONCE]:
         try:
@@ -37,7 +40,7 @@ def fulfil_paid() -> None:
 
 
 def fulfil(charge_id: uuid.UUID) -> None:
-    """Buy what a paid charge was made for. Does nothing for one that is not paid, or was fulfilled."""
+    """Buy the article that a paid charge was made for. Does nothing for an unpaid or a fulfilled charge."""
     charge = Charge.objects.select_related("purse").get(id=charge_id)
     if charge.state != Charge.State.SUCCEEDED or charge.fulfilled_at:
         return
@@ -48,15 +51,18 @@ def fulfil(charge_id: uuid.UUID) -> None:
             admission = gate.verify(Presented(purse=str(purse.id), spend=True), wanted)
             bought = admission.settle().payment
         except gate.PaymentInFlight:
-            return  # The sweeper comes again.
+            return  # The next sweep tries again.
         except gate.PaymentRequired as refusal:
             if Purse.objects.filter(id=purse.id).exclude(joined_to=None).exists():
-                return  # Joined to an account at this moment, which has the money now: the sweeper comes again.
+                return  # The purse was just joined to an account, which now has the money. The next sweep buys there.
             log.warning("%s stays in the purse: %s", charge, refusal.word)
     Charge.objects.filter(id=charge_id, fulfilled_at=None).update(fulfilled_at=timezone.now(), bought=bought)
 
 
 def _given_back(charge: Charge, purse: Purse, wanted: Offer) -> bool:
-    """Whether it was bought with this money before we died, and its reader did not want it."""
+    """Whether an earlier run bought the article with this charge and the buyer has refunded it since.
+
+    A run can crash between the purchase and `fulfilled_at`. Buying a second time would take the refunded money again.
+    """
     bought = Payment.objects.filter(debit__purse=purse, resource=wanted.resource, decided_at__gte=charge.decided_at)
     return bought.filter(state=PaymentState.REFUNDED).exists() if charge.decided_at else False

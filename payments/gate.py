@@ -1,8 +1,9 @@
-"""The one door for money. Every page, format and agent is admitted here and nowhere else.
+"""The gate: the one door for money. Every page, format and agent is admitted here and nowhere else.
 
-verify (writes nothing) → the caller renders → settle (claim, wait for the rail, read what was recorded) → the caller
-sends. A claim has four answers: fresh (this request's payment), replayed (already paid for this very thing), in flight
-(wait), foreign (spent on something else). Nothing here knows HTTP or an article.
+`verify` checks and writes nothing, the caller renders the article, `settle` claims the proof and waits for the rail to
+move the money, and the caller sends the page. A claim has four outcomes: fresh (this request's own payment), replayed
+(the proof has already paid for this article), in flight (the outcome is not known yet) and foreign (the proof was spent
+on something else). The gate never sees HTTP or an article.
 """
 
 import time
@@ -23,9 +24,10 @@ from .offers import Offer, Presented
 
 
 class PaymentRequired(Exception):
-    """402: this offer is not paid for, and this request charged nobody. No `word`: nothing was presented.
+    """402: the offer is not paid for, and this request did not charge the buyer.
 
-    `charged` is None where the proof itself has paid for something else. `approve_at`: where a person can allow it.
+    `word` is empty when the request presented no payment. `charged` is None when the proof has already been used for
+    something else. `approve_at` is the page where the owner of the balance can approve the purchase.
     """
 
     approve_at = ""
@@ -39,7 +41,7 @@ class PaymentRequired(Exception):
 
 
 class PaymentMalformed(Exception):
-    """400: what was presented is not a payment at all. Nobody was charged."""
+    """400: the payment could not be parsed. The buyer was not charged."""
 
     def __init__(self, word: str, sentence: str) -> None:
         super().__init__(word)
@@ -48,35 +50,36 @@ class PaymentMalformed(Exception):
 
 
 class PaymentInFlight(Exception):
-    """503: the outcome is not known yet. The same proof, sent again, finishes the same payment."""
+    """503: the outcome is not known yet. A retry with the same proof completes this payment and never charges twice."""
 
     word = "settlement_pending"
     sentence = "Your payment is being settled. Send the same request again. You will not be charged twice."
 
 
 class CannotSay(PaymentInFlight):
-    """503: nothing was claimed, but a fact that decides could not be read now. Nobody was charged."""
+    """503: a check needs a fact that cannot be read now. Nothing was claimed and the buyer was not charged."""
 
     word = "temporarily_unavailable"
     sentence = "We could not check the payment. Send the same request again."
 
 
 class AlreadyPaid(Exception):
-    """409: paid, but this proof is public by now and does not show that the buyer is asking."""
+    """409: the article is paid for, but the proof is public by now and does not show that the buyer sent it."""
 
     word = "already_paid"
     sentence = "This payment has already bought the article. Prove that it was yours to read it again."
 
 
-# Everything by which the gate refuses or puts off.
+# Every way in which the gate refuses or postpones a request.
 REFUSALS = (PaymentRequired, PaymentMalformed, PaymentInFlight, AlreadyPaid)
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The right to be served now. `proven`: the request showed what only the buyer has, so it may get a receipt.
+    """An admitted request: the caller may serve the article now.
 
-    A bare repetition of a payment header is served for a minute and shows nothing: the chain has published it.
+    `proven` means that the request showed something only the buyer has, so it may get a receipt. A replayed payment
+    header alone is served for REPLAY_SECONDS but proves nothing: the chain has published it.
     """
 
     grant: Grant
@@ -84,21 +87,21 @@ class Admitted:
     proven: bool
 
     def settlement(self) -> dict[str, str]:
-        """Network, payer and transaction of the payment, in x402's words."""
+        """The payment's network, payer and transaction, under x402's names."""
         return named(self.payment.rail).settlement(self.payment)
 
     def receipt(self, offer: Offer) -> str:
-        """The signed receipt that re-opens the article."""
+        """The signed receipt, which opens the article again without a payment."""
         told = self.settlement()
         return receipts.issue(receipts.Receipt(offer.url, told["payer"], told["network"], told["transaction"]))
 
 
 @dataclass
 class Admission:
-    """What `verify` found: settle it, once the page is rendered, to be admitted.
+    """The result of `verify`. The caller renders the page, then calls `settle` to be admitted.
 
-    Either a grant (an owner), or a payment that is already claimed, or a verified proof that nobody has claimed.
-    `shown` is the credential that the request paid with, and its rail.
+    An admission carries a grant (the buyer owns the article), a payment (the proof is already claimed) or a verified
+    proof that is still unclaimed. `shown` is the credential that the request paid with, and its rail.
     """
 
     offer: Offer
@@ -110,19 +113,20 @@ class Admission:
 
     @property
     def sells(self) -> bool:
-        """Whether settling would take new money: of a fresh proof, or of one that was released and tries again."""
+        """Whether `settle` would move new money: for a fresh proof, or for a released payment that is retried."""
         return self.verified is not None or (self.payment is not None and self.payment.state == PaymentState.RELEASED)
 
     @property
     def version(self) -> int:
-        """The version that is, or would be, bought."""
+        """The version of the article that the buyer owns or would buy."""
         bought = self.grant or self.payment
         return bought.version if bought else self.offer.version
 
     def settle(self) -> Admitted:
-        """Move the money once, or find that it has moved.
+        """Move the money once, or find that it has already moved. Idempotent.
 
-        Raises PaymentRequired (certainly not charged), PaymentInFlight (not known yet) or AlreadyPaid.
+        Raises PaymentRequired (the buyer was not charged, unless its `charged` is None), PaymentInFlight (the outcome
+        is not known yet) or AlreadyPaid.
         """
         if self.grant:
             return Admitted(self.grant, self.grant.payment, proven=True)
@@ -135,10 +139,10 @@ class Admission:
         if payment.state in OWNED:
             grant = payment.grants.filter(revoked_at=None).first()
             if grant is None:
-                raise PaymentInFlight  # A reorganisation took it back between two statements.
+                raise PaymentInFlight  # A reorganisation reversed the payment between the two queries.
             return Admitted(grant, payment, self.proven)
         if named(payment.rail).arrived(payment):
-            raise AlreadyPaid  # Its money came after all, when the buyer had this by another payment.
+            raise AlreadyPaid  # The money arrived late: the buyer owned the article by another payment.
         raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment did not succeed."))
 
     def _prepare(self) -> None:
@@ -149,7 +153,7 @@ class Admission:
                 raise _refused(refusal, self.offer) from refusal
 
     def _claim(self) -> Payment:
-        """FRESH: write the claim before any money moves. Otherwise: the payment that was there first."""
+        """Write the claim before any money moves (fresh), or return the payment that was claimed first."""
         verified, offer = self.verified, self.offer
         if verified is None:
             raise TypeError("an admission without proof cannot claim")
@@ -172,7 +176,7 @@ class Admission:
         except RailRefused as refusal:
             raise _refused(refusal, offer) from refusal
         except IntegrityError as error:
-            # Somebody was first: a copy of this very proof, or another payment of this buyer for this article.
+            # Another request claimed first: with a copy of this proof, or with another payment by this buyer.
             if known := verified.rail.look_up(verified.credential, offer):
                 _not_foreign(known, offer)
                 self.proven = known.proven
@@ -180,19 +184,19 @@ class Admission:
             if live := _live(verified.buyer, offer):
                 _unspent(verified)
                 return live
-            raise PaymentInFlight from error  # They were first and are gone again: the next request will see.
+            raise PaymentInFlight from error  # The other payment closed meanwhile: a retry decides.
         return payment
 
     def _claim_again(self, payment: Payment) -> Payment:
-        """A released payment (nothing is under way, nothing moved) tries again with the same proof."""
+        """Retry a released payment with the same proof: no transaction of ours is pending and no money has moved."""
         try:
             with transaction.atomic(durable=True):
                 released = Payment.objects.filter(id=payment.id, state=PaymentState.RELEASED)
                 released.update(state=PaymentState.CLAIMED, reason="", decided_at=None, claimed_at=timezone.now())
                 notify.send()
         except IntegrityError as error:
-            # Meanwhile the buyer has paid, or is paying, with another proof. This one may have been in a transaction
-            # of ours that failed, and then it is public: alone it does not show who asks.
+            # The buyer has paid, or is paying, with another proof. This proof may have been in a failed transaction of
+            # ours and would then be public: on its own it does not show that the buyer sent the request.
             live = _live(payment.buyer, self.offer)
             if live is None or (not self.proven and live.state in OPEN):
                 raise PaymentInFlight from error
@@ -204,19 +208,20 @@ class Admission:
 
 
 def asked(offer: Offer, refused: str = "") -> list[Asked]:
-    """What each rail asks for an offer now, with fresh quotes. `refused`: the word of a refusal that went before."""
+    """What each rail asks for an offer now, with fresh quotes. `refused` is the word of a preceding refusal, if any."""
     return [said for rail in RAILS if (said := rail.quote(offer, refused))]
 
 
 def receipt_of(grant: Grant, offer: Offer) -> str:
-    """The signed receipt of a grant, for whoever holds it."""
+    """The signed receipt of a grant. The caller must have checked that the request comes from the buyer."""
     return Admitted(grant, grant.payment, proven=True).receipt(offer)
 
 
 def verify(presented: Presented, offer: Offer) -> Admission:
-    """Check what a request shows for an offer, cheap checks before dear ones. Writes nothing.
+    """Check the proofs that a request presents for an offer, cheapest checks first. Writes nothing.
 
-    Raises PaymentRequired, PaymentMalformed, AlreadyPaid, or PaymentInFlight when a deciding fact cannot be read.
+    Raises PaymentRequired, PaymentMalformed or AlreadyPaid; CannotSay when a fact that decides cannot be read, so
+    nothing is charged; PaymentInFlight when an earlier payment by this buyer may have been charged.
     """
     try:
         if grant := _entitled(presented, offer):
@@ -226,7 +231,7 @@ def verify(presented: Presented, offer: Offer) -> Admission:
             return _again(known, shown, offer)
         verified = rail.verify(credential, offer)
         if payment := _live(verified.buyer, offer):
-            # A second signature by somebody who has bought, or is buying, this very thing: it is not settled.
+            # The buyer already has, or is buying, this article: settling a second signature would charge twice.
             _unspent(verified)
             return Admission(offer, payment=payment, shown=shown)
     except RailRefused as refusal:
@@ -245,7 +250,7 @@ def _refused(refusal: RailRefused, offer: Offer) -> PaymentRequired:
 
 
 def _addressed(presented: Presented, offer: Offer) -> Shown:
-    """The rail that a payment header is for, and what it read there."""
+    """The rail that the request pays by, and the credential that the rail read."""
     for rail in RAILS:
         if credential := rail.read(presented):
             return Shown(rail, credential)
@@ -253,7 +258,7 @@ def _addressed(presented: Presented, offer: Offer) -> Shown:
 
 
 def _entitled(presented: Presented, offer: Offer) -> Grant | None:
-    """The grant that a session, a receipt or a wallet proof opens, without any payment."""
+    """The grant that the request's session, receipt, wallet proof or purse gives access to, without a payment."""
     grants = Grant.objects.select_related("payment__authorization").filter(resource=offer.resource, revoked_at=None)
     if presented.grants and (grant := grants.filter(id__in=presented.grants).first()):
         return grant
@@ -267,9 +272,10 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
 
 
 def _again(known: Known, shown: Shown, offer: Offer) -> Admission:
-    """REPLAYED or IN FLIGHT: the authorization has been claimed. Never a second charge, never a false "not charged".
+    """The admission of a proof that is already claimed (replayed or in flight), without a second charge.
 
-    Within REPLAY_SECONDS of settlement anybody may repeat it; later only with the quote that was paid.
+    Within REPLAY_SECONDS of settlement the payment header alone is enough. Later the request must also carry the quote
+    that was paid: the header is public by then, the quote is not. The answer is never a false "not charged".
     """
     _not_foreign(known, offer)
     payment = known.payment
@@ -281,7 +287,7 @@ def _again(known: Known, shown: Shown, offer: Offer) -> Admission:
 
 
 def _not_foreign(known: Known, offer: Offer) -> None:
-    """FOREIGN: a claim for something else, or another proof under the same key, does not pay here."""
+    """Refuse a foreign claim: the proof was claimed for another article, or another proof has the same nonce."""
     if known.payment.resource != offer.resource or not known.same:
         sentence = "This authorization was used for something else. It can't pay for this article."
         raise PaymentRequired(offer, "authorization_spent_elsewhere", sentence, charged=None)
@@ -296,17 +302,17 @@ def _live(buyer: str, offer: Offer) -> Payment | None:
 
 
 def _unspent(verified: Verified) -> None:
-    """An authorization that the chain has not seen can only come from the wallet; one it has seen shows nothing."""
+    """Refuse an authorization that is already on the chain and so public. Only the payer can know an unused one."""
     try:
         unspent = verified.rail.still_unspent(verified)
     except Unknowable as error:
-        raise PaymentInFlight from error  # Not CannotSay: the first signature may have been charged.
+        raise PaymentInFlight from error  # Not CannotSay: the first signature may have charged the buyer.
     if not unspent:
         raise AlreadyPaid
 
 
 def _wait(payment: Payment) -> Payment:
-    """Wait for the decision, within bounds; the truth is read from the database, whoever rang."""
+    """Wait a bounded time for a payment to be decided. Only the database says whether it was, never a notification."""
     if waiters.count() >= settings.SETTLE_WAITERS_MAX:
         raise PaymentInFlight
     ends = time.monotonic() + settings.SETTLE_WAIT_SECONDS

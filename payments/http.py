@@ -1,7 +1,7 @@
-"""Between HTTP and the gate: headers in, a 402, 400, 409, 503 or a receipt out. Decides nothing.
+"""The translation between HTTP and the gate: headers in; a 402, 400, 409, 503 or a receipt out. Decides nothing.
 
-A 402 speaks x402 in version 2 (the PAYMENT-REQUIRED header) and version 1 (the JSON body), both from one set of
-quotes. What a single rail asks and answers is in that rail's words (payments/rails). docs/errors.md lists every word.
+A 402 carries x402 version 2 (the PAYMENT-REQUIRED header) and version 1 (the JSON body), both from one set of quotes.
+Each rail writes its own requirements and responses (payments/rails). docs/errors.md lists every error word.
 """
 
 import ipaddress
@@ -50,7 +50,7 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
 
 
 def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
-    """What a person shows who pressed "buy": the purse of their session, and the price that was on the page."""
+    """The proof of a person who pressed "buy": the purse of their session, and the quote that the page showed."""
     return Presented(
         purse=purse_id,
         spend=True,
@@ -67,7 +67,7 @@ def bearer_token(request: HttpRequest) -> str | None:
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address a request comes from, as a trusted proxy saw it if there is one; empty if that is no address."""
+    """The client's IP address, as reported by the trusted proxy if one is configured; empty if it does not parse."""
     said = request.META.get("REMOTE_ADDR", "")
     if getattr(settings, "ALLAUTH_TRUSTED_PROXY_COUNT", 0):
         said = request.META.get("HTTP_X_FORWARDED_FOR", said).rpartition(",")[2].strip()
@@ -82,9 +82,9 @@ def client_address(request: HttpRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a refusal says: a stable word for agents, a sentence for people, whether money moved (None: unknown).
+    """A refusal: a stable word for agents, a sentence for people, and whether money moved (None: unknown).
 
-    `approve_at` is where the owner of a balance can allow what was refused.
+    `approve_at` is the page where the owner of a balance can approve the purchase.
     """
 
     status: int
@@ -94,13 +94,13 @@ class Problem:
     approve_at: str = ""
 
 
-# The ordinary answer: nothing was presented, so nothing was wrong with it.
+# The usual 402: the request presented no payment, so there is nothing to explain.
 UNPAID = Problem(402, "payment_required")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every rail asks for an offer: one set of quotes for the header, the body and the page."""
+    """The requirements of every rail for one offer. One set of quotes serves the header, the body and the page."""
 
     offer: Offer
     word: str
@@ -108,7 +108,7 @@ class Terms:
 
     @property
     def message(self) -> dict[str, Any]:
-        """x402 version 2's PaymentRequired."""
+        """The PaymentRequired message of x402 version 2."""
         extensions = wallets.challenge(self.offer)
         for one in self.asked:
             extensions = extensions | one.extensions
@@ -129,7 +129,7 @@ class Terms:
 
     @property
     def quote(self) -> str:
-        """The first quote among them, so that every way to pay that a page offers promises one price."""
+        """The first quote of the rails. A page uses it for every way to pay, so that all of them promise one price."""
         return next((one.quote for one in self.asked if one.quote), "")
 
 
@@ -139,7 +139,7 @@ def terms(offer: Offer, word: str = UNPAID.word) -> Terms:
 
 
 def terms_of_withdrawn(offer: Offer) -> Terms:
-    """No prices: only the ways in which an owner shows that they own it."""
+    """The terms of a withdrawn article: no prices, only the ways in which a buyer can prove ownership."""
     return Terms(offer, "withdrawn", tuple(Asked(extensions=one.extensions) for one in gate.asked(offer)))
 
 
@@ -147,7 +147,7 @@ def terms_of_withdrawn(offer: Offer) -> Terms:
 
 
 def problem(error: Exception) -> Problem:
-    """What to say of an error of the gate."""
+    """The refusal that an error of the gate stands for. Any other error is raised again."""
     if isinstance(error, gate.PaymentRequired):
         return Problem(402, error.word or "payment_required", error.sentence, error.charged, error.approve_at)
     if isinstance(error, gate.PaymentMalformed):
@@ -162,30 +162,30 @@ def problem(error: Exception) -> Problem:
 
 
 def required(told: Problem, asked: Terms) -> HttpResponse:
-    """The 402 for machines: the terms of version 1 in the body, those of version 2 in the header."""
+    """The 402 for agents: x402 version 1 in the body, version 2 in the header."""
     accepts = [one.accepts_v1 for one in asked.asked if one.accepts_v1]
     response = _json({"x402Version": 1, "error": told.word, "accepts": accepts} | _said(told), 402)
     return with_terms(response, asked)
 
 
 def with_terms(response: HttpResponse, asked: Terms) -> HttpResponse:
-    """A 402, as JSON or as a page, with the terms in its headers."""
+    """Add the terms to the headers of a 402, which may be JSON or a page."""
     for name, value in asked.headers.items():
         response[name] = value
-    # The ordinary answer of this shop: Django need not put together a warning about it.
+    # A 402 is normal here, so this skips the cost of Django's warning about a 4xx response.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return sealed(response)
 
 
 def refusal(told: Problem) -> HttpResponse:
-    """The machine form of a refusal that is no 402."""
+    """The JSON response of a refusal that is not a 402."""
     ways = {"ways_back_in": ways_back_in()} if told.status == 409 else {}
     response = _json({"error": told.word} | _said(told) | ways, told.status)
     return sealed(later(response) if told.status == 503 else response)
 
 
 def later(response: HttpResponse) -> HttpResponse:
-    """Ask the client to come again in a moment."""
+    """Tell the client to retry, with Retry-After."""
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
@@ -203,7 +203,7 @@ def _said(told: Problem) -> dict[str, Any]:
 
 
 def ways_back_in() -> list[dict[str, str]]:
-    """How an owner reads again without paying."""
+    """The headers with which a buyer can read again without paying, for the body of a 409."""
     return [
         {"header": "PAYMENT-RECEIPT", "value": "the receipt that came with the article, in PAYMENT-RECEIPT"},
         {"header": "PAYMENT-SIGNATURE", "value": "the payment with the quote it accepted (x402 version 2)"},
@@ -217,7 +217,7 @@ def ways_back_in() -> list[dict[str, str]]:
 def with_receipt(
     response: HttpResponse, admitted: gate.Admitted, offer: Offer, shown: Presented = NOTHING
 ) -> HttpResponse:
-    """The paid answer: the receipt, and the settlement in the words that the request paid in."""
+    """Add the receipt (only for a proven buyer) and the settlement, in the protocol version that the request used."""
     settled: dict[str, Any] = {"success": True, "amount": str(admitted.payment.amount_micros)}
     settled |= admitted.settlement()
     if admitted.proven:
@@ -230,9 +230,9 @@ def with_receipt(
 
 
 def sealed(response: HttpResponse, *, private: bool = False) -> HttpResponse:
-    """No cache may keep it, formats are told apart, and scripts of other sites may read the payment headers."""
+    """Forbid caching, vary by Accept, and let scripts of other origins read the payment headers (CORS)."""
     response["Cache-Control"] = "private, no-store" if private else "no-store"
     response["Access-Control-Expose-Headers"] = _EXPOSED
     response["Access-Control-Allow-Origin"] = "*"
-    response["Vary"] = "Accept"  # Later middleware adds Cookie where a session was looked at.
+    response["Vary"] = "Accept"  # Later middleware adds Cookie if the session was read.
     return response

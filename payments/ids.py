@@ -1,4 +1,4 @@
-"""Time-ordered identifiers (RFC 9562, version 7): made by the client, so a row can be named before it is written."""
+"""Time-ordered identifiers (RFC 9562, version 7). The application makes them, so a row has an id before its INSERT."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Money as whole micros: one US dollar is 1_000_000, which is also one USDC in its own smallest unit."""
+"""Money as whole micros. One US dollar is 1_000_000 micros, and so is one USDC in the token's smallest unit."""
 
 import re
 from typing import Final
@@ -11,10 +11,10 @@ _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,18}))?", re.ASCII)
 
 
 def parse_usd(text: str) -> int:
-    """The micros that a decimal string such as "0.05" names, exactly.
+    """Parse a decimal string in dollars, such as "0.05", to micros. Nothing is rounded.
 
-    Raises ValueError with a sentence for a person when the text is not a plain decimal number or has a
-    fraction smaller than a micro; nothing is ever rounded.
+    Raises ValueError, with a sentence for a person, when the text is not a plain decimal number or has more than six
+    decimal places.
     """
     match = _DECIMAL.fullmatch(text.strip())
     if not match:
@@ -26,7 +26,7 @@ def parse_usd(text: str) -> int:
 
 
 def format_usd(micros: int) -> str:
-    """A decimal string with at least two and at most six digits after the point, and no rounding."""
+    """Format micros as dollars with two to six decimal places. Nothing is rounded."""
     sign = "-" if micros < 0 else ""
     whole, fraction = divmod(abs(micros), MICROS)
     digits = f"{fraction:06d}".rstrip("0").ljust(2, "0")
@@ -34,6 +34,6 @@ def format_usd(micros: int) -> str:
 
 
 def dollars(micros: int) -> str:
-    """An amount as pages, mail and sentences write it: 250000 → "$0.25", -1234500000 → "−$1,234.50"."""
+    """Format micros for pages and mail: 250000 → "$0.25", -1234500000 → "−$1,234.50"."""
     whole, _, fraction = format_usd(abs(micros)).partition(".")
     return f"{'−' if micros < 0 else ''}${int(whole):,}.{fraction}"

@@ -1,7 +1,8 @@
-"""Notifications between processes: the database may hold something new. They never say what.
+"""Notifications between processes that the database has changed. A notification never says what changed.
 
-A lost notification costs waiting time and nothing else: each waiter looks again when its timeout ends. PostgreSQL
-carries it with NOTIFY, sent at commit. On SQLite every commit rings: a waiter sees the file's version change.
+A lost notification costs only waiting time: each waiter reads the database again when its timeout ends. PostgreSQL
+delivers notifications with NOTIFY, at commit. On SQLite every commit counts as one: the waiter polls the file's
+`data_version`.
 """
 
 import contextlib
@@ -16,14 +17,14 @@ _POLL_SECONDS = 0.004
 
 
 def send() -> None:
-    """Wake everybody who waits, when the current transaction commits."""
+    """Wake every listener when the current database transaction commits."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
 class Listener:
-    """One waiter's ear; for one thread. Holds a connection of its own, made anew after a failure."""
+    """Waits for notifications, in one thread, on a connection of its own. Reopens the connection after a failure."""
 
     def __init__(self) -> None:
         self._line: psycopg.Connection | None = None
@@ -31,7 +32,10 @@ class Listener:
         self._version = -1
 
     def wait(self, seconds: float) -> bool:
-        """Return True as soon as a notification came since the last call, or False when `seconds` have passed."""
+        """Wait for a notification since the last call: True when one came, False after `seconds`.
+
+        Also True on a first or failed connection, since a notification may have been missed.
+        """
         ends = time.monotonic() + seconds
         try:
             return self._listen(seconds) if connection.vendor == "postgresql" else self._watch(ends)
@@ -41,14 +45,14 @@ class Listener:
             return True
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections. The next `wait` opens them again."""
         with contextlib.suppress(psycopg.Error, sqlite3.Error):
             if self._line:
                 self._line.close()
             if self._file:
                 self._file.close()
         self._line = self._file = None
-        self._version = -1  # Another connection counts from another number.
+        self._version = -1  # `data_version` values are comparable only within one connection.
 
     def _listen(self, seconds: float) -> bool:
         if self._line is None:
@@ -56,7 +60,7 @@ class Listener:
             wanted = {key: value for key, value in known.items() if key not in ("cursor_factory", "context")}
             self._line = psycopg.connect(**wanted, autocommit=True)
             self._line.execute(f"LISTEN {CHANNEL}")
-            return True  # What rang before we listened is not lost: look once.
+            return True  # A notification may have come before LISTEN, so the caller reads once.
         return any(True for _ in self._line.notifies(timeout=seconds, stop_after=1))
 
     def _watch(self, ends: float) -> bool:

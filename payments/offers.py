@@ -1,4 +1,7 @@
-"""What is for sale and what is shown for it, by value. Payments knows no article and no request of the web."""
+"""The value types at the gate: prices, offers, and the proofs that a request presents.
+
+Through these types the payments package needs no article and no HTTP request. Nothing here reads the database.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One price version: what one audience ("people" or "agents") is asked, in micros of a US dollar."""
+    """One version of the price for one audience ("people" or "agents"), in micros of a US dollar."""
 
     id: int
     audience: str
@@ -15,10 +18,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One thing for sale to one request.
+    """One article, offered to one request at one price.
 
-    `quotable` holds every price that a live quote may still name: a client of x402 version 1 does not echo its
-    quote, so its amount is matched against what it can have been quoted (never against anything it says).
+    `quotable` holds every price that an unexpired quote may still name. A client of x402 version 1 does not echo its
+    quote, so the rail matches the amount against the prices that the shop can have quoted, never against the client's
+    own claims.
     """
 
     resource: str
@@ -33,11 +37,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a request shows: payment headers, a receipt, a wallet proof, a key, and what its session stands for.
+    """The proofs in a request: payment headers, a receipt, a wallet proof, an API key, and those of its session.
 
-    `bearer` is the token of `Authorization: Bearer` (RFC 6750), None without one. `purse` is the id of a signed-in
-    person's (or a guest's) purse, `spend` that the person has pressed the button, `quote` the price they were shown.
-    `address` and `user_agent` are kept as evidence and decide nothing.
+    `bearer` is the token of `Authorization: Bearer` (RFC 6750), or None. `purse` is the id of the signed-in person's or
+    the guest's purse, `spend` is True when the person pressed "buy", and `quote` is the quote on their page. `address`
+    and `user_agent` are stored as evidence and decide nothing.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)

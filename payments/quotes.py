@@ -1,8 +1,8 @@
-"""Quotes: a price version under a MAC with an expiry. Nothing is stored, so an unpaid request writes nothing.
+"""Quotes: a price version with an expiry, under a MAC. Quotes are not stored, so an unpaid request writes nothing.
 
-A quote is tied to the resource, the payee and where the money goes, so it can name no other article and no other
-terms. Its random part makes every quote one of a kind: it is never on the chain, so whoever echoes the quote of a
-settled payment is the buyer, not an observer of the settlement.
+The MAC covers the resource, the payee, the chain, the token and the receiving address, so a quote is valid for no other
+article and no other terms. The random part makes every quote unique. A quote is never published on the chain, so a
+request that echoes the quote of a settled payment comes from the buyer, not from an observer of the chain.
 """
 
 import base64
@@ -27,12 +27,12 @@ _AUDIENCES = ("people", "agents")
 
 
 class QuoteRefused(Exception):
-    """The quote is not ours, or not for this offer. Nobody was charged."""
+    """The quote is not ours, or not for this offer. The buyer was not charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price promised until `expires_at` (Unix seconds). `id` is what only the buyer was told."""
+    """A price that is guaranteed until `expires_at` (Unix seconds). `id` is a secret that only the buyer was sent."""
 
     price: Price
     expires_at: int
@@ -41,12 +41,12 @@ class Quote:
 
     @property
     def expired(self) -> bool:
-        """Whether the promise is over."""
+        """Whether `expires_at` has passed."""
         return time.time() >= self.expires_at
 
 
 def issue(offer: Offer) -> Quote:
-    """Promise the offer's price for QUOTE_SECONDS."""
+    """Issue a quote that guarantees the offer's price for QUOTE_SECONDS."""
     expires_at = int(time.time()) + settings.QUOTE_SECONDS
     price = offer.price
     random = _secrets.draw()
@@ -56,7 +56,7 @@ def issue(offer: Offer) -> Quote:
 
 
 def read(token: str, offer: Offer) -> Quote:
-    """The quote that a token stands for, expired or not. Raises QuoteRefused when it is not one for this offer."""
+    """Read a token back to its quote, expired or not. Raises QuoteRefused when the quote is not for this offer."""
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
@@ -70,7 +70,7 @@ def read(token: str, offer: Offer) -> Quote:
 
 def _mac(body: bytes, offer: Offer) -> bytes:
     terms = f"{offer.resource}|{offer.payee}|{settings.CHAIN_ID}|{settings.CHAIN_ASSET}|{settings.PAY_TO}".lower()
-    # Keyed BLAKE2b (RFC 7693) costs a tenth of OpenSSL's HMAC, and every unpaid request makes one.
+    # Keyed BLAKE2b (RFC 7693) costs a tenth of OpenSSL's HMAC, and every unpaid request computes a MAC.
     return hashlib.blake2b(body + terms.encode(), key=_key(settings.SECRET_KEY), digest_size=_MAC_BYTES).digest()
 
 
@@ -80,9 +80,9 @@ def _key(secret: str) -> bytes:
 
 
 class _Secrets:
-    """Twelve secret bytes at a time, each once: a keyed BLAKE2b of a count, under a key that only this process has.
+    """A generator of unique 12-byte secrets: keyed BLAKE2b of a counter, under a random key of this process.
 
-    Asking the system for every quote would cost more than the quote: the call lets go of the interpreter's lock.
+    Asking the operating system for every quote would cost more than the rest of the quote: the call releases the GIL.
     """
 
     def __init__(self) -> None:
@@ -90,12 +90,12 @@ class _Secrets:
         os.register_at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
-        """A new key: a forked process must not repeat its parent's secrets."""
+        """Start with a new key. A forked process must not repeat its parent's secrets."""
         self._key = os.urandom(32)
         self._count = itertools.count()
 
     def draw(self) -> bytes:
-        """The next twelve."""
+        """The next secret, twelve bytes."""
         return hashlib.blake2b(b"%d" % next(self._count), key=self._key, digest_size=12).digest()
 
 

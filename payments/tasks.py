@@ -1,4 +1,4 @@
-"""What Celery wakes up for. A task carries nothing: the database knows what is to be done, and twice does no harm."""
+"""The Celery tasks. A task carries no arguments: the database says what is due. Every task is idempotent."""
 
 import logging
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @shared_task(name="payments.watch_chain")
 def watch_chain() -> None:
-    """Look at the chain once; the next look is a second away."""
+    """Scan the chain once. A failed scan is only logged: the next one is a second away."""
     if not onchain.enabled():
         return
     try:
@@ -27,14 +27,14 @@ def watch_chain() -> None:
 
 @shared_task(name="payments.audit_books")
 def audit_books() -> None:
-    """Check every invariant and shout about what does not hold."""
+    """Check every invariant of the books and log each violation as an error."""
     for finding in audit.findings():
         log.error("audit: %s", finding)
 
 
 @shared_task(name="payments.sweep_cards")
 def sweep_cards() -> None:
-    """Finish what is unfinished about cards, then buy what paid charges were made for."""
+    """Complete unfinished card operations, then fulfil the paid charges."""
     if cards.enabled():
         sweeper.sweep()
         fulfilment.fulfil_paid()
@@ -42,7 +42,7 @@ def sweep_cards() -> None:
 
 @shared_task(name="payments.settle_tabs")
 def settle_tabs() -> None:
-    """Charge the tabs that are due, and clear what has waited long enough."""
+    """Charge the tabs that are due, and release the earnings whose hold is over."""
     if cards.enabled():
         sweeper.settle_tabs()
         holds.clear()
@@ -50,7 +50,7 @@ def settle_tabs() -> None:
 
 @shared_task(name="payments.fetch_undelivered")
 def fetch_undelivered() -> None:
-    """Ask for events that no webhook brought."""
+    """Fetch the processor's events that no webhook delivered."""
     if cards.enabled():
         try:
             sweeper.fetch_undelivered()
@@ -60,7 +60,7 @@ def fetch_undelivered() -> None:
 
 @shared_task(name="payments.reconcile")
 def reconcile() -> None:
-    """Compare the processor's books with ours."""
+    """Reconcile our books with the processor's, then fulfil the charges that this found paid."""
     if cards.enabled():
         reconciliation.run()
         fulfilment.fulfil_paid()

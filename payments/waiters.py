@@ -1,6 +1,6 @@
-"""Waiting for decisions: one thread of each web process watches for all its requests, with one query per notification.
+"""Waiting for payments: one thread of each web process serves all its waiting requests, one query per notification.
 
-Also the word that the catalogue may have changed: `generation()` grows with every notification.
+Caches use `generation()`, which grows with every notification, to learn that the database may have changed.
 """
 
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class _Hub:
-    """The waiting requests of this process."""
+    """The waiting requests of this process, and the thread that wakes them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,9 +87,9 @@ _hub = _Hub()
 
 
 def until_decided(payment_id: uuid.UUID, seconds: float) -> None:
-    """Return when a payment has left its open states, or after `seconds`. The caller reads what it became.
+    """Return when a payment has left its open states, or after `seconds`. The caller reads the payment's new state.
 
-    The calling request gives its database connection back to the pool meanwhile: waiting must not starve others.
+    On PostgreSQL the connection goes back to the pool for the wait. Otherwise waiting requests would exhaust the pool.
     """
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
@@ -97,12 +97,12 @@ def until_decided(payment_id: uuid.UUID, seconds: float) -> None:
 
 
 def close() -> None:
-    """Let go of the database, for instance before it is dropped; the next caller starts the watch again."""
+    """Stop the thread and close its connection, for instance before dropping the database. The next use restarts it."""
     _hub.stop()
 
 
 def count() -> int:
-    """How many requests of this process wait now."""
+    """The number of requests of this process that are waiting now."""
     return _hub.count()
 
 

@@ -1,6 +1,6 @@
-"""The audit: every invariant of docs/audit.md, against the database and against the chain. Writes nothing.
+"""The audit: checks every invariant of docs/audit.md against the database and against the chain. Writes nothing.
 
-The database is read first, in one snapshot; the chain is asked afterwards, about one block.
+The audit reads the database first, in one snapshot, and then the chain, as of the last scanned block.
 """
 
 import itertools
@@ -41,7 +41,7 @@ _SETTLING_SECONDS = 120
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that does not hold; nothing when the books are right."""
+    """Every violated invariant; nothing when the books are right. An unreachable chain is a finding too."""
     with _snapshot():
         inside = [found for check in _CHECKS for found in check()]
         facts = _Facts.read() if onchain.enabled() else None
@@ -55,7 +55,7 @@ def findings() -> Iterator[Finding]:
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """One moment of the database for all checks, and nobody's way blocked while they last."""
+    """A read-only snapshot of the database for all checks, which blocks no writer."""
     if connection.in_atomic_block:
         with transaction.atomic():
             yield
@@ -64,7 +64,7 @@ def _snapshot() -> Iterator[None]:
     database.ensure_connection()
     usual = getattr(database, "transaction_mode", None)
     if database.vendor == "sqlite":
-        # A transaction that only reads must not take the lock of the one writer.
+        # A read-only transaction must not take SQLite's single write lock.
         database.transaction_mode = "DEFERRED"
     try:
         with transaction.atomic():
@@ -90,10 +90,10 @@ ORDER BY t.id
 
 
 def _entries_are_whole() -> Iterator[Finding]:
-    """Every entry still has the postings it was made with, to the micro, and every posting its entry."""
+    """Every transaction still has exactly its original postings, and every posting has a transaction."""
     accounts = {pk: (code, asset) for pk, code, asset in Account.objects.values_list("id", "code", "asset")}
     broken = []
-    # Without the ORM, and streamed: there may be millions of lines.
+    # Raw SQL, streamed, because there may be millions of postings.
     with connection.chunked_cursor() as cursor:
         cursor.execute(_LINES)
         for (pk, kind, digest, closed_by), lines in itertools.groupby(cursor, key=operator.itemgetter(0, 1, 2, 3)):
@@ -106,7 +106,7 @@ def _entries_are_whole() -> Iterator[Finding]:
 
 
 def _digest(kind: str, lines: Iterable[tuple], accounts: dict[int, tuple[str, str]]) -> str | None:
-    """The digest of the lines that are there; None when they are not lines of one asset at all."""
+    """The digest of a transaction's postings; None when they are not all of one asset."""
     unknown = ("", "")
     moves, assets = [], set()
     for *_, source_id, target_id, amount in lines:
@@ -117,7 +117,7 @@ def _digest(kind: str, lines: Iterable[tuple], accounts: dict[int, tuple[str, st
 
 
 def _entries_have_reasons() -> Iterator[Finding]:
-    """An entry is a sale, an arrival or the reversal of one, between the accounts of its kind."""
+    """Every transaction has the payment, transfer or reversal it came from, and moves money as its kind may."""
     sales = Transaction.objects.filter(kind="sale")
     orphans = sales.filter(payment=None, reversed_by=None).values_list("id", flat=True)
     yield from finding("sale_without_payment", "A sale belongs to no payment.", orphans)
@@ -137,7 +137,7 @@ def _entries_have_reasons() -> Iterator[Finding]:
             yield from finding("entry_unexpected", f"No {kind} moves money so.", ids)
 
 
-# Which kind of entry moves money from where to where; `*` is a number or a name without a colon in it.
+# Between which accounts each kind of transaction moves money. `*` stands for any text without a colon.
 _MOVES = {
     "sale": [
         ("world:eip155:*", "publisher:*:earned"),
@@ -162,12 +162,12 @@ _MOVES = {
     "dispute_recovered": [("buyer:*:balance", "loss:chargeback")],
     "processor_other": [("world:stripe", "suspense:stripe"), ("suspense:stripe", "world:stripe")],
 }
-# Which kind takes back which.
+# The kinds that each reversing kind may reverse.
 _REVERSALS = {"reorganisation": ("sale", "unclaimed"), "refund": ("sale",), "charged_back": ("sale",)}
 
 
 def usual(kind: str, source: str, target: str) -> bool:
-    """Whether entries of this kind move money from such an account to such an account."""
+    """Whether a transaction of this kind may move money from `source` to `target`."""
     if kind in _REVERSALS:
         return any(usual(undone, target, source) for undone in _REVERSALS[kind])
     return any(_like(source, one) and _like(target, other) for one, other in _MOVES.get(kind, ()))
@@ -179,7 +179,7 @@ def _like(code: str, pattern: str) -> bool:
 
 
 def _wrong_reversals() -> Iterator[uuid.UUID]:
-    """There are as many as there were reorganisations and refunds: few."""
+    """The reversals that do not undo exactly their original. Reversals are rare, so they are read one by one."""
     for row in Transaction.objects.filter(Q(kind__in=_REVERSALS) | Q(reverses__isnull=False)).iterator():
         undone = row.reverses
         lines = undone.postings.exists() if undone else False
@@ -188,7 +188,7 @@ def _wrong_reversals() -> Iterator[uuid.UUID]:
 
 
 def _sales_match_payments() -> Iterator[Finding]:
-    """A paid payment has its own sale, for its amount, to its payee and the platform."""
+    """Every paid payment has its own sale, of its amount, to its payee and the platform."""
     owned = Payment.objects.filter(state__in=OWNED)
     odd = owned.exclude(sale__kind="sale").values_list("id", flat=True)
     yield from finding("payment_without_sale", "A paid payment has no sale.", odd)
@@ -207,7 +207,7 @@ def _sales_match_payments() -> Iterator[Finding]:
 
 
 def _grants_match_payments() -> Iterator[Finding]:
-    """No access without a posted payment, and no payment without access."""
+    """Every live grant has a paid payment by the same buyer, and every paid payment has exactly one live grant."""
     live = Q(grants__revoked_at=None, grants__isnull=False)
     missing = Payment.objects.filter(state__in=OWNED).annotate(held=Count("grants", filter=live)).exclude(held=1)
     yield from finding(
@@ -222,7 +222,7 @@ def _grants_match_payments() -> Iterator[Finding]:
 
 
 def _proofs_are_spent_once() -> Iterator[Finding]:
-    """One claim for one authorization."""
+    """Every authorization is claimed once, and every payment of the exact rail has one."""
     keys = Authorization.objects.values("chain_id", "token", "payer", "nonce").annotate(n=Count("payment_id"))
     doubled = keys.filter(n__gt=1).values_list("nonce", flat=True)
     yield from finding("authorization_twice", "An authorization was claimed twice.", (n.hex() for n in doubled))
@@ -231,7 +231,7 @@ def _proofs_are_spent_once() -> Iterator[Finding]:
 
 
 def _transfers_are_booked() -> Iterator[Finding]:
-    """Every transfer is in exactly one entry of its amount, and paid payments have exactly one transfer."""
+    """Every transfer is posted with its amount, and every paid payment of the exact rail has exactly one transfer."""
     seen = Transfer.objects.filter(orphaned_at=None)
     unbooked = seen.filter(received=None).exclude(value=0).values_list("id", flat=True)
     yield from finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
@@ -248,7 +248,7 @@ def _transfers_are_booked() -> Iterator[Finding]:
     same = {name: F(proof + name) for name in ("chain_id", "token", "nonce", "recipient")}
     mine = seen.exclude(payment=None)
     right = Q(sender=F(f"{proof}payer"), value=_digits(F("payment__amount_micros")), **same)
-    # Booked on arrival either as this payment's sale, or as money that nobody had claimed yet.
+    # On arrival a transfer is posted as its payment's sale, or to suspense if it was still unclaimed.
     wrong = mine.exclude(right & (Q(received=F("payment__sale")) | Q(received__kind="unclaimed")))
     yield from finding(
         "transfer_of_another", "A transfer is not the one its payment authorized.", wrong.values_list("id", flat=True)
@@ -256,17 +256,17 @@ def _transfers_are_booked() -> Iterator[Finding]:
 
 
 def _digits(number: Any) -> Cast:
-    """A whole number as its decimal digits, which is how transfers keep theirs (a uint256 fits no column)."""
+    """A number as decimal digits, the form in which transfers store theirs (a uint256 fits no integer column)."""
     return Cast(number, CharField(max_length=78))
 
 
 def _floors_hold() -> Iterator[Finding]:
-    """No account is on the wrong side of 0: only those may owe us that can, and no money came from nowhere."""
+    """No account is on the wrong side of zero: money from outside has a source, and no inside account is overdrawn."""
     for (code, _), amount in ledger.balances(Q()).items():
         if code.startswith("buyer:") and code.endswith(":balance"):
-            continue  # May owe on a tab, or after a dispute: audit_cards looks at each.
+            continue  # May be negative by a tab or a dispute; the audit of cards checks these.
         if code in ("world:stripe", "suspense:stripe"):
-            continue  # After a dispute we may owe the processor; and it moves money for reasons of its own.
+            continue  # Either sign: we may owe the processor after a dispute, and it also posts adjustments of its own.
         if amount > 0 if code.startswith(("world:", "expense:", "loss:")) else amount < 0:
             yield Finding("account_below_floor", f"{code} stands at {amount} micros.", (code,))
 
@@ -288,7 +288,7 @@ _CHECKS = (
 
 @dataclass
 class _Facts:
-    """What the database says of the chain, as of the last scanned block."""
+    """The database's view of the chain, as of the last scanned block."""
 
     known: Chain | None
     rows: list[tuple]
@@ -340,7 +340,7 @@ def _against_chain(facts: _Facts) -> Iterator[Finding]:
 
 
 def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
-    """Custody: what the books say arrived is what our address gained on the chain, at the last scanned block."""
+    """Custody: the transfers seen add up to what our address has gained on the chain, as of the last scanned block."""
     holds = rpc.balance_of(rpc.pay_to(), hex(known.scanned_to)) - known.opening_balance
     if holds != facts.arrived:
         yield Finding(
@@ -353,7 +353,7 @@ def _money_is_there(facts: _Facts, known: Chain) -> Iterator[Finding]:
 
 
 def _logs_agree(facts: _Facts, known: Chain) -> Iterator[Finding]:
-    """The token's logs and our transfers are the same set, read from the chain's side."""
+    """The token's logs and our recorded transfers are the same set, in the last _LOG_BLOCKS scanned blocks."""
     first = max(known.scanned_to - _LOG_BLOCKS, known.started_at + 1)
     ours, theirs = set(facts.rows), set()
     while first <= known.scanned_to:

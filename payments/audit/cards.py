@@ -1,6 +1,6 @@
-"""The audit of purses and cards: every balance is what its entries say, and every entry has its fact.
+"""The audit of purses and cards: balances equal their postings, and charges and refunds match the books.
 
-Read from the database alone, in the caller's snapshot; what the processor holds is compared by reconciliation.
+The audit reads only the database, in the caller's snapshot. Reconciliation compares it with the processor.
 """
 
 import uuid
@@ -16,7 +16,7 @@ from .findings import Finding, finding
 
 
 def balances_are_entries() -> Iterator[Finding]:
-    """Each purse's balance is the sum of its entries, and below zero only by a tab or by what was taken back."""
+    """Every purse's balance is the sum of its postings, and `owing_since` is set exactly when it is negative."""
     found = {code: amount for (code, asset), amount in ledger.balances(Q(code__startswith="buyer:")).items()}
     purses = list(Purse.objects.values_list("id", "balance_micros", "tab_limit_micros", "flag", "owing_since"))
     known = {f"buyer:{pk}:balance" for pk, *_ in purses}
@@ -29,7 +29,7 @@ def balances_are_entries() -> Iterator[Finding]:
 
 
 def purchases_have_debits() -> Iterator[Finding]:
-    """What was bought from a purse says from which and on whose word, and is final once its money is cleared."""
+    """Every purchase from a purse has a debit, is paid by its buyer, and is final exactly when its hold is over."""
     bought = Payment.objects.filter(rail="purse")
     bare = bought.filter(debit=None).values_list("id", flat=True)
     yield from finding("payment_without_debit", "A payment from a purse has no debit.", bare)
@@ -55,7 +55,7 @@ def _text(number: OuterRef) -> Replace:
 
 
 def debits_name_who_paid() -> Iterator[Finding]:
-    """A debit names the purse that paid, or the one that this was joined to, and a key of that purse."""
+    """Every debit names the purse that paid, or the purse it was joined to, and only an API key of that purse."""
     stray = Debit.objects.exclude(payment__rail="purse").values_list("payment_id", flat=True)
     yield from finding("debit_without_purse", "A payment took nothing from a purse, and has a debit.", stray)
     debits = Debit.objects.filter(payment__rail="purse")
@@ -69,7 +69,7 @@ def debits_name_who_paid() -> Iterator[Finding]:
 
 
 def _purse_id(buyer: str) -> uuid.UUID:
-    """The purse that a buyer's name says, or one that there is not."""
+    """The purse id in a buyer's name, or an id that matches no purse."""
     try:
         return uuid.UUID(buyer.removeprefix("purse:"))
     except ValueError:
@@ -77,7 +77,7 @@ def _purse_id(buyer: str) -> uuid.UUID:
 
 
 def keys_are_in_budget() -> Iterator[Finding]:
-    """What a key has spent is the sum of the payments made with it."""
+    """Every API key's `spent_micros` is the sum of the payments made with it, without refunded ones."""
     kept = Q(debits__payment__state__in=OWNED)
     spent = ApiKey.objects.annotate(sum=Coalesce(Sum("debits__payment__amount_micros", filter=kept), 0))
     wrong = spent.exclude(spent_micros=F("sum")).values_list("id", flat=True)
@@ -85,7 +85,7 @@ def keys_are_in_budget() -> Iterator[Finding]:
 
 
 def charges_are_booked() -> Iterator[Finding]:
-    """A charge that succeeded is one entry of its amount, and no other charge is any."""
+    """Every successful charge has one transaction of its amount, and no other charge has one."""
     entries = Transaction.objects.filter(kind="card_paid").values_list("key").annotate(Sum("postings__amount_micros"))
     booked = {key.removeprefix("card_paid:"): amount for key, amount in entries}
     succeeded = Charge.objects.filter(state=Charge.State.SUCCEEDED)
@@ -102,7 +102,7 @@ def charges_are_booked() -> Iterator[Finding]:
 
 
 def refunds_are_booked() -> Iterator[Finding]:
-    """A refund to a card is one entry; what is on its way is put aside and nothing else is."""
+    """Every completed refund to a card is posted, and exactly the pending refunds are set aside."""
     done = CardRefund.objects.filter(state=CardRefund.State.DONE)
     entry = Transaction.objects.filter(
         kind="card_refund", key=Concat(Value("card_refund:"), OuterRef("stripe_refund_id"))
@@ -112,7 +112,7 @@ def refunds_are_booked() -> Iterator[Finding]:
     asked = CardRefund.objects.filter(state=CardRefund.State.ASKED, ours=True)
     aside = dict(asked.values_list("charge__purse_id").annotate(Sum("amount_micros")))
     held = ledger.balances(Q(code__startswith="buyer:", code__endswith=":refunding"))
-    # What a guest put aside stays there when its purse is joined to an account's.
+    # What is set aside for a guest stays in the guest's account when the purse is joined to another.
     joined = {str(pk): str(owner) for pk, owner in Purse.objects.exclude(joined_to=None).values_list("id", "joined_to")}
     by_purse: dict[str, int] = {}
     for (code, _), amount in held.items():
@@ -130,7 +130,7 @@ _DONE = Q(refunds__state=CardRefund.State.DONE)
 
 
 def disputes_are_booked() -> Iterator[Finding]:
-    """What stands withdrawn by disputes is what the charges say is disputed, which is never more than all of it."""
+    """Every charge's `disputed_micros` is what its disputes have withdrawn, and at most the charge's amount."""
     sums = Charge.objects.annotate(taken=Coalesce(Sum("disputes__withdrawn_micros"), 0))
     differ = sums.exclude(disputed_micros=Least(F("amount_micros"), F("taken"))).values_list("id", flat=True)
     yield from finding("charge_disputes_differ", "A charge is not disputed for what its disputes say.", differ)
@@ -139,7 +139,7 @@ def disputes_are_booked() -> Iterator[Finding]:
 
 
 def cards_have_owners() -> Iterator[Finding]:
-    """The card that a tab is charged to is the purse's own, and was not removed."""
+    """The card that a tab is charged to belongs to the purse and has not been removed."""
     foreign = Purse.objects.exclude(card=None).exclude(card__purse=F("id"), card__removed_at=None)
     yield from finding(
         "card_of_another", "A tab would be charged to a card that is not there.", foreign.values_list("id", flat=True)

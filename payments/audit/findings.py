@@ -1,4 +1,4 @@
-"""What an audit says: a word, a sentence, and the ids concerned."""
+"""Findings, the results of an audit: a stable word, a sentence and the ids concerned. Nothing here reads data."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not hold: the invariant's word, a sentence, and the ids concerned (at most twenty)."""
+    """A violated invariant: its word, a sentence, and the ids concerned (at most twenty)."""
 
     word: str
     sentence: str
@@ -18,7 +18,7 @@ class Finding:
 
 
 def finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
-    """A finding if there is at least one id."""
+    """Yield one finding if there is at least one id."""
     first = tuple(str(one) for one in itertools.islice(ids, 20))
     if first:
         yield Finding(word, sentence, first)

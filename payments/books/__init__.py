@@ -1,1 +1,1 @@
-"""The double-entry books: the ledger that alone writes them, and reports that read them. Nothing here knows a rail."""
+"""The double-entry books: the ledger, their only writer, and the reports that read them. The books know no rail."""

@@ -1,6 +1,6 @@
-"""The names in the books: every account, every kind of entry and its key, and how a sale is shared.
+"""The names in the books: every account, every kind of transaction with its key, and how a sale is shared.
 
-Writers take these names from here. The audit spells them out once more on purpose: it is a second witness.
+Code that posts takes the names from here. The audit repeats them on purpose, to be an independent check.
 """
 
 import uuid
@@ -10,7 +10,7 @@ from django.conf import settings
 
 from .ledger import Move
 
-# The assets. A purse holds dollars at the card processor, a chain holds a token.
+# The assets: dollars at the card processor back the purses, and USDC is the token on the chain.
 USD = "USD"
 USDC = "USDC"
 
@@ -23,27 +23,27 @@ PLATFORM_FEES = "platform:fees"
 
 
 def world(chain_id: int) -> str:
-    """Everybody on a chain: what came in from there makes this account negative."""
+    """Everyone outside on a chain. Money that came in from there makes this account negative."""
     return f"world:eip155:{chain_id}"
 
 
 def suspense(chain_id: int) -> str:
-    """Money that arrived on a chain and that nobody has claimed."""
+    """Money that arrived on a chain without a matching claim."""
     return f"suspense:eip155:{chain_id}"
 
 
 def earned(payee: str) -> str:
-    """What a payee ("publisher:7") has earned for certain."""
+    """What a payee ("publisher:7") has earned, after any hold."""
     return f"{payee}:earned"
 
 
 def pending(payee: str) -> str:
-    """What a payee has sold to card buyers and may still lose."""
+    """What a payee has earned from purses and may still lose to a refund or a chargeback during the hold."""
     return f"{payee}:pending"
 
 
 def balance(purse_id: uuid.UUID | str) -> str:
-    """A buyer's balance: above zero prepaid, below zero owed on the tab."""
+    """A buyer's balance: above zero it is prepaid, below zero the buyer owes it."""
     return f"buyer:{purse_id}:balance"
 
 
@@ -53,7 +53,7 @@ def refunding(purse_id: uuid.UUID | str) -> str:
 
 
 class Kind(StrEnum):
-    """What an entry records. docs/audit.md says which accounts each kind moves money between."""
+    """The kinds of transaction. docs/audit.md says between which accounts each kind moves money."""
 
     SALE = "sale"
     UNCLAIMED = "unclaimed"
@@ -75,18 +75,18 @@ class Kind(StrEnum):
     PROCESSOR_OTHER = "processor_other"
 
     def key(self, *of: object) -> str:
-        """The key under which such an entry about `of` can be posted once: "sale:<payment>", "card_fee:<txn>"."""
+        """The idempotency key of such a transaction about `of`: "sale:<payment>", "card_fee:<txn>"."""
         return ":".join([self, *map(str, of)])
 
 
 def shares(amount_micros: int) -> tuple[int, int]:
-    """What the publisher and the platform get of a sale; the fraction of a micro goes to the publisher."""
+    """The publisher's and the platform's share of a sale, in micros. A fraction of a micro goes to the publisher."""
     fee = amount_micros * settings.PLATFORM_FEE_BASIS_POINTS // 10_000
     return amount_micros - fee, fee
 
 
 def sale_moves(source: str, publisher: str, amount_micros: int) -> tuple[Move, ...]:
-    """How a sale moves money: from `source` to the publisher's account and the platform's, each share above zero."""
+    """The moves of a sale: from `source` to the publisher's account and the platform's. A share of zero is left out."""
     kept, fee = shares(amount_micros)
     moves = (Move(source, publisher, kept), Move(source, PLATFORM_FEES, fee))
     return tuple(move for move in moves if move.amount_micros)

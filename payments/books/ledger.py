@@ -1,4 +1,4 @@
-"""The books' only writer. Nothing else writes an Account, a Transaction or a Posting, and nothing here knows a rail."""
+"""The ledger. Nothing else writes an Account, a Transaction or a Posting. The ledger knows no rail."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from payments.models import Account, Posting, Transaction
 
 
 class KeyReused(Exception):
-    """The same key was posted before with other moves: a bug. Nothing was written this time."""
+    """A bug: the key was posted before with other moves. Nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """So many micros from one account to another."""
+    """An amount in micros from one account to another."""
 
     source: str
     target: str
@@ -27,7 +27,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event to post: its kind, the key under which it can happen once, and its moves."""
+    """A transaction to post: its kind, its idempotency key and its moves."""
 
     kind: str
     key: str
@@ -41,34 +41,35 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the kind, the asset and the moves: what `post` compares and the audit recomputes."""
+        """SHA-256 over the kind, the asset and the moves. `post` compares it and the audit recomputes it."""
         return digest(self.kind, self.asset, [(m.source, m.target, m.amount_micros) for m in self.moves])
 
 
 def digest(kind: str, asset: str, moves: Iterable[tuple[str, str, int]]) -> str:
-    """The digest of an entry from its plain parts, whatever the order of the moves."""
+    """The digest of a transaction from its plain parts. The order of the moves does not matter."""
     text = json.dumps([kind, asset, sorted(list(move) for move in moves)], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def post(kind: str, key: str, moves: Sequence[Move], asset: str = "USDC") -> Transaction:
-    """Post one entry once per key; the same key and moves again returns the entry that is there.
+    """Post one transaction. Idempotent: the same key and moves again return the transaction that is already posted.
 
-    Raises KeyReused when the key stands for other moves.
+    Raises KeyReused when the key is already posted with other moves.
     """
     return post_all([Entry(kind, key, tuple(moves), asset)])[0]
 
 
 def post_all(entries: Sequence[Entry]) -> list[Transaction]:
-    """Post many entries in the caller's transaction with a constant number of statements; idempotent like `post`.
+    """Post many transactions at once, in the caller's database transaction and with a constant number of statements.
 
-    The order of writing is: accounts sorted by code, then transactions sorted by key (no deadlock between two
-    writers), then postings with the closing one of each transaction last (the database refuses a posting after it).
+    Idempotent like `post`. The order of writing is: accounts sorted by code, then transactions sorted by key (no
+    deadlock between two writers), then postings with the closing one of each transaction last (the database refuses a
+    posting after it).
     """
     try:
         return _post_all(entries)
     except IntegrityError:
-        # Another writer posted one of these between our reading and our writing: read again.
+        # A concurrent writer posted one of these between our read and our write, so read again.
         return _post_all(entries)
 
 
@@ -111,24 +112,24 @@ def _lines(row: Transaction, entry: Entry, accounts: dict[tuple[str, str], int])
 
 
 def posted(key: str) -> bool:
-    """Whether the books have an entry under this key."""
+    """Whether a transaction is posted under this key."""
     return Transaction.objects.filter(key=key).exists()
 
 
 def target_of(key: str) -> str:
-    """The account that an entry of one move brought its money to."""
+    """The account that received the money of a transaction with a single posting."""
     return Posting.objects.select_related("target").get(transaction__key=key).target.code
 
 
 def reversal(kind: str, original: Transaction) -> Entry:
-    """The entry that takes another back, once: the same amounts, source and target exchanged."""
+    """The transaction that reverses another, at most once: the same amounts, with source and target exchanged."""
     lines = original.postings.select_related("source", "target")
     moves = tuple(Move(p.target.code, p.source.code, p.amount_micros) for p in lines)
     return Entry(kind, f"reversed:{original.key}", moves, asset=lines[0].source.asset, reverses=original)
 
 
 def balance(code: str, asset: str = "USDC") -> int:
-    """What an account holds now, in micros: everything that came in less everything that went out."""
+    """An account's balance now, in micros: the postings to it less the postings from it."""
     return balances(Q(code=code, asset=asset)).get((code, asset), 0)
 
 
@@ -147,7 +148,7 @@ def balances(which: Q) -> dict[tuple[str, str], int]:
 
 
 def _accounts(entries: Iterable[Entry]) -> dict[tuple[str, str], int]:
-    """The ids of every account the entries name, made where missing, in sorted order."""
+    """The ids of all accounts that the entries name. Missing accounts are created in sorted order (lock order)."""
     names = sorted({(code, e.asset) for e in entries for m in e.moves for code in (m.source, m.target)})
     if not names:
         return {}

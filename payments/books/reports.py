@@ -1,4 +1,4 @@
-"""What was sold and earned, read-only: for publishers' pages and the owner's."""
+"""Reports of sales and earnings, for the pages of publishers and of the shop's owner. Nothing here writes."""
 
 import datetime
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from . import ledger
 
 
 def sales(payee: str) -> QuerySet[Payment]:
-    """The paid payments of one publication ("publisher:7"), the newest first."""
+    """The paid payments of one publication ("publisher:7"), newest first."""
     return Payment.objects.filter(payee=payee, state__in=OWNED).order_by("-decided_at", "-id")
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the books hold for one publication, in micros, by where it comes from and whether it is certain."""
+    """What the books hold for one publication, in micros: earned on the chain, earned from cards, and pending."""
 
     on_chain_micros: int
     from_cards_micros: int
@@ -28,12 +28,12 @@ class Holdings:
 
     @property
     def all_micros(self) -> int:
-        """Everything together."""
+        """The total, in micros."""
         return self.on_chain_micros + self.from_cards_micros + self.pending_micros
 
 
 def holdings(payees: Sequence[str]) -> dict[str, Holdings]:
-    """What the books hold for each of these publications, in two statements."""
+    """The holdings of each of these publications, read in two queries."""
     codes = [name(payee) for payee in payees for name in (accounts.earned, accounts.pending)]
     held = ledger.balances(Q(code__in=codes))
     return {
@@ -48,7 +48,7 @@ def holdings(payees: Sequence[str]) -> dict[str, Holdings]:
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """What the books say of cards, in micros: with the processor, prepaid, owed on tabs, and what it all cost."""
+    """The card business in micros: at the processor, prepaid, owed on tabs, fees, losses, and unexplained movements."""
 
     at_processor_micros: int
     prepaid_micros: int
@@ -59,7 +59,7 @@ class Cards:
 
 
 def cards() -> Cards:
-    """The present state of cards and purses, in four statements."""
+    """The current totals of cards and purses, read in four queries."""
     held = {code: amount for (code, _), amount in ledger.balances(_OF_CARDS).items()}
     purses = Purse.objects.aggregate(
         prepaid=Sum("balance_micros", filter=Q(balance_micros__gt=0)),
@@ -88,7 +88,7 @@ _OF_CARDS = Q(
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One publication's day: how many sales, what buyers paid, and whose share was how much, in micros."""
+    """One publication's day: the number of sales, what buyers paid, and each party's share, in micros."""
 
     day: datetime.date
     payee: str
@@ -99,7 +99,7 @@ class Day:
 
 
 def earnings_by_day(since: datetime.datetime, until: datetime.datetime) -> list[Day]:
-    """Earnings by publication and UTC day, the newest first, from the books' own postings; two statements."""
+    """Earnings by publication and UTC day, newest first, read from the postings in two queries."""
     lines = Posting.objects.filter(transaction__payment__decided_at__range=(since, until))
     by_day = lines.annotate(day=TruncDate("transaction__payment__decided_at", tzinfo=datetime.UTC))
     keys = ("day", "transaction__payment__payee")

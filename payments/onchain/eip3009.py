@@ -1,7 +1,7 @@
-"""What a payer signs: the EIP-712 digest of an EIP-3009 TransferWithAuthorization.
+"""The EIP-712 digest of an EIP-3009 TransferWithAuthorization, which is what a payer signs.
 
-x402's SDK computes the same, but importing its EVM mechanisms imports web3, a second for each process; a test holds
-the two equal.
+The x402 SDK computes the same digest, but importing its EVM mechanisms also imports web3, which takes a second in each
+process. A test checks that both digests are equal.
 """
 
 import functools

@@ -1,7 +1,7 @@
-"""Who may sign: a lease in the database on each settlement key. Two settlers may start at once; one of them holds it.
+"""The lease on a settlement key, in the database: of several settlers, only the lease holder may sign.
 
-Every statement that takes a nonce names the holder and its fence number, so one that slept while another took over
-changes no row. Time is the database's own.
+Every UPDATE that takes a nonce names the lease holder and its fence number. A settler that slept while another took
+over therefore changes no row. All times are the database's own.
 """
 
 import datetime
@@ -19,11 +19,11 @@ from payments.models import Lease, Submission
 
 
 class LeaseLost(Exception):
-    """Somebody else owns the key now. Nothing was signed or stored by this call."""
+    """Another settler holds the lease now. The call has signed and stored nothing."""
 
 
 class LeaseHolder:
-    """One process's claim to one key."""
+    """One process that holds, or competes for, the lease on one key."""
 
     def __init__(self, chain_id: int, key: bytes) -> None:
         self.chain_id = chain_id
@@ -33,9 +33,10 @@ class LeaseHolder:
         self._renewed_at = float("-inf")
 
     def hold(self) -> bool:
-        """Take the lease if it is free or run out, or renew it; False while another holder lives.
+        """Take the lease if it is free or expired, or renew it. False while another settler holds it.
 
-        Writes only when a third of the lease has passed; the fence, not this answer, is what protects a nonce.
+        Writes only after a third of the lease has passed, so True can be out of date. The fence number protects the
+        nonces, not this result.
         """
         if time.monotonic() - self._renewed_at < settings.LEASE_SECONDS / 3:
             return True
@@ -55,21 +56,22 @@ class LeaseHolder:
         return False
 
     def let_go(self) -> None:
-        """Give the lease back, so that another settler need not wait for it to run out."""
+        """Release the lease, so that another settler need not wait for it to expire."""
         self._renewed_at = float("-inf")
         self._mine().update(holder="", expires_at=Now())
 
     def take_nonce(self) -> int:
-        """The next nonce of the key; to be called in a transaction, and used only if that commits. Raises LeaseLost."""
+        """Take the key's next nonce, valid only if the caller's database transaction commits. Raises LeaseLost."""
         if not self._mine().update(next_nonce=F("next_nonce") + 1, expires_at=_later()):
             self._renewed_at = float("-inf")
             raise LeaseLost
         return self._all().values_list("next_nonce", flat=True).get() - 1
 
     def catch_up(self, transaction_count: int) -> None:
-        """Go on after our own last transaction, or after what the chain says if somebody else used the key since.
+        """Set the next nonce to follow our last transaction, or the chain's count if that is higher.
 
-        Also downwards: a count that was wrong once, or transactions of others that were undone, would leave a gap.
+        The chain's count is higher when another program has used the key. The next nonce can also go down: otherwise a
+        wrong count from the node, or a foreign transaction that was reorganised away, would leave a nonce gap.
         """
         made = Submission.objects.filter(chain_id=self.chain_id, key=self.key).aggregate(last=Max("key_nonce"))["last"]
         following = max(transaction_count, 0 if made is None else made + 1)

@@ -1,7 +1,8 @@
-"""What becomes of a claimed payment. Facts of the chain come in; states, entries and grants are written together.
+"""The recorder: writes what became of a claimed payment. Its state, postings and grant are written in one commit.
 
-Decided by the token's logs, never by our own receipts; every function is idempotent, so the settler and the watcher may
-both bring the same fact. Nothing here calls the chain: facts are read before, outside of any transaction.
+The token's logs decide, never the receipts of our own transactions. Every function is idempotent, so the settler and
+the watcher may both report the same fact. The recorder never calls the chain: its callers read the facts first, outside
+any database transaction.
 """
 
 import logging
@@ -24,22 +25,22 @@ from .rpc import SeenTransfer
 log = logging.getLogger(__name__)
 _LARGEST_BOOKED = 2**62
 _TRIES = 2
-# A transfer that fits makes any of these a sale: late money is still the buyer's purchase.
+# A matching transfer completes a payment in any of these states: money that arrives late still buys the article.
 _MAY_BE_PAID = (*OPEN, PaymentState.RELEASED, PaymentState.FAILED)
 
 
 def transfers(seen: Sequence[SeenTransfer]) -> None:
-    """Write down transfers to us. Those of a claimed authorization complete its payment; others go to suspense."""
+    """Record transfers to us. The transfer of a claimed authorization completes its payment; others go to suspense."""
     if not seen:
         return
     for _ in range(_TRIES):
         try:
             return _record(seen)
         except IntegrityError:
-            # The other recorder wrote the same facts between our reading and our writing: read again.
+            # The other process recorded the same facts between our read and our write, so read again.
             continue
     if len(seen) == 1:
-        # Left out, so that nothing else waits for it; the audit misses it and says so.
+        # Skipped, so that it does not block the others. The audit reports it as missing.
         log.critical("transfer 0x%s#%s cannot be recorded", seen[0].tx_hash.hex(), seen[0].log_index)
         return None
     for one in seen:
@@ -56,7 +57,7 @@ def _record(seen: Sequence[SeenTransfer]) -> None:
 
 
 def claim_received(payer: bytes, nonce: bytes) -> bool:
-    """Complete the payment of an authorization whose transfer had arrived before it was claimed."""
+    """Complete a payment whose transfer arrived before the claim and is in suspense. True if one was completed."""
     with transaction.atomic(durable=True):
         waiting = Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None)
         rows = list(waiting.select_for_update().order_by("id"))
@@ -66,7 +67,10 @@ def claim_received(payer: bytes, nonce: bytes) -> bool:
 
 
 def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
-    """Nothing of ours is under way and the token would refuse now: certainly not charged so far. May be tried again."""
+    """Release claims that the token would refuse now. No transaction of ours is pending: no charge so far.
+
+    The buyer may retry with the same proof.
+    """
     with transaction.atomic(durable=True):
         claimed = Payment.objects.filter(id__in=list(payment_ids), state=PaymentState.CLAIMED)
         claimed.update(state=PaymentState.RELEASED, reason=reason, decided_at=timezone.now())
@@ -74,7 +78,10 @@ def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
 
 
 def fail_expired(chain_id: int, final_time: int) -> int:
-    """Close what can never be paid: a final block is past the authorization's validBefore and no transfer came."""
+    """Fail undecided payments that can never be paid: a final block is past validBefore and no transfer came.
+
+    `final_time` is that block's time in Unix seconds. Returns the number of failed payments.
+    """
     undecided = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
     dead = undecided.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=final_time)
     with transaction.atomic(durable=True):
@@ -87,23 +94,23 @@ def fail_expired(chain_id: int, final_time: int) -> int:
 
 
 def finalise(chain_id: int, final_block: int) -> None:
-    """Mark what is at or below a final block; such a payment is not watched for much longer."""
+    """Mark transfers at or below a final block, and the payments they confirm, as final."""
     with transaction.atomic(durable=True):
         due = Transfer.objects.filter(chain_id=chain_id, final=False, orphaned_at=None, block_number__lte=final_block)
         due.update(final=True)
-        # Whatever is confirmed by a final transfer, also one that was final before it was claimed.
+        # This includes payments whose transfer was already final when they were claimed.
         settled = Payment.objects.filter(state=PaymentState.CONFIRMED)
         done = settled.filter(transfers__final=True, transfers__orphaned_at=None).values_list("id", flat=True)
         settled.filter(id__in=list(done)).update(state=PaymentState.FINAL)
 
 
 def take_back(transfer: Transfer) -> None:
-    """A reorganisation took a transfer off the chain: reverse its entries, revoke its grant, open its payment again."""
+    """Undo a transfer that a reorganisation removed: reverse its postings, revoke its grant, reopen its payment."""
     with transaction.atomic(durable=True):
         gone = Transfer.objects.filter(id=transfer.id, orphaned_at=None)
         if not gone.update(orphaned_at=timezone.now(), orphanings=F("orphanings") + 1, final=False):
             return
-        # Read again now that the row is ours: the settler may have sold it to somebody since the caller looked.
+        # Read again now that the row is locked: the settler may have matched the transfer to a payment meanwhile.
         transfer = Transfer.objects.select_related("received", "payment__sale", "payment__authorization").get(
             id=transfer.id
         )
@@ -118,7 +125,7 @@ def take_back(transfer: Transfer) -> None:
                 decided_at=None,
                 reversals=F("reversals") + 1,
             )
-            # Our own transaction may have been mined elsewhere, after somebody else's that paid: follow it again too.
+            # Our own transaction may be in another block, after the foreign one that paid: follow it again too.
             ours = Q(block_hash=transfer.block_hash) | Q(id=payment.authorization.submission_id)
             Submission.objects.filter(ours).update(
                 state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
@@ -133,7 +140,7 @@ def take_back(transfer: Transfer) -> None:
 
 
 def _rows(seen: Sequence[SeenTransfer]) -> list[Transfer]:
-    """The rows of these transfers: new ones are written, and those back on the chain after a reorganisation revived."""
+    """The rows of these transfers. Inserts new ones and revives those that are back after a reorganisation."""
     chain_id = settings.CHAIN_ID
     known = {
         (row.block_hash, row.tx_hash, row.log_index): row
@@ -165,7 +172,7 @@ def _rows(seen: Sequence[SeenTransfer]) -> list[Transfer]:
 
 
 def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
-    """Sell to those whose authorization made these transfers, all in the caller's transaction; returns the others."""
+    """Complete the payments that these transfers pay, in the caller's database transaction. Returns the other rows."""
     paid = _matched(rows)
     sales = {row.id: _sale(row, payment) for row, payment in paid}
     entries = dict(zip(sales, ledger.post_all(list(sales.values())), strict=True))
@@ -191,7 +198,7 @@ def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
 
 
 def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
-    """Which transfer pays which payment: same authorization, recipient and amount, and not yet decided otherwise."""
+    """Match transfers to payments: same authorization, recipient and amount, and the payment may still be paid."""
     nonces = {row.nonce for row in rows if row.nonce is not None}
     if not nonces:
         return []
@@ -207,8 +214,8 @@ def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
     sold = []
     for row, payment in found:
         bought = (payment.buyer, payment.resource)
-        # Two given-up payments of one buyer for one thing can both be paid in one block, and one payment can stand in
-        # two blocks while one of them is leaving the chain: the first is the purchase.
+        # Two closed payments of one buyer for one article can be paid in the same block, and one payment can appear in
+        # two blocks during a reorganisation. The first transfer is the purchase; the others go to suspense.
         if bought not in taken and (payment.state in OPEN or not _bought_otherwise(payment)):
             sold.append((row, payment))
             taken.add(bought)
@@ -216,12 +223,12 @@ def _matched(rows: Sequence[Transfer]) -> list[tuple[Transfer, Payment]]:
 
 
 def _locked(claims: QuerySet[Authorization]) -> list[Authorization]:
-    """In one order, so that two recorders queue instead of deadlocking; the constraints decide, not this lock."""
+    """Lock claims and payments in a fixed lock order, to prevent deadlocks. The constraints decide, not these locks."""
     return list(claims.select_related("payment").select_for_update(of=("self", "payment")).order_by("payment_id"))
 
 
 def _bought_otherwise(payment: Payment) -> bool:
-    """Whether the buyer meanwhile has, or is getting, the same thing by another payment."""
+    """Whether the buyer meanwhile has, or is buying, the same article by another payment."""
     others = Payment.objects.filter(buyer=payment.buyer, resource=payment.resource, state__in=LIVE)
     return others.exclude(id=payment.id).exists()
 
@@ -233,12 +240,12 @@ def _sale(row: Transfer, payment: Payment) -> Entry:
 
 
 def _once_more(kind: Kind, *of: object, again: int) -> str:
-    """The entry's key; what a reorganisation took back is booked again under a key that counts."""
+    """The transaction's key. After a reorganisation the same event is posted again under a key with a counter."""
     return kind.key(*of, again) if again else kind.key(*of)
 
 
 def _into_suspense(rows: Sequence[Transfer]) -> None:
-    """Book what nobody has claimed; a value wider than the books is kept in the row and reported by the audit."""
+    """Post unclaimed transfers to suspense. A value too large for the books stays in its row; the audit reports it."""
     booked = [row for row in rows if 0 < row.value <= _LARGEST_BOOKED]
     entries = []
     for row in booked:
@@ -251,9 +258,10 @@ def _into_suspense(rows: Sequence[Transfer]) -> None:
 
 
 def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
-    """A transaction of ours was mined without paying some of its authorizations, or its nonce was lost: free them.
+    """Free the authorizations that a mined or lost transaction of ours did not settle, to be claimed again.
 
-    Returns the payments whose authorization has now cost us gas twice: no transaction is for them any more.
+    `wasted` means that the transaction cost gas. Returns the payments whose authorization has now cost gas twice: the
+    settler gives these up.
     """
     with transaction.atomic(durable=True):
         left = Authorization.objects.filter(submission=submission, payment__state=PaymentState.SIGNED)

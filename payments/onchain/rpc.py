@@ -1,7 +1,7 @@
-"""The chain: the only importer of web3. Reads facts and sends signed bytes; decides nothing and holds no key.
+"""The client of the chain's node, and the only importer of web3. Reads facts and sends signed bytes; holds no key.
 
-Two errors matter to callers. ChainUnreachable: nothing is known, and whatever was asked may or may not have
-happened. RpcRefused: the node answered and said no (a revert, a known transaction, a nonce too low).
+Two errors matter to callers. ChainUnreachable: no answer, so the request may or may not have taken effect. RpcRefused:
+the node answered with an error (a revert, a known transaction, a nonce too low).
 """
 
 import functools
@@ -27,7 +27,7 @@ AUTHORIZATION_CANCELED = "0x" + keccak(text="AuthorizationCanceled(address,bytes
 DEPLOYER = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 EIP1271_MAGIC = bytes.fromhex("1626ba7e")
 EIP1271_GAS = 200_000
-# What nodes write about a call that was carried out and failed; some of them call that an internal error.
+# The messages for a call that was executed and failed. Some nodes report these as an internal error.
 _RAN = re.compile("out ?of ?gas|revert", re.IGNORECASE)
 
 
@@ -36,7 +36,7 @@ class ChainUnreachable(Exception):
 
 
 class RpcRefused(Exception):
-    """The node answered with an error: `message` says which."""
+    """The node answered with an error, in `code` and `message`."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class RpcRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block header: `time` is Unix seconds."""
+    """A block header. `time` is in Unix seconds, `base_fee` in wei per gas."""
 
     number: int
     hash: bytes
@@ -56,7 +56,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where a transaction of ours was mined. Whether it paid is for the token's logs to say, not for its status."""
+    """The block in which a transaction of ours was mined. The token's logs say whether it paid, not its status."""
 
     block_number: int
     block_hash: bytes
@@ -80,10 +80,10 @@ class SeenTransfer:
 
 @functools.cache
 def _provider(url: str, timeout: int) -> "HTTPProvider":
-    # Imported when the chain is first called: it takes a second, and few requests to a web process call the chain.
+    # web3 takes a second to import and few web requests call the chain, so import it at the first call.
     from web3 import HTTPProvider
 
-    # One attempt per call: a repeated send would hide which answer we got.
+    # One attempt per call: an automatic retry of a send would hide the first answer.
     return HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
 
@@ -99,7 +99,7 @@ def request(method: str, *params: Any) -> Any:
     if refusal := answer.get("error"):
         said: Any = refusal if isinstance(refusal, dict) else {"message": refusal}
         code, message = said.get("code"), str(said.get("message", ""))
-        # Rate limits and internal errors say nothing about what was asked, unless they say how it ended.
+        # A rate limit or an internal error says nothing about the outcome, unless the message names a revert.
         if code in (-32005, -32603, 429) and not _RAN.search(message):
             raise ChainUnreachable(f"{method}: {message}")
         raise RpcRefused(code if isinstance(code, int) else 0, message)
@@ -109,7 +109,7 @@ def request(method: str, *params: Any) -> Any:
 
 
 def token() -> bytes:
-    """The address of the token we sell for."""
+    """The address of the token that the shop accepts."""
     return address(settings.CHAIN_ASSET)
 
 
@@ -119,7 +119,7 @@ def pay_to() -> bytes:
 
 
 def address(text: str) -> bytes:
-    """The 20 bytes of an address in hex."""
+    """The 20 bytes of a hex address. Raises ValueError for any other length."""
     raw = bytes.fromhex(text.removeprefix("0x"))
     if len(raw) != 20:
         raise ValueError(f"not an address: {text}")
@@ -127,7 +127,7 @@ def address(text: str) -> bytes:
 
 
 def genesis_hash() -> bytes:
-    """The hash of block 0: which chain this really is, whatever id it claims."""
+    """The hash of block 0, which identifies the chain more reliably than its chain id."""
     return block(0).hash
 
 
@@ -147,7 +147,7 @@ def block(which: int | str = "latest") -> Block:
 
 
 def receipt(tx_hash: bytes) -> Receipt | None:
-    """Where a transaction was mined; None while it is in no block that the node knows."""
+    """The block in which a transaction was mined; None while the node knows of none."""
     found = request("eth_getTransactionReceipt", "0x" + tx_hash.hex())
     if not found or not _parsed(lambda: found.get("blockHash")):
         return None
@@ -162,15 +162,15 @@ def transfers_in_block(block_hash: bytes) -> list[SeenTransfer]:
 
 
 def transfers_between(first: int, last: int) -> list[SeenTransfer]:
-    """Every transfer of our token to our address in the blocks `first` to `last`, both included."""
+    """Every transfer of our token to our address in the blocks `first` to `last`, inclusive."""
     return _transfers({"fromBlock": hex(first), "toBlock": hex(last)})
 
 
 def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, SeenTransfer | None]:
-    """What became of a spent authorization in the blocks `first` to `last`: (known, the transfer to us if it made one).
+    """The outcome of a spent authorization in the blocks `first` to `last`: (known, its transfer to us or None).
 
-    Known without a transfer: it was cancelled, or paid somebody else. Not known: no log of it in these blocks, or one
-    without the transfer that must go with it. A node that has forgotten half of a block proves nothing.
+    Known without a transfer: the authorization was cancelled, or paid another recipient. Not known: these blocks have
+    no log of it, or its log without the matching transfer, which means that the node's answer is incomplete.
     """
     asset = {"address": "0x" + token().hex()}
     where = {"fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
@@ -193,7 +193,7 @@ def _transfers(where: dict[str, str]) -> list[SeenTransfer]:
     ours = request("eth_getLogs", {**asset, **where, "topics": [TRANSFER, None, _topic(pay_to())]})
     if not ours:
         return []
-    # The logs that say which authorization moved the money are in the same blocks, by the same senders.
+    # The AuthorizationUsed logs of these transfers are in the same blocks and by the same senders.
     senders = _parsed(lambda: sorted({log["topics"][1] for log in ours}))
     used = request("eth_getLogs", {**asset, **where, "topics": [AUTHORIZATION_USED, senders]})
     outgoing = request("eth_getLogs", {**asset, **where, "topics": [TRANSFER, senders]})
@@ -201,16 +201,16 @@ def _transfers(where: dict[str, str]) -> list[SeenTransfer]:
 
 
 def pair(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
-    """Transfers to us with the authorization that made them."""
+    """Transfers to us, each with the nonce of the authorization that made it."""
     return [seen for seen in _paired(used, outgoing) if seen.recipient == pay_to()]
 
 
 def _paired(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
-    """Transfers to anybody, with the authorization that made them.
+    """Transfers to any recipient, each with the nonce of the authorization that made it.
 
-    EIP-3009 tokens log AuthorizationUsed and then, next by the same authorizer in the same transaction, the
-    Transfer it caused. Pairing each authorization with that next transfer (to whomever it went) keeps a payer
-    from dressing up an authorization to somebody else as a payment to us.
+    EIP-3009 tokens log AuthorizationUsed and then, as the next log by the same authorizer in the same transaction, the
+    Transfer it caused. Each authorization is paired with that next transfer, whatever its recipient. Otherwise a payer
+    could pass off an authorization to another recipient as a payment to us.
     """
     logs = sorted([*used, *outgoing], key=lambda log: (int(log["blockNumber"], 16), int(log["logIndex"], 16)))
     pending: dict[tuple[str, str], bytes] = {}
@@ -240,13 +240,13 @@ def _paired(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer
 
 
 def call(to: bytes, data: bytes, **options: Any) -> bytes:
-    """An `eth_call` at the latest block. RpcRefused: it reverted."""
+    """An `eth_call` at the latest block. Raises RpcRefused when the call reverts."""
     message = {"to": "0x" + to.hex(), "data": "0x" + data.hex(), **options}
     return _bytes(request("eth_call", message, "latest"))
 
 
 def balance_of(holder: bytes, at: str = "latest") -> int:
-    """A holder's balance of our token, in its smallest unit."""
+    """An address's balance of our token, in the token's smallest unit."""
     data = _selector("balanceOf(address)") + encode(["address"], [holder])
     found = request("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
     return _word(found)
@@ -260,7 +260,7 @@ def authorization_used(payer: bytes, nonce: bytes, at: str = "latest") -> bool:
 
 
 def contract_wallet_accepts(wallet: bytes, digest: bytes, signature: bytes) -> bool | None:
-    """Whether a contract wallet vouches for a signature (EIP-1271), within a gas cap. None: there is no contract."""
+    """Whether a contract wallet accepts a signature (EIP-1271), within a gas cap. None: the address has no code."""
     data = _selector("isValidSignature(bytes32,bytes)") + encode(["bytes32", "bytes"], [digest, signature])
     try:
         answer = call(wallet, data, gas=hex(EIP1271_GAS))
@@ -282,7 +282,7 @@ def _batch_code() -> bytes:
 
 
 def batch_contract() -> bytes:
-    """The address at which the batch contract is, or will be, deployed (EIP-1014, salt 0)."""
+    """The deterministic address of the batch contract, deployed or not (EIP-1014, salt 0)."""
     return keccak(b"\xff" + DEPLOYER + bytes(32) + keccak(_batch_code()))[12:]
 
 
@@ -292,7 +292,7 @@ def batch_deployment() -> bytes:
 
 
 def code_at(where: bytes) -> bytes:
-    """The code at an address; empty for an account without any."""
+    """The code at an address; empty when it has none."""
     return _bytes(request("eth_getCode", "0x" + where.hex(), "latest"))
 
 
@@ -302,7 +302,7 @@ def settle_call(items: Sequence[tuple], gas_each: int) -> bytes:
 
 
 def simulate(data: bytes, sender: bytes, gas: int) -> list[bool]:
-    """Which authorizations of a batch the token would settle now. RpcRefused: the whole call reverts."""
+    """Which authorizations of a batch the token would settle now. Raises RpcRefused when the whole call reverts."""
     answer = call(batch_contract(), data, **{"from": "0x" + sender.hex(), "gas": hex(gas)})
     return _parsed(lambda: list(decode(["bool[]"], answer)[0]))
 
@@ -311,12 +311,12 @@ def simulate(data: bytes, sender: bytes, gas: int) -> list[bool]:
 
 
 def transaction_count(key: bytes) -> int:
-    """How many transactions of a key are in blocks: its next free nonce, as far as the chain has decided."""
+    """The number of mined transactions of a key, which is its next nonce on the chain."""
     return _parsed(lambda: int(request("eth_getTransactionCount", "0x" + key.hex(), "latest"), 16))
 
 
 def suggested_priority_fee() -> int:
-    """The node's suggestion of a tip, in wei per gas; one gwei's thousandth when it has none."""
+    """The priority fee that the node suggests, in wei per gas; 0.001 gwei when the node suggests none."""
     try:
         return _parsed(lambda: int(request("eth_maxPriorityFeePerGas"), 16))
     except RpcRefused:
@@ -324,9 +324,9 @@ def suggested_priority_fee() -> int:
 
 
 def send(raw: bytes) -> None:
-    """Hand a signed transaction to the node. Sending the same bytes again is harmless.
+    """Send a signed transaction to the node. Idempotent for the same bytes.
 
-    Returns when the node took it or already knew it; RpcRefused says why it did not.
+    Returns when the node has accepted the transaction or already knew it. Raises RpcRefused otherwise.
     """
     try:
         request("eth_sendRawTransaction", "0x" + raw.hex())
@@ -350,7 +350,7 @@ def _bytes(text: Any) -> bytes:
 
 
 def _word(text: Any) -> int:
-    """A whole 32-byte word: a node that answers less has not looked, and nothing must not be read as zero."""
+    """A 32-byte word as an integer. A shorter answer counts as unreachable: an empty one must not be read as zero."""
     found = _bytes(text)
     if len(found) != 32:
         raise ChainUnreachable("the node's answer makes no sense")
@@ -358,7 +358,7 @@ def _word(text: Any) -> int:
 
 
 def _parsed(read: Any) -> Any:
-    """The parsed answer; a node that answers nonsense counts as unreachable."""
+    """Run `read` on an answer. A node whose answer cannot be parsed counts as unreachable."""
     try:
         return read()
     except (AttributeError, DecodingError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:

@@ -1,8 +1,8 @@
-"""The settler: the one process that signs. Settles claims in batches, and follows every transaction home.
+"""The settler: the one process that signs. It settles claims in batches and follows each transaction until mined.
 
-One turn: follow what was sent (mined, lost, stuck), then put all waiting claims into one transaction: simulate, sign
-and store in one commit, send. Load makes the batch larger, not the queue longer. A crash anywhere leaves rows from
-which the next turn, of this process or another, goes on.
+In one turn the settler follows the transactions it has sent (mined, lost or stuck), then puts all waiting claims into
+one new transaction: simulate, sign and store in one commit, send. Under load the batch grows, not the queue. After a
+crash at any point, the next turn of this or another process continues from the stored rows.
 """
 
 import logging
@@ -50,7 +50,7 @@ class _Fees(NamedTuple):
 
 
 class Settler:
-    """The settlement of one key on one chain."""
+    """Settles the claims of one chain with one key."""
 
     def __init__(self, private_key: str) -> None:
         self.account: LocalAccount = Account.from_key(private_key)
@@ -59,12 +59,12 @@ class Settler:
         self._fees: _Fees | None = None
         self._caught_up_at = 0.0
         self._sent_at: dict[int, float] = {}
-        # The newest block when an attempt was first seen waiting: the chain's clock need not agree with ours.
+        # The newest block when each attempt was first seen waiting. A block number avoids comparing two clocks.
         self._waiting_at: dict[int, int] = {}
         self._resting: dict[uuid.UUID, float] = {}
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Settle until `stopping()`. Trouble with the chain or the database is waited out, never given up on."""
+        """Settle until `stopping()` is true. After a chain or database error the settler waits and retries."""
         listener = notify.Listener()
         while not stopping():
             pause = _IDLE_SECONDS
@@ -82,14 +82,14 @@ class Settler:
                 log.exception("the database failed")
                 connection.close()
             except Exception:
-                # Not known to happen; but a settler that ends takes every buyer's payment with it.
+                # No such error is known, but if the settler ended, no payment would be settled.
                 log.exception("a turn of settlement failed")
             if pause:
                 listener.wait(pause)
         self.lease.let_go()
 
     def turn(self) -> float:
-        """One round of work; returns how long to wait for news."""
+        """One round of work. Returns how many seconds to wait for a notification before the next."""
         self._catch_up()
         open_ones = self._follow_all()
         if len(open_ones) >= _IN_FLIGHT_MAX:
@@ -113,7 +113,7 @@ class Settler:
     # --- Following what was sent ----------------------------------------------------------------------
 
     def _follow_all(self) -> list[Submission]:
-        """Look after everything that was sent; returns what is still on its way."""
+        """Follow all sent transactions. Returns those that are still pending."""
         sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
         self._forget_all_but({attempt.id for submission in sent for attempt in submission.attempts.all()})
         if not sent:
@@ -126,7 +126,7 @@ class Settler:
         self._waiting_at = {number: at for number, at in self._waiting_at.items() if number in attempts}
 
     def _follow(self, submission: Submission, count: int) -> bool:
-        """Look after one transaction of ours; True once its nonce is decided. `count`: the key's nonces used so far."""
+        """Follow one transaction; True once its nonce is decided. `count`: the key's transactions on the chain."""
         attempts = list(submission.attempts.all())
         for attempt in reversed(attempts):
             if found := rpc.receipt(attempt.tx_hash):
@@ -148,7 +148,7 @@ class Settler:
             if head - found.block_number + 1 < settings.CHAIN_CONFIRMATIONS:
                 return False
         record.transfers(rpc.transfers_in_block(found.block_hash))
-        # Freed before it is marked: after a crash in between, the next turn does both again.
+        # Reopen before marking as mined: after a crash in between, the next turn repeats both.
         twice = record.reopen(submission, wasted=True)
         self._sent().filter(id=submission.id).update(
             state=Submission.State.MINED,
@@ -161,7 +161,7 @@ class Settler:
         return True
 
     def _lost(self, submission: Submission, attempts: list[Attempt]) -> bool:
-        """Something else used the nonce. Asked twice, since a receipt may be younger than the count."""
+        """Handle a nonce that a foreign transaction used. Read the receipts again: they may lag behind the count."""
         if any(rpc.receipt(attempt.tx_hash) for attempt in attempts):
             return False
         log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
@@ -170,7 +170,10 @@ class Settler:
         return True
 
     def _catch_up(self) -> None:
-        """Once a second: go on after foreign transactions of our key, and send again what a reorganisation dropped."""
+        """Skip nonces that foreign transactions used, and reopen transactions that a reorganisation dropped.
+
+        Runs at most once a second.
+        """
         if time.monotonic() - self._caught_up_at < 1:
             return
         self._caught_up_at = time.monotonic()
@@ -183,9 +186,9 @@ class Settler:
         self._fill_gap(count)
 
     def _fill_gap(self, count: int) -> None:
-        """Spend nonces that nothing carries and that something sent waits behind: a transfer of nothing to ourselves.
+        """Fill nonce gaps that block a sent transaction, each with a transfer of zero wei to ourselves.
 
-        They come from a count that was wrong once, or from somebody else's transaction of this key that was undone.
+        A gap comes from a wrong count by the node, or from a foreign transaction of this key that was reorganised away.
         """
         waiting = set(self._sent().filter(key_nonce__gte=count).values_list("key_nonce", flat=True))
         missing = sorted(set(range(count, max(waiting, default=count))[:_GAP_MAX]) - waiting) if waiting else []
@@ -207,7 +210,7 @@ class Settler:
     # --- Settling -------------------------------------------------------------------------------------
 
     def _settle(self, claims: list[Authorization]) -> bool:
-        """One transaction for all claims that the token would accept now; True when one was sent."""
+        """Send one transaction with all claims that the token would accept now. True when one was sent."""
         call = rpc.settle_call([_item(claim) for claim in claims], GAS_EACH)
         would = rpc.simulate(call, self.key, _gas_limit(claims))
         if len(would) != len(claims):
@@ -215,17 +218,17 @@ class Settler:
         good = [claim for claim, settles in zip(claims, would, strict=True) if settles]
         if good:
             self._send(self._signed(good))
-        # Only now: what one payer cannot pay must not keep the others waiting.
+        # Decide the bad claims after sending: they must not delay the good ones.
         paying = {claim.payer for claim in good}
         bad = [claim for claim, settles in zip(claims, would, strict=True) if not settles]
-        # A payer with another payment in this batch may only be short because of it: ask again next time.
+        # Another payment in this batch may have used up the payer's balance, so simulate again next time.
         self._decide_all([claim for claim in bad if claim.payer not in paying])
         if len(claims) >= settings.BATCH_MAX:
             self._let_rest(bad)
         return bool(good)
 
     def _signed(self, claims: list[Authorization]) -> Attempt:
-        """Sign and store in one commit, before the first send: after a crash the same bytes are sent again."""
+        """Sign and store a transaction in one commit before sending: after a crash the same bytes are sent again."""
         data = rpc.settle_call([_item(claim) for claim in claims], GAS_EACH)
         max_fee, tip = self._fair_fee()
         with transaction.atomic(durable=True):
@@ -267,11 +270,11 @@ class Settler:
         )
 
     def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
-        """The same transaction with a higher fee, within MAX_FEE_GWEI: replaces the stuck one at the same nonce."""
+        """Replace a stuck transaction at its nonce, with a higher fee up to MAX_FEE_GWEI. None: not now."""
         fees = self._current_fees()
         head, tip = fees.head, fees.tip
         if head.number <= self._waiting_at[newest.id]:
-            return None  # No block has come since: the fee is not what is wrong.
+            return None  # No block has come since, so the fee is not the reason.
         highest = settings.MAX_FEE_GWEI * _GWEI
         least = newest.max_fee * _BUMP_PERCENT // 100 + 1
         if least > highest:
@@ -281,7 +284,7 @@ class Settler:
         return self._attempt(submission, max_fee, max(newest.priority_fee * _BUMP_PERCENT // 100 + 1, tip))
 
     def _send(self, attempt: Attempt) -> None:
-        """Hand the stored bytes to the node. Whatever it answers, the chain's facts decide later."""
+        """Send the stored bytes to the node. Errors are only logged: what the chain shows later decides."""
         self._sent_at[attempt.id] = time.monotonic()
         try:
             rpc.send(attempt.raw)
@@ -291,20 +294,20 @@ class Settler:
             log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
 
     def _current_fees(self) -> "_Fees":
-        """The newest block, for its base fee, and the tip in wei; at most two seconds old."""
+        """The newest block, for its base fee, and the priority fee in wei per gas. At most two seconds old."""
         if self._fees is None or time.monotonic() - self._fees.asked_at > 2:
             self._fees = _Fees(time.monotonic(), rpc.block("latest"), rpc.suggested_priority_fee())
         return self._fees
 
     def _fair_fee(self) -> tuple[int, int]:
-        """Highest fee and tip for a new transaction: room for the base fee to double, within MAX_FEE_GWEI."""
+        """Maximum and priority fee of a new transaction, in wei per gas. The base fee may double, to MAX_FEE_GWEI."""
         fees = self._current_fees()
         return min(2 * fees.head.base_fee + fees.tip, settings.MAX_FEE_GWEI * _GWEI), fees.tip
 
     # --- Claims that the token would refuse ---------------------------------------------------------
 
     def _decide_all(self, claims: list[Authorization]) -> None:
-        """As many as a second allows; trouble with one is no trouble for the next."""
+        """Decide as many claims as one second allows. An error in one does not stop the others."""
         ends = time.monotonic() + _DECIDING_SECONDS
         head = rpc.block("latest") if claims else None
         for claim in claims:
@@ -316,12 +319,12 @@ class Settler:
                 log.warning("cannot tell yet why payment %s would fail: %s", claim.payment_id, error)
 
     def _let_rest(self, claims: list[Authorization]) -> None:
-        """Claims that are neither settled nor released step back for a while, so that they fill no batch after this."""
+        """Set undecided claims aside for a moment, so that they do not fill the next batches as well."""
         until = time.monotonic() + _REST_SECONDS
         self._resting.update((claim.payment_id, until) for claim in claims)
 
     def _decide(self, claim: Authorization, head: rpc.Block) -> None:
-        """Why a claim cannot be settled now. Released only for a reason that is certain; otherwise it waits."""
+        """Find out why a claim cannot be settled now. Release it only for a certain reason; otherwise it waits."""
         at = hex(head.number)
         if rpc.authorization_used(claim.payer, claim.nonce, at):
             return self._spent(claim, head.number - settings.CHAIN_CONFIRMATIONS + 1)
@@ -334,16 +337,17 @@ class Settler:
         return None
 
     def _give_up(self, claim: Authorization) -> None:
-        """It has cost us gas twice and is not sent again. But if somebody else spent it, what came of that decides."""
+        """Release a claim that has cost gas twice, unless the authorization was used: then its outcome decides."""
         head = rpc.block("latest").number
         if rpc.authorization_used(claim.payer, claim.nonce, hex(head)):
             return self._spent(claim, head - settings.CHAIN_CONFIRMATIONS + 1)
         return record.release([claim.payment_id], "settlement_failed")
 
     def _spent(self, claim: Authorization, confirmed: int) -> None:
-        """Somebody settled or cancelled it: money that came to us counts for this payment, its first presenter.
+        """Decide a claim whose authorization another sender has used, or the payer cancelled.
 
-        Looks no further than the block that is `confirmed`; until the log is there, the claim waits.
+        A transfer that came to us completes this payment, which claimed the authorization first. Searches only up to
+        the block `confirmed`. The claim waits until the log is there.
         """
         if record.claim_received(claim.payer, claim.nonce):
             return
@@ -351,12 +355,12 @@ class Settler:
         if seen:
             record.transfers([seen])
         if known:
-            # Paid by what was recorded, it is not released any more; another amount, or nobody's money, is no payment.
+            # `release` changes nothing if the transfer completed the payment. If not, no money or a wrong amount came.
             record.release([claim.payment_id], "authorization_used")
 
 
 def _gas_limit(claims: list[Authorization]) -> int:
-    """Room for every item to use all it may, and for its call data."""
+    """The gas limit of a batch: every item's full allowance and its call data."""
     return _GAS_BASE + sum(_GAS_PER_ITEM + 16 * len(claim.signature) for claim in claims)
 
 

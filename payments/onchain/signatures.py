@@ -1,7 +1,7 @@
-"""Whose signature is this? Externally owned accounts by recovery (no chain call), contract wallets by EIP-1271.
+"""Signature checks: externally owned accounts by recovery (no chain call), contract wallets by EIP-1271.
 
-The answer for a contract wallet costs one `eth_call` with a gas cap; such calls are limited per minute and process,
-and an address that turned out to have no code is not asked about again for a while.
+A contract-wallet check costs one `eth_call` with a gas cap. A rate limit applies per process, and an address without
+code is not checked again for _NO_CODE_SECONDS.
 """
 
 import collections
@@ -22,22 +22,22 @@ _NO_CODE_MAX = 10_000
 
 
 class Unknowable(Exception):
-    """A fact that decides could not be read now. Nothing was claimed and nobody was charged; ask again."""
+    """A fact that decides cannot be read now. Nothing was claimed and the buyer was not charged; retry."""
 
 
 class TooManyChecks(Unknowable):
-    """The limit of contract-wallet checks is reached; nothing was asked."""
+    """The rate limit of contract-wallet checks is reached. No call was made."""
 
 
 class Signer(Enum):
-    """Who vouches for a signature: the account's own key, or the contract at its address."""
+    """Who made or accepts a signature: the account's own key, or the contract at its address."""
 
     KEY = "key"
     CONTRACT = "contract"
 
 
 def canonical(signature: bytes) -> bytes:
-    """The one form of an ECDSA signature: v is 27 or 28. Other signatures come back as they are."""
+    """The canonical form of an ECDSA signature, with v 27 or 28. Other signatures are returned unchanged."""
     if len(signature) == 65 and signature[64] in (0, 1):
         return signature[:64] + bytes([signature[64] + 27])
     return signature
@@ -58,7 +58,7 @@ def recovers_to(account: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 class _Asked:
-    """The contract-wallet checks of the last minute, and who was found to have no code."""
+    """The rate limit of contract-wallet checks, and a cache of addresses without code."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,9 +89,10 @@ _asked = _Asked()
 
 
 def signer_of(account: bytes, digest: bytes, signature: bytes) -> Signer | None:
-    """Who of an account vouches for a signature in canonical form; None: nobody. Raises Unknowable.
+    """Who made or accepts an account's signature in canonical form; None when it is invalid.
 
-    An account's own key costs no chain call; a contract wallet costs one.
+    A signature by the account's own key costs no chain call; any other costs one. Raises Unknowable when the chain
+    cannot be asked.
     """
     if recovers_to(account, digest, signature):
         return Signer.KEY
@@ -102,7 +103,7 @@ def signer_of(account: bytes, digest: bytes, signature: bytes) -> Signer | None:
 
 
 def contract_accepts(account: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether a contract wallet at `account` vouches for a signature. Raises TooManyChecks or ChainUnreachable."""
+    """Whether a contract wallet at `account` accepts a signature. Raises TooManyChecks or ChainUnreachable."""
     if not signature or len(signature) > MAX_BYTES or _asked.has_no_code(account):
         return False
     _asked.count()

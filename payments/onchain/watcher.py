@@ -1,6 +1,6 @@
-"""The watcher: reads every transfer to us off the chain, finds reorganisations, and says what is final.
+"""The watcher: reads every transfer to us from the chain, detects reorganisations, and marks what is final.
 
-Needs no key and sends nothing. Together with the settler there are two independent ways to the same books.
+The watcher needs no key and sends nothing. It finds the same facts as the settler, independently.
 """
 
 import logging
@@ -12,16 +12,16 @@ from payments.models import OPEN, Chain, Payment, PaymentState, Transfer
 from . import record, rpc
 
 log = logging.getLogger(__name__)
-# How far below finality a reorganisation is still looked for: the last line, never expected.
+# How many blocks below finality a reorganisation is still searched for. None is expected that deep.
 _DEEPER = 64
 
 
 class AnotherChain(Exception):
-    """The database remembers another chain than the one that answers: its books would be about nothing."""
+    """The node is on another chain than the database. Its transfers must not enter these books."""
 
 
 def meet() -> Chain:
-    """The row of the chain that answers; made at the first meeting. Raises AnotherChain."""
+    """The database row of the node's chain, created on first contact. Raises AnotherChain."""
     genesis = rpc.genesis_hash()
     known = Chain.objects.filter(chain_id=settings.CHAIN_ID).first()
     if known is None:
@@ -49,7 +49,7 @@ def meet() -> Chain:
 
 
 def watch() -> None:
-    """One look: new transfers, blocks that left the chain, finality, and authorizations that can never be paid."""
+    """One scan: record new transfers, undo reorganised ones, mark finality, and fail expired authorizations."""
     known = meet()
     head = rpc.block("latest")
     top = head.number - settings.CHAIN_CONFIRMATIONS + 1
@@ -63,25 +63,25 @@ def watch() -> None:
     scanned = rpc.block(last)
     seen = _seen_between(first, last)
     if rpc.block(last).hash != scanned.hash:
-        return  # Reorganised while we read: what we saw may belong to neither chain. Look again next time.
+        return  # A reorganisation happened during the read, so the logs may mix two chains. The next scan reads again.
     _take_back_missing(first, last, {(s.block_hash, s.tx_hash, s.log_index) for s in seen})
     record.transfers(seen)
     _finalise(known, scanned, head)
 
 
 def _take_back_missing(first: int, last: int, seen: set[tuple[bytes, bytes, int]]) -> None:
-    """Transfers that we recorded in these blocks and that are not there: taken back if their block is gone."""
+    """Take back recorded transfers that are missing from these blocks, if their block has been replaced."""
     rows = Transfer.objects.filter(chain_id=settings.CHAIN_ID, block_number__range=(first, last), orphaned_at=None)
     for row in rows:
         if (row.block_hash, row.tx_hash, row.log_index) in seen:
             continue
-        # A node that merely forgot to mention it is no proof: the block itself must have been replaced.
+        # A log missing from the node's answer proves nothing. The block itself must have been replaced.
         if rpc.block(row.block_number).hash != row.block_hash:
             record.take_back(row)
 
 
 def _seen_between(first: int, last: int) -> list[rpc.SeenTransfer]:
-    """The transfers in these blocks; a node that refuses so many at once is asked for half as many."""
+    """The transfers in these blocks. If the node refuses the range, ask for each half."""
     try:
         return rpc.transfers_between(first, last)
     except rpc.RpcRefused:
@@ -104,7 +104,10 @@ def _finalise(known: Chain, scanned: rpc.Block, head: rpc.Block) -> None:
 
 
 def _take_back_late(known: Chain, final: int) -> None:
-    """What was recorded of a block after we had read past it: nothing becomes final whose block is not there."""
+    """Take back transfers that were recorded after the scan passed their block, if that block is gone.
+
+    Without this check a transfer of a replaced block could become final.
+    """
     due = Transfer.objects.filter(chain_id=known.chain_id, final=False, orphaned_at=None, block_number__lte=final)
     for number, block_hash in sorted(set(due.values_list("block_number", "block_hash"))):
         if rpc.block(number).hash != block_hash:

@@ -1,1 +1,1 @@
-"""Proofs that open an article without a payment: a signed receipt, a wallet's signature. No money moves here."""
+"""Proofs that open an article without a payment: a signed receipt or a wallet's signature. No money moves here."""

@@ -1,7 +1,8 @@
-"""Receipts: what a buyer keeps. A JWS in the form of x402's offer-receipt extension (section 5), signed with Ed25519.
+"""Receipts: a JWS in the form of x402's offer-receipt extension (section 5), signed with Ed25519. The buyer keeps it.
 
-A receipt proves to anybody that this shop delivered that address to that payer, and re-opens the article here. It is
-a bearer paper, like a printed one. The public key is in the shop's DID document (/.well-known/did.json).
+A receipt proves to third parties that this shop delivered the URL to the payer, and opens the article here again. It is
+a bearer token: the shop does not ask who presents it. The public key is in the shop's DID document
+(/.well-known/did.json).
 """
 
 import base64
@@ -22,7 +23,7 @@ _MAX_CHARS = 2048
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt says: the payer's address and the address of what was paid for."""
+    """The content of a receipt: the article's URL, the payer, the network and the transaction."""
 
     resource_url: str
     payer: str
@@ -44,7 +45,7 @@ def issue(receipt: Receipt) -> str:
 
 
 def read(token: str) -> Receipt | None:
-    """What a receipt of ours says; None when it is not one."""
+    """Verify a receipt and return its content; None when the shop did not sign it."""
     if len(token) > _MAX_CHARS:
         return None
     key = _key(settings.RECEIPT_KEY, settings.SECRET_KEY).public_key()
@@ -67,7 +68,7 @@ def key_id() -> str:
 
 
 def did_document() -> dict:
-    """The public document by which anybody checks a receipt (W3C DID Core, JsonWebKey2020)."""
+    """The DID document with the public key that verifies receipts (W3C DID Core, JsonWebKey2020)."""
     public = _key(settings.RECEIPT_KEY, settings.SECRET_KEY).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(public).decode().rstrip("=")}
     method = {"id": key_id(), "type": "JsonWebKey2020", "controller": did(), "publicKeyJwk": jwk}

@@ -1,7 +1,7 @@
-"""Wallet proofs: a buyer shows that a wallet is theirs without paying (x402's sign-in-with-x, CAIP-122, EIP-4361).
+"""Wallet proofs: a buyer proves control of a wallet without paying (x402's sign-in-with-x, CAIP-122, EIP-4361).
 
-Only the SDK's parsing and message form are used. The challenge is stateless: its nonce is a MAC over the article and
-the moment of issue, so a proof opens one article, for five minutes.
+This module takes only the parsing and the message format from the SDK. The challenge is stateless: its nonce is a MAC
+over the article and the time of issue, so a proof opens one article and expires after five minutes.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _STATEMENT = "Read the articles that this wallet has bought."
 
 
 def challenge(offer: Offer) -> dict:
-    """The extension entry of a 402 that invites a wallet proof."""
+    """The extension of a 402 that asks for a wallet proof."""
     return _challenge(offer.resource, offer.url, int(time.time()))
 
 
@@ -52,7 +52,10 @@ def _challenge(resource: str, url: str, now: int) -> dict:
 
 
 def proven(header: str, offer: Offer) -> str | None:
-    """The buyer ("eip155:…:0x…") whose wallet signed this offer's challenge, or None. Raises Unknowable."""
+    """The buyer ("eip155:…:0x…") whose wallet signed this offer's challenge, or None.
+
+    Raises Unknowable when a contract wallet cannot be asked.
+    """
     if len(header) > _MAX_HEADER_CHARS:
         return None
     try:
@@ -76,7 +79,7 @@ def proven(header: str, offer: Offer) -> str | None:
 def _current(proof: SIWxPayload, offer: Offer) -> bool:
     expected = _nonce(offer.resource, proof.issued_at)
     options = SIWxValidationOptions(checkNonce=lambda nonce: hmac.compare_digest(nonce.encode(), expected.encode()))
-    # The SDK's validator is a coroutine that never waits for anything.
+    # The SDK's validator is a coroutine, but it never suspends.
     return asyncio.run(validate_siwx_message(proof, settings.BASE_URL, options)).is_valid
 
 

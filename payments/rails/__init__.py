@@ -1,6 +1,6 @@
-"""Ways to be paid, one file each, and the registry. To add one: write its file, name it here, test it.
+"""The rails (ways to be paid), one file each, and their registry. To add a rail, write its file and register it here.
 
-Requests are read in the order of RAILS.
+The gate offers a request to the rails in the order of RAILS. A rail never posts to the books itself.
 """
 
 from .exact import EXACT
@@ -11,5 +11,5 @@ RAILS: tuple[Rail, ...] = (EXACT, PURSE)
 
 
 def named(name: str) -> Rail:
-    """The rail under whose name a payment was made."""
+    """The rail of that name, as stored in a payment."""
     return next(rail for rail in RAILS if rail.name == name)

@@ -1,7 +1,7 @@
 """The exact rail: x402's `exact` scheme on an EVM chain, by EIP-3009 authorizations, in protocol versions 1 and 2.
 
-Reading and checking only; the money is moved by payments.onchain.record, which works from the rows claimed here.
-Nothing in an EIP-3009 signature names an article: the claim of (chain, token, payer, nonce) is what binds it.
+This rail only parses, checks and claims. The settler moves the money, from the rows that are claimed here. An EIP-3009
+signature does not name an article, so the claim of (chain, token, payer, nonce) is what binds it to one.
 """
 
 import base64
@@ -39,7 +39,7 @@ _SIGNATURE = re.compile(rf"0x(?:[0-9a-fA-F]{{2}}){{0,{signatures.MAX_BYTES}}}", 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A payment header, parsed: `accepted` is what a version 2 client says it accepted (None in version 1)."""
+    """A parsed payment header. `accepted` is the requirement that a version 2 client echoes (None in version 1)."""
 
     version: int
     network: str
@@ -55,13 +55,13 @@ class Credential:
 
     @property
     def echoed_quote(self) -> str:
-        """The quote that came back in a version 2 requirement; empty when none did."""
+        """The quote in the echoed requirement of version 2; empty when there is none."""
         echoed = (self.accepted.extra or {}).get("quote") if self.accepted else None
         return echoed if isinstance(echoed, str) else ""
 
 
 class Exact:
-    """The rail as an object; EXACT is the one there is."""
+    """The exact rail. EXACT is its only instance."""
 
     name = "exact"
     headers: tuple[str, ...] = ("PAYMENT-SIGNATURE", "X-PAYMENT")
@@ -69,11 +69,11 @@ class Exact:
 
     @property
     def enabled(self) -> bool:
-        """The rail is on when the chain's settings are there."""
+        """Whether the chain's settings are present."""
         return onchain.enabled()
 
     def quote(self, offer: Offer, refused: str = "") -> Asked | None:
-        """The requirement for an offer, with a fresh quote; None while the rail is off."""
+        """The payment requirement for an offer, with a fresh quote; None while the rail is off."""
         if not self.enabled:
             return None
         promised = quotes.issue(offer)
@@ -81,7 +81,7 @@ class Exact:
         return Asked(accepts=requirement, accepts_v1=_in_version_1(requirement, offer), quote=promised.token)
 
     def read(self, presented: Presented) -> Credential | None:
-        """The credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1), or None when neither is there."""
+        """Parse the credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1); None without either."""
         if not self.enabled:
             return None
         for version, header in ((2, "PAYMENT-SIGNATURE"), (1, "X-PAYMENT")):
@@ -94,7 +94,7 @@ class Exact:
         return None
 
     def look_up(self, credential: Credential, offer: Offer) -> Known | None:
-        """The payment that claimed the same authorization, by chain, token, payer and nonce."""
+        """The payment that has claimed this authorization (chain, token, payer, nonce), or None."""
         claimed = Payment.objects.select_related("authorization").filter(
             authorization__chain_id=settings.CHAIN_ID,
             authorization__token=rpc.token(),
@@ -108,10 +108,10 @@ class Exact:
         return Known(payment, _same(credential, payment), proven)
 
     def verify(self, credential: Credential, offer: Offer) -> Verified:
-        """Check an unclaimed credential against an offer: terms, amount, time, signature. Writes nothing.
+        """Check an unclaimed credential against an offer: terms, amount, validity period, signature. Writes nothing.
 
-        Only a signature that no key of the payer made costs a chain call (a contract wallet may vouch for it). The
-        proof of the result says whether one did.
+        A signature by the payer's own key costs no chain call. Any other costs one, to ask the payer's contract wallet
+        (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature.
         """
         price, quote_id = _promised(credential, offer)
         now = int(time.time())
@@ -134,10 +134,10 @@ class Exact:
         return verified
 
     def prepare(self, credential: Credential, verified: Verified | None) -> None:
-        """Nothing: a header leaves nothing behind but its claim."""
+        """Nothing to write: the claim is all that a payment header leaves behind."""
 
     def claim(self, verified: Verified, payment: Payment) -> None:
-        """Write the authorization; its unique (chain, token, payer, nonce) decides who was first."""
+        """Write the authorization. Its unique (chain, token, payer, nonce) decides which of two requests was first."""
         credential: Credential = verified.credential
         Authorization.objects.create(
             payment=payment,
@@ -153,7 +153,7 @@ class Exact:
         )
 
     def still_unspent(self, verified: Verified) -> bool:
-        """Whether the token has not seen this authorization yet: then only its maker can know it. One chain call."""
+        """Whether the authorization is unused on the chain, so that only the payer can know it. One chain call."""
         credential: Credential = verified.credential
         try:
             return not rpc.authorization_used(credential.payer, credential.nonce)
@@ -161,13 +161,13 @@ class Exact:
             raise Unknowable from error
 
     def arrived(self, payment: Payment) -> bool:
-        """Whether a transfer by this payment's authorization is on the chain, whatever it was counted for."""
+        """Whether a transfer by this payment's authorization is on the chain, even if it was booked to suspense."""
         proof = payment.authorization
         seen = Transfer.objects.filter(sender=proof.payer, nonce=proof.nonce, orphaned_at=None)
         return seen.filter(recipient=proof.recipient, value=payment.amount_micros).exists()
 
     def settlement(self, payment: Payment) -> dict[str, str]:
-        """Network, payer and settlement transaction of a paid payment, in x402's words."""
+        """The network, payer and settlement transaction of a paid payment, under x402's names."""
         transfer = payment.transfers.filter(orphaned_at=None).first()
         return {
             "network": network(),
@@ -176,7 +176,7 @@ class Exact:
         }
 
     def answer(self, shown: Mapping[str, str], settled: dict[str, Any]) -> dict[str, str]:
-        """The settlement in PAYMENT-RESPONSE (version 2) or X-PAYMENT-RESPONSE (version 1), as the request was."""
+        """The settlement in PAYMENT-RESPONSE (version 2) or X-PAYMENT-RESPONSE (version 1), to match the request."""
         if "PAYMENT-SIGNATURE" in shown:
             return {"PAYMENT-RESPONSE": encoded(settled)}
         if "X-PAYMENT" in shown and settled["network"] == network():
@@ -188,12 +188,12 @@ EXACT = Exact()
 
 
 def network() -> str:
-    """The chain in CAIP-2 form."""
+    """The chain's CAIP-2 identifier."""
     return f"eip155:{settings.CHAIN_ID}"
 
 
 def _in_version_1(requirement: dict[str, Any], offer: Offer) -> dict[str, Any]:
-    """The same requirement as protocol version 1 writes it."""
+    """The same requirement in the form of protocol version 1."""
     return {
         "scheme": EXACT.name,
         "network": _network_v1(),
@@ -305,7 +305,7 @@ def _uint(text: Any) -> int:
 
 
 def _quote_id(credential: Credential, offer: Offer) -> str:
-    """The secret of the quote that a credential echoes for an offer, expired or not; empty when it echoes none."""
+    """The id of the quote that a credential echoes for an offer, expired or not; empty without a valid quote."""
     try:
         return quotes.read(credential.echoed_quote, offer).id
     except quotes.QuoteRefused:
@@ -313,7 +313,7 @@ def _quote_id(credential: Credential, offer: Offer) -> str:
 
 
 def _same(credential: Credential, payment: Payment) -> bool:
-    """Whether a credential is to the letter the one that a payment claimed, and not just its nonce."""
+    """Whether a credential equals the claimed one in every field, and not only in its nonce."""
     known = payment.authorization
     return (
         known.signature == credential.signature
@@ -325,14 +325,14 @@ def _same(credential: Credential, payment: Payment) -> bool:
 
 
 def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
-    """The price that this client was quoted and the quote's secret."""
+    """The price that the client was quoted, and the quote's id (empty in version 1)."""
     mismatch = RailRefused("no_matching_requirements", "The payment does not match the terms offered here.")
     if credential.scheme != EXACT.name:
         raise RailRefused("unsupported_scheme", "Only the scheme `exact` is accepted here.")
     if credential.accepted is None:
         if credential.network not in (network(), V1_NETWORKS.get(settings.CHAIN_ID)):
             raise RailRefused("invalid_network", "The payment is for a different network.")
-        # Version 1 echoes no quote: any price that can have been quoted within a quote's life is honoured.
+        # Version 1 echoes no quote, so any price that an unexpired quote can name is honoured.
         for price in (offer.price, *offer.quotable):
             if price.amount_micros == credential.value:
                 return price, ""
@@ -354,13 +354,16 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
 
 
 def _in_suspense(credential: Credential) -> bool:
-    """Whether the payer, or somebody else, settled this authorization before it was shown here: then it is not late."""
+    """Whether the authorization's transfer has already arrived (in suspense): then the proof cannot be too late."""
     waiting = Transfer.objects.filter(sender=credential.payer, nonce=credential.nonce, payment=None, orphaned_at=None)
     return waiting.exists()
 
 
 def _vouched(credential: Credential) -> bool:
-    """False: the payer's own key signed. True: a contract wallet vouches. Raises when neither, or Unknowable."""
+    """Whether a contract wallet accepts the signature; False when the payer's own key made it.
+
+    Raises RailRefused when the signature is invalid, or Unknowable when the wallet cannot be asked.
+    """
     digest = eip3009.digest(
         credential.payer,
         credential.recipient,
@@ -376,10 +379,10 @@ def _vouched(credential: Credential) -> bool:
 
 
 def _not_too_often(credential: Credential) -> None:
-    """A payer whose transactions cost us gas without paying is refused for an hour."""
+    """Rate limit: refuse a payer for whose failed transactions we paid gas _FAILURES_PER_HOUR times within the hour."""
     hour_ago = timezone.now() - timedelta(hours=1)
     wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago)
-    # Whose payment came all the same did nothing wrong: an observer was faster than we were.
+    # A payment that arrived all the same does not count: another sender settled it before our transaction.
     if wasted.exclude(payment__state__in=OWNED).count() >= _FAILURES_PER_HOUR:
         sentence = "Too many payments from this wallet failed on the chain. Try again in an hour."
         raise RailRefused("too_many_failures", sentence)

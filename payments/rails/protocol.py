@@ -1,4 +1,4 @@
-"""What every rail is: the protocol, the values that pass between a rail and the gate, and how a rail refuses."""
+"""The interface of a rail: the protocol, the values that pass between a rail and the gate, and the refusal."""
 
 import base64
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ __all__ = ["Asked", "Known", "Rail", "RailRefused", "Shown", "Unknowable", "Veri
 
 
 class RailRefused(Exception):
-    """The proof does not pay for this offer. Nobody was charged by presenting it.
+    """The proof does not pay for this offer. Presenting it did not charge the buyer.
 
-    `word` is stable and for agents, `sentence` is for people; `malformed`: it is not a proof at all; `approve_at`:
-    where the owner of the balance can allow the purchase.
+    `word` is stable and for agents, `sentence` is for people. `malformed` means that the proof could not be parsed.
+    `approve_at` is the page where the owner of the balance can approve the purchase.
     """
 
     def __init__(self, word: str, sentence: str, *, malformed: bool = False, approve_at: str = "") -> None:
@@ -31,11 +31,11 @@ class RailRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a rail asks for an offer, in each place where a 402 can say it.
+    """What a rail asks for an offer, for each place in a 402.
 
-    `accepts` and `accepts_v1` are requirements of x402 version 2 and 1; `extensions` are entries of version 2's
-    extensions; `authenticate` is a challenge for WWW-Authenticate (RFC 9110, section 11.6.1); `quote` is the promise
-    in `accepts`.
+    `accepts` and `accepts_v1` are requirements of x402 version 2 and 1. `extensions` go into version 2's extensions.
+    `authenticate` is a challenge for WWW-Authenticate (RFC 9110, section 11.6.1). `quote` is the token of the quote in
+    `accepts`.
     """
 
     accepts: dict[str, Any] | None = None
@@ -47,10 +47,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The payment that has claimed a proof already, whatever for.
+    """The payment that has already claimed a proof, for this article or another.
 
-    `same`: the credential is to the letter what was claimed, and not just its key. `proven`: it also shows the quote
-    that was paid, which is never public, so it comes from the buyer.
+    `same`: the credential equals the claimed one in every field, and not only in its key. `proven`: the credential also
+    carries the quote that was paid. The quote is never public, so the request comes from the buyer.
     """
 
     payment: Payment
@@ -60,7 +60,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A good proof for an offer: who pays, which price, the quote's secret (if echoed), and the rail's own part."""
+    """A valid proof for an offer: the buyer, the price, the quote's id (empty if not echoed), the rail's own data."""
 
     rail: "Rail"
     offer: Offer
@@ -79,65 +79,67 @@ class Shown(NamedTuple):
 
 
 class Rail(Protocol):
-    """One way to be paid. It checks proof and says how the money comes; it knows neither the gate nor HTTP."""
+    """One way to be paid. A rail checks and claims proofs; it knows neither the gate nor HTTP."""
 
-    # The word under which payments remember the rail. It never changes.
+    # The name that every payment of this rail stores. It never changes.
     name: str
-    # The request headers that carry its proof, in upper case; a bearer token and a session are passed on to all.
+    # The request headers that carry its proof, in upper case. Every rail also gets the bearer token and the session.
     headers: tuple[str, ...]
-    # Whether it pays from a buyer's balance here: its sales are pending until card money covers them, and can be
+    # Whether the rail pays from a buyer's balance. Its sales are then pending until their hold is over, and can be
     # refunded to the balance.
     from_balance: bool
 
     @property
     def enabled(self) -> bool:
-        """Whether its settings are present."""
+        """Whether the rail's settings are present."""
         ...
 
     def quote(self, offer: Offer, refused: str = "") -> Asked | None:
-        """What the rail asks for an offer; None: not for this offer. `refused`: the word of a refusal, if any."""
+        """What the rail asks for an offer; None when it does not sell this offer. `refused`: the word of a refusal."""
         ...
 
     def read(self, presented: Presented) -> Any | None:
-        """The credential addressed to this rail, or None. Raises RailRefused, malformed when it is none at all."""
+        """Parse the credential for this rail; None without one. Raises RailRefused (`malformed`: unparseable)."""
         ...
 
     def look_up(self, credential: Any, offer: Offer) -> Known | None:
-        """The payment that has claimed this credential's proof, whatever for."""
+        """The payment that has claimed this credential's proof, for this article or another; None when unclaimed."""
         ...
 
     def verify(self, credential: Any, offer: Offer) -> Verified:
-        """Check a credential that nobody has claimed, cheap checks first; writes nothing. RailRefused or Unknowable."""
+        """Check an unclaimed credential, cheapest checks first. Writes nothing. Raises RailRefused or Unknowable."""
         ...
 
     def prepare(self, credential: Any, verified: Verified | None) -> None:
-        """Before settling, write what the request leaves behind besides a payment, such as a question to the owner.
+        """Before the claim, write what the request leaves behind besides a payment, such as a request for approval.
 
-        `verified`: what a claim will follow for; None when nothing is bought. RailRefused: nothing was charged.
+        `verified` is the proof to be claimed, or None when nothing new is bought. Raises RailRefused: nothing was
+        charged.
         """
         ...
 
     def claim(self, verified: Verified, payment: Payment) -> None:
-        """Bind the proof to a payment in the caller's transaction; IntegrityError: somebody was first.
+        """Bind the proof to a payment, in the caller's database transaction.
 
-        A rail whose money is in our own books moves it here. RailRefused: nothing was, and nothing must be committed.
+        A rail whose money is in our own books moves the money here. Raises IntegrityError when another request was
+        first, and RailRefused when nothing was charged; in both cases the caller must roll back.
         """
         ...
 
     def still_unspent(self, verified: Verified) -> bool:
-        """Whether the money behind a proof has not moved. Raises Unknowable when that cannot be read."""
+        """Whether the proof has moved no money yet. Raises Unknowable when that cannot be read."""
         ...
 
     def arrived(self, payment: Payment) -> bool:
-        """Whether money of this payment's proof has reached us, whatever it was counted for."""
+        """Whether the money of this payment's proof has reached us, even if it did not pay for this payment."""
         ...
 
     def settlement(self, payment: Payment) -> dict[str, str]:
-        """Network, payer and transaction of a paid payment, for its receipt."""
+        """The network, payer and transaction of a paid payment, for its receipt."""
         ...
 
     def answer(self, shown: Mapping[str, str], settled: dict[str, Any]) -> dict[str, str]:
-        """The headers that tell a request of this rail's form how it was settled; empty for any other request."""
+        """The response headers that report the settlement to a request of this rail; empty for any other request."""
         ...
 
 

@@ -1,6 +1,6 @@
 """The purse rail: an API key (a bearer token, RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
 
-Nothing moves outside our books, so a claim is decided in its own commit: there is no waiting and nothing to look up.
+The money moves only in our books, so the claim's own commit decides the payment. The gate never waits for this rail.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _CHALLENGE = 'Bearer realm="pennypress"'
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who asks to spend from which purse: an agent with its key, or the person (and the quote they were shown)."""
+    """A request to spend from a purse: by an agent (with its API key), or by the person (`key` is None)."""
 
     purse: Purse
     key: ApiKey | None
@@ -34,7 +34,7 @@ class Credential:
 
 
 class PurseRail:
-    """The rail as an object; PURSE is the one there is."""
+    """The purse rail. PURSE is its only instance."""
 
     name = purses.RAIL
     headers: tuple[str, ...] = ()
@@ -42,11 +42,11 @@ class PurseRail:
 
     @property
     def enabled(self) -> bool:
-        """Purses are there when cards can fill them."""
+        """Whether cards are configured: only they can fill a purse."""
         return cards.enabled()
 
     def quote(self, offer: Offer, refused: str = "") -> Asked | None:
-        """Not an x402 scheme: an extension says how an agent pays from a balance, and a challenge asks for its key."""
+        """An extension that tells agents how to pay from a balance, and a challenge for the key. Not an x402 scheme."""
         if not self.enabled:
             return None
         info = {
@@ -62,7 +62,7 @@ class PurseRail:
         return Asked(extensions=extension, authenticate=_CHALLENGE + wrong)
 
     def read(self, presented: Presented) -> Credential | None:
-        """A bearer token wins over a session; a session pays only when its person pressed the button."""
+        """The API key or the session that pays. The key takes precedence; a session pays only if "buy" was pressed."""
         if not self.enabled:
             return None
         if presented.bearer is not None:
@@ -77,15 +77,15 @@ class PurseRail:
         return None
 
     def look_up(self, credential: Credential, offer: Offer) -> Known | None:
-        """A key is no proof that could be spent: the payment's uniqueness per buyer and article is what counts."""
+        """None: a key is no single-use proof. One live payment per buyer and article prevents a second charge."""
         return None
 
     def verify(self, credential: Credential, offer: Offer) -> Verified:
-        """Check who asks and, unless the purse owns the article already, what the key may buy. Writes nothing."""
+        """Check the key's publications and, unless the purse already owns the article, its limits. Writes nothing."""
         price, quote_secret = _promised(credential, offer)
         key, buyer = credential.key, _buyer(credential, offer)
         if key and not api_keys.allowed_payee(key, offer.payee):
-            # Not even what its owner has bought: a key is for these publications and no others.
+            # The key must not open other publications, not even articles that its owner has bought.
             raise RailRefused("publication_not_allowed", "This API key is not allowed for this publication.")
         verified = Verified(self, offer, buyer, price, quote_secret, credential)
         if key and not _owned(verified):
@@ -94,7 +94,7 @@ class PurseRail:
         return verified
 
     def prepare(self, credential: Credential, verified: Verified | None) -> None:
-        """Note that the key was used, and ask its owner for an approval where the purchase needs one."""
+        """Note that the key was used, and ask the owner of the purse to approve a purchase that needs it."""
         if credential.key is None:
             return
         api_keys.mark_used(credential.key)
@@ -103,7 +103,7 @@ class PurseRail:
                 approvals.require_approval(credential.key, verified.offer, verified.price.amount_micros)
 
     def claim(self, verified: Verified, payment: Payment) -> None:
-        """Take the money, in the caller's transaction: budgets, balance, entry and grant stand or fall together."""
+        """Take the money. Budget, balance, posting and grant commit together, in the caller's database transaction."""
         credential: Credential = verified.credential
         debit = Debit(
             payment=payment,
@@ -122,20 +122,20 @@ class PurseRail:
             raise _refused(refusal) from refusal
 
     def still_unspent(self, verified: Verified) -> bool:
-        """Whoever showed the key or the session is the buyer: nothing about it is public."""
+        """True: a key and a session are never public, so the request comes from the buyer."""
         return True
 
     def arrived(self, payment: Payment) -> bool:
-        """A payment from a balance has no money that could come after all."""
+        """False: a payment from a balance is decided at once, so no money can arrive late."""
         return False
 
     def settlement(self, payment: Payment) -> dict[str, str]:
-        """The purse as payer, and the entry in our books as the transaction."""
+        """The purse as the payer, and the key of the sale in our books as the transaction."""
         sale = accounts.Kind.SALE.key(payment.id)
         return {"network": self.name, "payer": Purse.id_of(payment.buyer), "transaction": sale}
 
     def answer(self, shown: Mapping[str, str], settled: dict[str, Any]) -> dict[str, str]:
-        """Nothing beside the receipt."""
+        """No headers: the receipt is enough."""
         return {}
 
 
@@ -143,7 +143,7 @@ PURSE = PurseRail()
 
 
 def _buyer(credential: Credential, offer: Offer) -> str:
-    """The purse's name, or the one under which a purse that was joined to it has bought this very thing."""
+    """The purse's buyer name, or the name of a purse joined to it that already owns this article."""
     names = purses.buyers(credential.purse)
     if len(names) > 1:
         owned = Payment.objects.filter(buyer__in=names, resource=offer.resource, state__in=OWNED)
@@ -172,9 +172,10 @@ def _owned(verified: Verified) -> bool:
 
 @contextmanager
 def _unless_bought_meanwhile(verified: Verified) -> Iterator[None]:
-    """A limit refuses, unless another request of the same agent has bought the article just now.
+    """Turn a refused limit into RailRefused, unless a concurrent request has just bought the article.
 
-    That purchase may be what used an approval or a budget up.
+    That purchase may be what used up the approval or the budget. The buyer owns the article then, and must not be
+    refused.
     """
     try:
         yield

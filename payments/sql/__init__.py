@@ -1,4 +1,4 @@
-"""What the database itself enforces and shows, in plain SQL for both dialects; applied by the migrations."""
+"""The triggers that protect the books and the audit views, in SQL for PostgreSQL and SQLite. Migrations run them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
 def run(name: str) -> Callable[[Apps, BaseDatabaseSchemaEditor], None]:
-    """A migration step that runs `<name>.<dialect>.sql` of this folder."""
+    """A migration step that runs `<name>.<dialect>.sql` of this folder. Blank lines separate the statements."""
 
     def step(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         connection = schema_editor.connection

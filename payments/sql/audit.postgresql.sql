@@ -1,4 +1,4 @@
--- The audit contract (docs/audit.md): read-only views that an auditor of its own can check.
+-- The audit contract (docs/audit.md): read-only views for an independent auditor.
 CREATE VIEW audit_journal AS
 SELECT replace(id::text, '-', '') AS id, kind, "key" AS idem_key, made_at AS at FROM payments_transaction
 

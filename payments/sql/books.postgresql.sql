@@ -1,5 +1,5 @@
--- The books are append-only; statements are separated by blank lines. Functions name their tables in full and fix
--- their search path, so that no temporary table or function of whoever inserts can stand in for what they look at.
+-- The books are append-only. Blank lines separate the statements. Functions qualify their tables and fix their search
+-- path, so that the inserting role cannot shadow what they read with a temporary table or function of its own.
 CREATE FUNCTION payments_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'append-only: % on % is forbidden', TG_OP, TG_TABLE_NAME USING ERRCODE = '23001';
 END $$
@@ -16,7 +16,7 @@ CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_transaction FOR EACH ST
 
 CREATE TRIGGER never_emptied BEFORE TRUNCATE ON payments_posting FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()
 
--- A transaction is opened before its closing posting exists; the deferred foreign key demands the latter at commit.
+-- A transaction is inserted before its closing posting. The deferred foreign key requires that posting at commit.
 CREATE FUNCTION payments_opens() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
   IF EXISTS (SELECT 1 FROM public.payments_posting WHERE id = NEW.last_posting_id) THEN
     RAISE EXCEPTION 'transaction % names a posting that is already there', NEW.id USING ERRCODE = '23514';
@@ -26,7 +26,7 @@ END $$
 
 CREATE TRIGGER opens BEFORE INSERT ON payments_transaction FOR EACH ROW EXECUTE FUNCTION payments_opens()
 
--- The foreign key would be content with a closing posting that another session gave to another transaction meanwhile.
+-- The foreign key alone would accept a closing posting that another session has meanwhile given to another transaction.
 CREATE FUNCTION payments_closes() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN
   IF NOT EXISTS (SELECT 1 FROM public.payments_posting WHERE id = NEW.last_posting_id AND transaction_id = NEW.id) THEN
     RAISE EXCEPTION 'transaction % was never closed by a posting of its own', NEW.id
@@ -48,7 +48,7 @@ CREATE FUNCTION payments_posts() RETURNS trigger LANGUAGE plpgsql SET search_pat
   IF EXISTS (SELECT 1 FROM public.payments_transaction WHERE last_posting_id = NEW.id AND id <> NEW.transaction_id) THEN
     RAISE EXCEPTION 'posting % closes another transaction', NEW.id USING ERRCODE = '23514';
   END IF;
-  -- Both accounts must be there already: one that came later in the same commit could be of another asset.
+  -- Both accounts must already exist: one inserted later in the same commit could have another asset.
   IF NOT EXISTS (SELECT 1 FROM public.payments_account s JOIN public.payments_account t ON s.asset = t.asset
                  WHERE s.id = NEW.source_id AND t.id = NEW.target_id) THEN
     RAISE EXCEPTION 'posting % mixes assets, or one of its accounts is not there', NEW.id USING ERRCODE = '23514';
@@ -58,7 +58,7 @@ END $$
 
 CREATE TRIGGER posts BEFORE INSERT ON payments_posting FOR EACH ROW EXECUTE FUNCTION payments_posts()
 
--- What was paid, granted or seen is kept for ever.
+-- Payments, authorizations, grants and transfers are never deleted.
 CREATE TRIGGER kept BEFORE DELETE ON payments_payment FOR EACH ROW EXECUTE FUNCTION payments_append_only()
 
 CREATE TRIGGER kept BEFORE DELETE ON payments_authorization FOR EACH ROW EXECUTE FUNCTION payments_append_only()

@@ -1,4 +1,4 @@
--- The books are append-only; statements are separated by blank lines. SQLite has no roles and no TRUNCATE.
+-- The books are append-only. Blank lines separate the statements. SQLite has no roles and no TRUNCATE.
 CREATE TRIGGER account_no_update BEFORE UPDATE ON payments_account BEGIN SELECT RAISE(ABORT, 'append-only: UPDATE on payments_account is forbidden'); END
 
 CREATE TRIGGER account_no_delete BEFORE DELETE ON payments_account BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_account is forbidden'); END
@@ -11,7 +11,7 @@ CREATE TRIGGER posting_no_update BEFORE UPDATE ON payments_posting BEGIN SELECT 
 
 CREATE TRIGGER posting_no_delete BEFORE DELETE ON payments_posting BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_posting is forbidden'); END
 
--- INSERT OR REPLACE deletes without firing the triggers above, so an existing row may not be named again.
+-- INSERT OR REPLACE deletes without firing the triggers above, so inserting an existing key is refused.
 CREATE TRIGGER account_no_replace BEFORE INSERT ON payments_account
 WHEN EXISTS (SELECT 1 FROM payments_account WHERE id = NEW.id OR (code = NEW.code AND asset = NEW.asset))
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_account already has this row'); END
@@ -25,7 +25,7 @@ WHEN EXISTS (SELECT 1 FROM payments_transaction
              WHERE id = NEW.id OR "key" = NEW."key" OR last_posting_id = NEW.last_posting_id OR reverses_id = NEW.reverses_id)
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_transaction already has this row'); END
 
--- A transaction is opened before its closing posting exists; the deferred foreign key demands the latter at commit.
+-- A transaction is inserted before its closing posting. The deferred foreign key requires that posting at commit.
 CREATE TRIGGER transaction_opens BEFORE INSERT ON payments_transaction
 WHEN EXISTS (SELECT 1 FROM payments_posting WHERE id = NEW.last_posting_id)
 BEGIN SELECT RAISE(ABORT, 'transaction names a posting that is already there'); END
@@ -43,18 +43,18 @@ CREATE TRIGGER posting_closes_its_own BEFORE INSERT ON payments_posting
 WHEN EXISTS (SELECT 1 FROM payments_transaction WHERE last_posting_id = NEW.id AND id <> NEW.transaction_id)
 BEGIN SELECT RAISE(ABORT, 'posting closes another transaction'); END
 
--- Both accounts must be there already: one that came later in the same commit could be of another asset.
+-- Both accounts must already exist: one inserted later in the same commit could have another asset.
 CREATE TRIGGER posting_one_asset BEFORE INSERT ON payments_posting
 WHEN NOT EXISTS (SELECT 1 FROM payments_account s JOIN payments_account t ON s.asset = t.asset
                  WHERE s.id = NEW.source_id AND t.id = NEW.target_id)
 BEGIN SELECT RAISE(ABORT, 'posting mixes assets, or one of its accounts is not there'); END
 
--- SQLite would keep half a micro, or a word, in a column of whole numbers.
+-- SQLite would store a fraction of a micro, or text, in an integer column.
 CREATE TRIGGER posting_whole_number BEFORE INSERT ON payments_posting
 WHEN typeof(NEW.amount_micros) <> 'integer'
 BEGIN SELECT RAISE(ABORT, 'an amount is a whole number of micros'); END
 
--- What was paid, granted or seen is kept for ever.
+-- Payments, authorizations, grants and transfers are never deleted.
 CREATE TRIGGER payment_kept BEFORE DELETE ON payments_payment BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_payment is forbidden'); END
 
 CREATE TRIGGER authorization_kept BEFORE DELETE ON payments_authorization BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_authorization is forbidden'); END

@@ -1,4 +1,4 @@
--- What purses, agents and cards did is kept for ever; statements are separated by blank lines (see
+-- The records of purses, API keys and cards are never deleted. Blank lines separate the statements (see
 -- books.postgresql.sql).
 CREATE TRIGGER kept BEFORE DELETE ON payments_purse FOR EACH ROW EXECUTE FUNCTION payments_append_only()
 

@@ -1,4 +1,4 @@
--- What purses, agents and cards did is kept for ever; statements are separated by blank lines (see books.sqlite.sql).
+-- The records of purses, API keys and cards are never deleted. Blank lines separate the statements.
 CREATE TRIGGER purse_kept BEFORE DELETE ON payments_purse BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_purse is forbidden'); END
 
 CREATE TRIGGER charge_kept BEFORE DELETE ON payments_charge BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_charge is forbidden'); END
@@ -15,7 +15,7 @@ CREATE TRIGGER debit_kept BEFORE DELETE ON payments_debit BEGIN SELECT RAISE(ABO
 
 CREATE TRIGGER processorevent_kept BEFORE DELETE ON payments_processorevent BEGIN SELECT RAISE(ABORT, 'append-only: DELETE on payments_processorevent is forbidden'); END
 
--- INSERT OR REPLACE deletes without firing the triggers above, so an existing row may not be named again.
+-- INSERT OR REPLACE deletes without firing the triggers above, so inserting an existing key is refused.
 CREATE TRIGGER purse_no_replace BEFORE INSERT ON payments_purse
 WHEN EXISTS (SELECT 1 FROM payments_purse WHERE id = NEW.id OR owner = NEW.owner)
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_purse already has this row'); END
@@ -51,7 +51,7 @@ CREATE TRIGGER debit_no_replace BEFORE INSERT ON payments_debit
 WHEN EXISTS (SELECT 1 FROM payments_debit WHERE payment_id = NEW.payment_id)
 BEGIN SELECT RAISE(ABORT, 'append-only: payments_debit already has this row'); END
 
--- A webhook comes more than once by right: the second time changes nothing and is no error.
+-- Stripe may deliver a webhook more than once: the second insert is ignored, not an error.
 CREATE TRIGGER processorevent_no_replace BEFORE INSERT ON payments_processorevent
 WHEN EXISTS (SELECT 1 FROM payments_processorevent WHERE id = NEW.id)
 BEGIN SELECT RAISE(IGNORE); END

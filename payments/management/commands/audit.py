@@ -9,12 +9,12 @@ from payments import audit, onchain
 
 
 class Command(BaseCommand):
-    """Exits 0 when every invariant holds, 1 with the ids of what does not, also when the chain cannot be reached."""
+    """Exits 0 when every invariant holds, and 1 when one is violated or the chain cannot be reached."""
 
     help = "Check every invariant of docs/audit.md against the database and the chain."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One line per finding on stderr, one summary line on stdout."""
+        """Print one line per finding on stderr, and a summary line on stdout."""
         found = 0
         for finding in audit.findings():
             found += 1

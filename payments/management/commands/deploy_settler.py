@@ -1,4 +1,4 @@
-"""`manage.py deploy_settler`: put the batch contract on the chain, once."""
+"""`manage.py deploy_settler`: deploy the batch contract to the chain, once."""
 
 import time
 from typing import Any
@@ -14,12 +14,12 @@ _GAS = 1_000_000
 
 
 class Command(BaseCommand):
-    """Deploys BatchSettlement.sol at its deterministic address; does nothing when it is there."""
+    """Deploys BatchSettlement.sol at its deterministic address. Idempotent."""
 
     help = "Deploy the batch settlement contract with SETTLER_KEY (about 350,000 gas)."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Also introduces the chain to the database, so another chain is refused here."""
+        """Deploy the contract if needed and print its address. Refuse a chain other than the database's."""
         try:
             watcher.meet()
             where = rpc.batch_contract()

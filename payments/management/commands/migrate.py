@@ -1,4 +1,4 @@
-"""`manage.py migrate`, with the tables owned by another role than the one that serves requests."""
+"""`manage.py migrate`, run as the owner of the tables, which is not the role that serves requests."""
 
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -9,9 +9,9 @@ from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections, transaction
 from psycopg import sql
 
-# What the application may do with the books and with what is kept for ever; everything else it may change freely.
+# The tables where the application's role is restricted. The books are append-only; all other tables are unrestricted.
 _BOOKS = ("payments_account", "payments_transaction", "payments_posting")
-# Who paid how much for what stays as it was written; only these columns say what became of it.
+# Who paid how much for what must not change: the application may update only these columns and delete no row.
 _KEPT = {
     "payments_payment": "state, reason, claimed_at, decided_at, reversals, sale_id",
     "payments_authorization": "submission_id, wasted_at",
@@ -34,10 +34,10 @@ _VIEWS = ("journal", "entry", "payment", "grant", "payout", "voucher", "chain_se
 
 
 class Command(Migrate):
-    """With DATABASE_OWNER_URL: migrate as the owner, then grant DATABASE_URL's role only what the application needs."""
+    """Migrates as DATABASE_OWNER_URL, if set, then grants DATABASE_URL's role only what the application needs."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Without DATABASE_OWNER_URL this is Django's own command."""
+        """Migrate, and grant. Without DATABASE_OWNER_URL this is Django's own command."""
         separate = "owner" in connections.settings and options["database"] == "default"
         if separate:
             self._check_roles()
@@ -47,7 +47,7 @@ class Command(Migrate):
             self._grant()
 
     def _check_roles(self) -> None:
-        """Triggers and privileges protect the books from everybody but their owner and superusers."""
+        """Refuse an application role that triggers and privileges cannot restrict: a superuser or the tables' owner."""
         owner = connections["owner"]
         if owner.vendor != "postgresql":
             raise CommandError("DATABASE_OWNER_URL is for PostgreSQL; SQLite has no roles.")
@@ -67,7 +67,7 @@ class Command(Migrate):
         owner = connections["owner"]
         name, password = _application()
         role = sql.Identifier(name)
-        # In one commit: a running shop never lacks what it needs and never has more.
+        # One commit, so that a running shop never loses a privilege it needs and never gains an extra one.
         with transaction.atomic(using="owner"), owner.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
             run = cursor.cursor.execute

@@ -1,4 +1,4 @@
-"""`manage.py settle`: run the settler until it is told to stop."""
+"""`manage.py settle`: run the settler until SIGTERM or SIGINT."""
 
 import signal
 import threading
@@ -12,12 +12,12 @@ from payments.onchain.settler import Settler
 
 
 class Command(BaseCommand):
-    """The only process that needs SETTLER_KEY. Several may run; a lease in the database lets one of them sign."""
+    """Runs the settler, the only process that needs SETTLER_KEY. Several may run: only the lease holder signs."""
 
     help = "Settle claimed payments on the chain, in batches, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Refuses to start without a key, on a chain the database does not know, or without the batch contract."""
+        """Wait for the chain, then settle. Refuse to start without key or batch contract, or on the wrong chain."""
         if not settings.SETTLER_KEY:
             raise CommandError("SETTLER_KEY is not set: the key that signs and pays for settlement transactions.")
         stop = threading.Event()
