@@ -16,7 +16,10 @@ BOTH = ("unit/payments/", "unit/publishers/test_pricing.py", "races/", "faults/"
 # What runs once, beside the run on SQLite. The rest that runs once does so on PostgreSQL: so both take equally long.
 ON_SQLITE = ("browser/", "interop/", "standin/", "contracts/", "project/")
 # Folders whose tests start programs, and fixtures that do. The stand-in for Stripe is a thread, and not among them.
-PROGRAMS = ("browser/", "interop/", "contracts/", "project/", "faults/", "races/")
+PROGRAMS = (
+    *("browser/", "interop/", "contracts/", "project/", "faults/", "races/", "http/test_clocks.py"),
+    *("standin/test_script.py", "standin/test_second_witness.py"),
+)
 STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage", "slow_stage"}
 USES_THE_DATABASE = {"db", "transactional_db", "live_server"}
 # What `migrate` puts there, and no test changes.

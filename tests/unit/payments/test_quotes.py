@@ -103,7 +103,7 @@ def test_every_shortened_or_lengthened_quote_is_noticed():
 
 
 @given(some.one_of(some.text(max_size=120), some.text(BASE64, max_size=120), some.binary(max_size=90).map(str)))
-@examples(max_examples=300, deadline=None)
+@examples(max_examples=100, deadline=None)
 def test_nothing_else_is_a_quote(token: str):
     with pytest.raises(quotes.QuoteRefused):
         quotes.read(token, offer())
