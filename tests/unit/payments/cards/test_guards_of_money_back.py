@@ -250,6 +250,19 @@ def test_a_loss_is_taken_once(spender: Purse):
     assert ledger.balance("loss:chargeback", "USD") == -3_000_000
 
 
+def test_a_loss_that_is_told_again_takes_nothing_of_what_is_owed_since(spender: Purse):
+    """Staff has trusted the buyer again, who has read on a tab: that is no part of what was lost."""
+    disputes.apply(disputed("lost", OUT))
+    assert disputes.unfreeze(spender)
+    Purse.objects.update(tab_limit_micros=20_000_000)
+    bought = till.press(spender, till.offer(3, 2_000_000)).payment
+    disputes.apply(disputed("lost", OUT))
+    assert (balance(spender), ledger.balance("loss:chargeback", "USD")) == (-2_000_000, -3_000_000)
+    bought.refresh_from_db()
+    assert bought.state == State.CONFIRMED
+    assert spender.flag == ""
+
+
 def test_a_loss_takes_nothing_before_money_has_gone(spender: Purse):
     """Otherwise sales were taken back for a debt that is not there; until then the dispute is open."""
     disputes.apply(disputed("lost"))
