@@ -294,6 +294,16 @@ def test_what_was_lost_and_came_back_is_paid_back_once_and_only_when_all_of_it_i
     assert Dispute.objects.get().lost_at is None
 
 
+def test_a_loss_that_the_buyer_has_paid_whole_is_no_loss_of_the_platforms_to_pay_back():
+    purse = till.purse()
+    paid(purse)
+    disputes.apply(disputed("lost", OUT))
+    assert (balance(purse), bool(Dispute.objects.get().lost_at)) == (0, True)
+    disputes.apply(disputed("won", OUT, BACK))
+    assert (balance(purse), Dispute.objects.get().lost_at) == (10_000_000, None)
+    assert not Transaction.objects.filter(kind__in=("dispute_lost", "dispute_recovered")).exists()
+
+
 def test_a_dispute_that_was_never_lost_recovers_nothing(spender: Purse):
     disputes.apply(disputed("won", OUT, BACK))
     assert not Transaction.objects.filter(kind="dispute_recovered").exists()
