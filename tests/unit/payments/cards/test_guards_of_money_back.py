@@ -250,6 +250,19 @@ def test_a_loss_is_taken_once(spender: Purse):
     assert ledger.balance("loss:chargeback", "USD") == -3_000_000
 
 
+def test_a_loss_that_is_told_again_takes_nothing_of_what_is_owed_since(spender: Purse):
+    """Staff has trusted the buyer again, who has read on a tab: that is no part of what was lost."""
+    disputes.apply(disputed("lost", OUT))
+    assert disputes.unfreeze(spender)
+    Purse.objects.update(tab_limit_micros=20_000_000)
+    bought = buyers.press(spender, buyers.offer(3, 2_000_000)).payment
+    disputes.apply(disputed("lost", OUT))
+    assert (balance(spender), ledger.balance("loss:chargeback", "USD")) == (-2_000_000, -3_000_000)
+    bought.refresh_from_db()
+    assert bought.state == PaymentState.CONFIRMED
+    assert spender.flag == ""
+
+
 def test_a_loss_takes_nothing_before_money_has_gone(spender: Purse):
     """Otherwise sales were taken back for a debt that is not there; until then the dispute is open."""
     disputes.apply(disputed("lost"))
@@ -279,6 +292,16 @@ def test_what_was_lost_and_came_back_is_paid_back_once_and_only_when_all_of_it_i
     assert ledger.balance("loss:chargeback", "USD") == 0
     assert balance(spender) == 7_000_000
     assert Dispute.objects.get().lost_at is None
+
+
+def test_a_loss_that_the_buyer_has_paid_whole_is_no_loss_of_the_platforms_to_pay_back():
+    purse = buyers.purse()
+    paid(purse)
+    disputes.apply(disputed("lost", OUT))
+    assert (balance(purse), bool(Dispute.objects.get().lost_at)) == (0, True)
+    disputes.apply(disputed("won", OUT, BACK))
+    assert (balance(purse), Dispute.objects.get().lost_at) == (10_000_000, None)
+    assert not Transaction.objects.filter(kind__in=("dispute_lost", "dispute_recovered")).exists()
 
 
 def test_a_dispute_that_was_never_lost_recovers_nothing(spender: Purse):

@@ -20,7 +20,7 @@ from payments.onchain.settler import Settler
 from payments.rails.exact import EXACT
 from tests.unit.meanwhile import overtaken
 from tests.unit.payments.counter import offer
-from tests.wallet import Wallet
+from tests.wallet import Wallet, decoded, encoded
 
 from .silent import KEY, SilentNode, claim, transfer_of, turn
 
@@ -170,6 +170,25 @@ def test_a_lease_of_before_is_none_even_under_the_same_name():
     assert second.take_nonce() == 0
 
 
+def test_who_has_let_the_key_go_signs_with_it_no_more():
+    """Nobody has taken it since, so the fence is the same."""
+    holder = LeaseHolder(1, b"k" * 20)
+    assert holder.hold()
+    holder.let_go()
+    with pytest.raises(LeaseLost):
+        holder.take_nonce()
+    assert Lease.objects.get().next_nonce == 0
+
+
+@pytest.mark.parametrize("where", [PaymentState.RELEASED, PaymentState.FAILED])
+def test_what_is_decided_already_stands_in_no_batchs_way(node: SilentNode, where: str):
+    """It would be found decided while it is signed, in every turn, and nobody would be settled any more."""
+    decided, payment = claim(1), claim(2)
+    becomes(decided, where)()
+    turn(Settler(KEY))
+    assert (node.simulated, state(payment), state(decided)) == ([1], PaymentState.SIGNED, where)
+
+
 def test_a_batch_of_one_carries_no_payment_that_another_carries(node: SilentNode):
     payment, submission = signed()
     settler = Settler(KEY)
@@ -237,13 +256,15 @@ def test_a_receipt_that_is_younger_than_the_count_is_no_loss(node: SilentNode):
 # --- Recording ------------------------------------------------------------------------------------------
 
 
-def test_what_was_decided_while_it_was_recorded_is_undone_as_a_whole_and_read_again():
+def test_what_was_decided_while_it_was_recorded_is_undone_as_a_whole_and_read_again(monkeypatch: pytest.MonkeyPatch):
     """The condition of the update says so; its own change of the row goes with the first try."""
     payment, other = claim(1), claim(2)
+    real, tries = record._record, []
+    monkeypatch.setattr(record, "_record", lambda seen: real(seen) if not tries.append(seen) else None)
     with overtaken(Payment, becomes(payment, PaymentState.REFUNDED)):
         record.transfers([transfer_of(payment), transfer_of(other)])
     assert (state(payment), state(other)) == (PaymentState.CONFIRMED, PaymentState.CONFIRMED)
-    assert Grant.objects.count() == Transfer.objects.count() == 2
+    assert len(tries) == Grant.objects.count() == Transfer.objects.count() == 2
     assert ledger.balance("publisher:7:earned") == 95_000
 
 
@@ -303,6 +324,15 @@ def test_what_left_the_chain_leaves_it_once():
     payment.refresh_from_db()
     assert (payment.state, payment.reversals) == (PaymentState.SIGNED, 1)
     assert Transfer.objects.get().orphanings == 1
+
+
+def test_a_payment_that_is_not_owned_any_more_is_not_opened_again():
+    """Somebody has decided it otherwise while its transfer was taken back."""
+    payment = confirmed()
+    with overtaken(Payment, becomes(payment, PaymentState.FAILED, sale=None)):
+        record.take_back(Transfer.objects.get())
+    payment.refresh_from_db()
+    assert (payment.state, payment.reversals) == (PaymentState.FAILED, 0)
 
 
 def test_what_became_final_meanwhile_does_not_stay_so_when_it_left_the_chain():
@@ -384,16 +414,60 @@ def test_who_is_paid_and_may_not_read_is_told_later_and_not_no(released: Admissi
         released.settle()
 
 
-def test_of_two_requests_that_saw_nobody_before_them_one_claims(settings: Any, monkeypatch: pytest.MonkeyPatch):
-    """Both have verified the same proof; and a third one another proof of the same wallet for the same thing."""
+class Claimants:
+    """Requests of one wallet up to the moment in which they would claim; nobody is waited for."""
+
+    def __init__(self) -> None:
+        self.wallet = Wallet()
+
+    def signs(self, number: int = 1) -> str:
+        wanted = offer(number)
+        return self.wallet.pay({"accepts": [EXACT.quote(wanted).accepts], "resource": {"url": wanted.url}})
+
+    def asks(self, header: str, number: int = 1) -> Admission:
+        """With a quote for this thing, whatever it was signed for: nothing in the signature names it."""
+        shown = encoded({**decoded(header), "accepted": EXACT.quote(offer(number)).accepts}) if number != 1 else header
+        return gate.verify(Presented(headers={"PAYMENT-SIGNATURE": shown}), offer(number))
+
+
+@pytest.fixture
+def claimants(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Claimants:
     settings.CHAIN_RPC_URL, settings.PAY_TO = "http://127.0.0.1:9", "0x" + "22" * 20
     monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds: None)
-    wallet = Wallet()
-    terms = {"accepts": [EXACT.quote(offer(1)).accepts], "resource": {"url": offer(1).url}}
-    same, other = wallet.pay(terms), wallet.pay(terms)
-    requests = [gate.verify(Presented(headers={"PAYMENT-SIGNATURE": one}), offer(1)) for one in (same, same, other)]
+    return Claimants()
+
+
+def test_of_two_requests_that_saw_nobody_before_them_one_claims(claimants: Claimants):
+    """Both have verified the same proof; and a third one another proof of the same wallet for the same thing."""
+    same, other = claimants.signs(), claimants.signs()
+    requests = [claimants.asks(header) for header in (same, same, other)]
     assert all(request.verified for request in requests)
     for request in requests:
         with pytest.raises(gate.PaymentInFlight):
             request.settle()
     assert Payment.objects.count() == Authorization.objects.count() == 1
+    for header in (same, other):
+        again = claimants.asks(header)
+        assert (again.sells, again.payment) == (False, Payment.objects.get())
+
+
+def test_one_proof_for_two_things_at_once_pays_for_the_first(claimants: Claimants):
+    header = claimants.signs()
+    first, second = claimants.asks(header), claimants.asks(header, 2)
+    with pytest.raises(gate.PaymentInFlight):
+        first.settle()
+    with pytest.raises(gate.PaymentRequired, match="authorization_spent_elsewhere") as foreign:
+        second.settle()
+    assert foreign.value.charged is None
+    assert [payment.resource for payment in Payment.objects.all()] == ["article:1"]
+
+
+def test_whose_quote_is_another_is_not_the_buyer_though_both_came_at_once(claimants: Claimants):
+    """An observer has the signature from somewhere, and a quote of its own."""
+    header = claimants.signs()
+    observed = encoded({**decoded(header), "accepted": EXACT.quote(offer(1)).accepts})
+    buyer, observer = claimants.asks(header), claimants.asks(observed)
+    for request in (buyer, observer):
+        with pytest.raises(gate.PaymentInFlight):
+            request.settle()
+    assert (buyer.proven, observer.proven) == (True, False)
