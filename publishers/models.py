@@ -1,7 +1,7 @@
-"""Every table that remembers a seller: publications and their members, articles, their versions and their prices.
+"""Every table of the sellers: publications and their members, articles, their versions and their prices.
 
-Text and prices are only ever added to. Editing makes a new Version, a change of price closes one PriceVersion and
-opens the next; `writing` and `pricing` do both. No money is remembered here.
+Text and prices are only ever added. Editing makes a new Version; changing a price closes one PriceVersion and opens the
+next. `writing` and `pricing` do both. No money is recorded here.
 """
 
 import uuid
@@ -35,7 +35,7 @@ def publication_id_of(payee: str) -> str:
 
 
 class Publication(models.Model):
-    """Who sells: a name over articles, and the one whom the books owe."""
+    """A seller: the name over its articles, and the payee to whom the books owe money."""
 
     name = models.CharField(max_length=100)
     slug = models.SlugField(max_length=SLUG_MAX, unique=True)
@@ -64,7 +64,7 @@ class Publication(models.Model):
 
     @property
     def accounts(self) -> tuple[str, str]:
-        """Its accounts: what it has earned, and what card buyers have paid that is not cleared yet."""
+        """The publication's accounts in the books: what it has earned, and its pending share of card money on hold."""
         return self.earned_account, accounts.pending(self.payee)
 
     def get_absolute_url(self) -> str:
@@ -72,7 +72,7 @@ class Publication(models.Model):
 
 
 class Membership(models.Model):
-    """One person's part in one publication. Owners and editors may both write, price and publish."""
+    """One person's role in one publication. Owners and editors may both write, price and publish."""
 
     OWNER = "owner"
     EDITOR = "editor"
@@ -94,10 +94,10 @@ class Membership(models.Model):
 
 
 class ArticleQuerySet(models.QuerySet["Article"]):
-    """Questions that are asked about many articles."""
+    """Queries over many articles."""
 
     def on_sale(self) -> "ArticleQuerySet":
-        """What the shop may show to everybody, newest first, with both prices and without the paid text."""
+        """The articles that the shop shows to the public, newest first, with both prices and without the paid text."""
         return self.filter(state=Article.PUBLISHED).for_lists().order_by("-published_at", "id")
 
     def for_lists(self) -> "ArticleQuerySet":
@@ -109,7 +109,7 @@ class ArticleQuerySet(models.QuerySet["Article"]):
         )
 
     def search(self, words: str) -> "ArticleQuerySet":
-        """Those whose title, summary, teaser or publication has every word. Never looks into the paid text."""
+        """Articles whose title, summary, teaser or publication contains every word. Never searches the paid text."""
         found = self
         for word in words.split()[:8]:
             found = found.filter(
@@ -127,7 +127,7 @@ def _open_price(audience: str) -> Subquery:
 
 
 class Article(models.Model):
-    """One thing that can be bought. Its text is in its versions, its prices in its price versions."""
+    """One article that can be bought. Its text is in its versions, its prices in its price versions."""
 
     DRAFT = "draft"
     PUBLISHED = "published"
@@ -172,7 +172,7 @@ class Article(models.Model):
 
 
 class AppendOnly(models.Model):
-    """A row that is written once; what it says is never changed by this application."""
+    """A row that is written once: saving it again raises TypeError."""
 
     class Meta:
         abstract = True
@@ -184,9 +184,9 @@ class AppendOnly(models.Model):
 
 
 class Version(AppendOnly):
-    """The text of an article at one moment, with its HTML as it was made when it was saved.
+    """The text of an article at one moment, with the HTML that was rendered when it was saved.
 
-    The long columns come last: reading the teaser then does not read the body from the disk.
+    The long columns come last, so that reading the teaser does not read the body from the disk.
     """
 
     article = models.ForeignKey(Article, models.PROTECT, related_name="versions")
@@ -213,7 +213,7 @@ class Version(AppendOnly):
 
 
 class PriceVersion(AppendOnly):
-    """What one audience is asked for one article, from `starts_at` until `ends_at` (open: until further notice).
+    """What one audience pays for one article, from `starts_at` until `ends_at` (null: until further notice).
 
     A buyer's quote names one of these rows, so an amount never changes; only `ends_at` is set, once.
     """
@@ -237,7 +237,7 @@ class PriceVersion(AppendOnly):
                 condition=Q(amount_micros__gte=MIN_PRICE_MICROS, amount_micros__lte=MAX_PRICE_MICROS),
                 name="price_bounds",
             ),
-            # SQLite would keep 1000.5 in an integer column.
+            # SQLite would accept 1000.5 in an integer column.
             models.CheckConstraint(
                 condition=Q(amount_micros=Cast("amount_micros", models.BigIntegerField())), name="price_whole_micros"
             ),

@@ -1,6 +1,6 @@
-"""Prices. A price is never changed: the open one is closed and the next one opened, in one transaction.
+"""Prices. A price is never changed: one database transaction closes the open price and opens the next.
 
-The database decides who was first; a quote that was given out keeps its price while it lives.
+The database decides which of two concurrent changes was first. A quote keeps its price until it expires.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from payments.money import MAX_PRICE_MICROS, MICROS, MIN_PRICE_MICROS, dollars, 
 
 from .models import AGENTS, AUDIENCES, PEOPLE, Article, PriceVersion
 
-# The official x402 clients refuse to pay more than this in one go unless their owner raised the limit.
+# The official x402 clients refuse to pay more than this at a time unless their owner raised the limit.
 STOCK_CLIENT_LIMIT_MICROS = 1 * MICROS
 
 
 class PriceChangedMeanwhile(Exception):
-    """Somebody else changed this price since it was read; nothing was written."""
+    """The price was changed since the caller read it; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keeps:
-    """What becomes of one sale, in micros: the price, the platform's fee, and what the publisher keeps."""
+    """How one sale is divided, in micros: the price, the platform's fee, and what the publisher keeps."""
 
     price_micros: int
     fee_micros: int
@@ -35,9 +35,9 @@ class Keeps:
 
 
 def parse_price(text: str) -> int:
-    """The micros that a publisher wrote as a decimal string, within the bounds that the database enforces.
+    """The price in micros from a publisher's decimal string, within the bounds that the database enforces.
 
-    Raises ValueError with a sentence for a person.
+    Raises ValueError with a sentence for the publisher.
     """
     micros = parse_usd(text)
     if micros < MIN_PRICE_MICROS:
@@ -48,13 +48,13 @@ def parse_price(text: str) -> int:
 
 
 def keeps(price_micros: int) -> Keeps:
-    """How a price is shared at today's fee."""
+    """How a price in micros is divided at today's fee."""
     kept, fee = shares(price_micros)
     return Keeps(price_micros, fee, kept)
 
 
 def warnings(people_micros: int, agent_micros: int) -> list[str]:
-    """What a publisher should know about two prices before they apply; an empty list when there is nothing."""
+    """What a publisher should know about two prices before they apply; empty when both are unproblematic."""
     said = []
     if agent_micros > STOCK_CLIENT_LIMIT_MICROS:
         said.append(
@@ -82,10 +82,10 @@ def first_prices(article: Article, *, people_micros: int, agent_micros: int, by:
 
 
 def change_price(article: Article, audience: str, amount_micros: int, *, by: Person | None, was: int) -> PriceVersion:
-    """Close the price version `was` and open the next one, or return it untouched when the amount is the same.
+    """Close the price version `was` and open the next one, or return `was` unchanged when the amount is the same.
 
     Raises PriceChangedMeanwhile when `was` is no longer the open price of this audience, and IntegrityError from
-    the database when the amount is out of bounds; neither leaves anything written.
+    the database when the amount is out of bounds. Nothing is written in either case.
     """
     if audience not in AUDIENCES:
         raise ValueError(f"There is no audience called {audience}.")
@@ -95,8 +95,8 @@ def change_price(article: Article, audience: str, amount_micros: int, *, by: Per
         same = opened.filter(amount_micros=amount_micros).first()
         if same:
             return same
-        # Rows affected, not a look beforehand, tells whether this caller is the one who closed it.
-        # Another machine's clock may be ahead of ours; a price never ends before it started.
+        # The number of updated rows, not an earlier read, shows whether this call closed the price.
+        # Another machine's clock may be ahead of ours, and a price must not end before it started.
         if opened.update(ends_at=Greatest(now, "starts_at")) != 1:
             raise PriceChangedMeanwhile(f"Someone changed the price for {audience}.")
         notify.send()

@@ -1,4 +1,4 @@
-"""What a publication sold, line by line, with the share it keeps. Reads the money's books; writes nothing."""
+"""What a publication sold, line by line, with the share it keeps. Reads the books; writes nothing."""
 
 import datetime
 import itertools
@@ -27,7 +27,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One sale as its publisher sees it. Amounts in micros; the fee and the share are what the books say."""
+    """One sale as its publisher sees it. Amounts are in micros; the fee and the share come from the books."""
 
     id: Any
     sold_at: datetime.datetime
@@ -44,13 +44,13 @@ class Line:
 
     @property
     def title(self) -> str:
-        """The article's present title."""
+        """The article's current title."""
         return str(self.article) if self.article else self.resource
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over all sales of a publication."""
+    """Sums over all sales of a publication, in micros."""
 
     count: int
     price_micros: int
@@ -60,12 +60,12 @@ class Totals:
 
     @property
     def balance_micros(self) -> int:
-        """Everything that the books hold for it, pending or not."""
+        """Everything that the books hold for the publication, pending or not."""
         return self.holdings.all_micros
 
     @property
     def other_micros(self) -> int:
-        """What moved the balance besides sales."""
+        """What changed the balance besides sales."""
         return self.balance_micros - self.kept_micros
 
 
@@ -75,7 +75,7 @@ def of(publication: Publication, **conditions: Any) -> QuerySet[Payment]:
 
 
 def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
-    """Payments with their articles and their shares, in three queries however many they are."""
+    """Payments with their articles and their shares, in three queries for any number of payments."""
     payments = list(payments)
     shares = _shares(publication, payments)
     known = articles(publication, {payment.resource for payment in payments})
@@ -111,7 +111,7 @@ def totals(publication: Publication) -> Totals:
 
 
 def counts(publication: Publication) -> dict[str, int]:
-    """How many sales: to people, to agents, and in the last seven days."""
+    """The number of sales: to people, to agents, in total, and in the last seven days."""
     week = timezone.now() - datetime.timedelta(days=7)
     sold = of(publication).order_by()
     by_audience = dict(sold.values_list("audience").annotate(Count("pk")))
@@ -133,14 +133,14 @@ def best_sellers(publication: Publication, many: int = 5) -> list[dict[str, Any]
 
 
 def articles(publication: Publication, resources: set[str]) -> dict[str, Article]:
-    """The publication's articles of these names in payments, by name, in one query."""
+    """The publication's articles with these resource names, by resource, in one query."""
     ids = [resource.removeprefix("article:") for resource in resources]
     found = publication.articles.filter(pk__in=ids).for_lists()
     return {article.resource: article for article in found}
 
 
 def per_article(publication: Publication, some: Iterable[Article]) -> dict[str, int]:
-    """How often each of these was sold, by resource."""
+    """How often each of these articles was sold, by resource."""
     sold = of(publication, resource__in=[article.resource for article in some]).order_by()
     return dict(sold.values_list("resource").annotate(Count("pk")))
 
@@ -148,7 +148,7 @@ def per_article(publication: Publication, some: Iterable[Article]) -> dict[str, 
 def csv_rows(publication: Publication, payments: QuerySet[Payment]) -> Iterator[list[object]]:
     """The sales as rows under CSV_COLUMNS: decimal dollars and whole micros, UTC and the publication's zone.
 
-    A few hundred sales are in memory at a time.
+    Only a few hundred sales are in memory at a time.
     """
     zone = zoneinfo.ZoneInfo(publication.time_zone)
     for chunk in _batched(payments.iterator(chunk_size=_CHUNK), _CHUNK):
@@ -182,7 +182,7 @@ def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[object]:
 
 
 def _shares(publication: Publication, payments: list[Payment]) -> dict[Any, int]:
-    """What the books gave the publication, by sale transaction."""
+    """What the books credited to the publication, by sale transaction."""
     kept = Posting.objects.filter(
         transaction_id__in=[payment.sale_id for payment in payments], target__code__in=publication.accounts
     )

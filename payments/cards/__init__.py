@@ -4,5 +4,5 @@ from django.conf import settings
 
 
 def enabled() -> bool:
-    """Whether cards are taken here, and so whether anybody can have a balance."""
+    """Whether this site takes cards, and so whether buyers can have a balance."""
     return bool(settings.STRIPE_SECRET_KEY)

@@ -1,9 +1,9 @@
-"""The state machine of a card charge: a top-up, a tab's payment, or one article, all the same.
+"""The state machine of a card charge: one machine for a top-up, a tab and a single article.
 
 new → created → confirming → succeeded | action | declined | failed | processing | canceled. Success is absorbing. Each
-step is a conditional update; the processor is called between two commits and never inside one. Without an answer the
-state stays, and the processor is asked what became of it before anything is sent again (`look`). What a paid charge
-buys is payments.fulfilment's business.
+step is a conditional update. The processor is called between two commits and never inside a database transaction.
+Without an answer the state stays, and `look` asks the processor what became of the charge before anything is sent
+again. What a paid charge buys is decided in payments.fulfilment.
 """
 
 import logging
@@ -34,12 +34,12 @@ _RETRY_DAYS = (1, 3, 5)
 FIRST_LOOK = timedelta(minutes=2)
 _LATEST_LOOK = timedelta(hours=1)
 _UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
-# A card that the cardholder reported, or that the bank asks not to try again.
+# A retry cannot succeed: the cardholder reported the card, or the bank no longer accepts the card or its account.
 _HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
 
 
 def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None, address: str = "") -> Charge:
-    """Write down a charge that is to be made, before anything is sent."""
+    """Record a charge of `micros` before anything is sent to the processor; `wants` is bought with the money."""
     return Charge.objects.create(
         purse=purse,
         purpose=purpose,
@@ -52,7 +52,7 @@ def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None
 
 
 def customer(purse: Purse) -> str:
-    """The processor's name for the buyer, asked for once. Raises NoAnswer."""
+    """The processor's customer id for the buyer, created on first use. Raises NoAnswer."""
     if not purse.customer:
         name = stripe_api.create_customer(str(purse.id), purse.email)
         Purse.objects.filter(id=purse.id, customer="").update(customer=name)
@@ -64,7 +64,7 @@ def customer(purse: Purse) -> str:
 
 
 def drive(charge: Charge) -> Charge:
-    """Take a tab's charge as far as it goes now. Safe to call by several at once, and after any crash."""
+    """Create and confirm a tab's charge, as far as possible now. Safe to call concurrently and after a crash."""
     charge.refresh_from_db()
     if charge.state == ChargeState.NEW:
         _create(charge)
@@ -78,7 +78,7 @@ def drive(charge: Charge) -> Charge:
 def _create(charge: Charge) -> None:
     cents = charge.amount_micros // CENT
     try:
-        # A guest's card that came along to an account stays with the customer under whom it was saved.
+        # A card that a guest saved stays with the guest's customer at the processor, also after a join.
         name = stripe_api.card(charge.card.stripe_card_id).customer if charge.card else customer(charge.purse)
         if not name:
             return _fail(charge, "card_removed", ChargeState.NEW)
@@ -96,12 +96,12 @@ def _create(charge: Charge) -> None:
 
 def _confirm(charge: Charge) -> None:
     if not step(charge, (ChargeState.CREATED,), state=ChargeState.CONFIRMING, look_at=timezone.now() + FIRST_LOOK):
-        return  # Somebody else is at it.
+        return  # Another worker confirms this charge.
     send(charge)
 
 
 def send(charge: Charge) -> None:
-    """Confirm the stored intent: the one call that moves money, and it can succeed once, under whatever key."""
+    """Confirm the stored intent. Only this call moves money, and one intent can succeed only once, under any key."""
     if charge.card is None:
         return _fail(charge, "no_card", ChargeState.CONFIRMING)
     key = f"cc-{charge.id}-confirm-{charge.attempt}-{charge.renewal}"
@@ -120,15 +120,18 @@ def send(charge: Charge) -> None:
 
 
 def _renew(charge: Charge) -> None:
-    """A 5xx is stored under its key and would be repeated for a day: the next call goes under another."""
+    """The processor repeats a 5xx under the same idempotency key for a day, so the next call uses a new key."""
     Charge.objects.filter(id=charge.id, renewal=charge.renewal).update(renewal=F("renewal") + 1)
 
 
-# --- What became of it ---------------------------------------------------------------------------------------
+# --- Recording what the processor says -----------------------------------------------------------------------
 
 
 def look(charge: Charge) -> Charge:
-    """Ask the processor what became of a charge, and write that down. Raises NoAnswer."""
+    """Ask the processor what became of a charge and record the answer. Raises NoAnswer.
+
+    A confirmation that never arrived is sent again.
+    """
     charge.refresh_from_db()
     if charge.session:
         _look_at_session(charge)
@@ -151,7 +154,7 @@ def _look_at_session(charge: Charge) -> None:
 
 
 def _never_confirmed(charge: Charge, found: Intent) -> None:
-    """The confirmation never arrived: the same intent is confirmed again, and can still succeed only once."""
+    """The confirmation never arrived: confirm the same intent again, which can still succeed only once."""
     if _untouched(charge, found) and charge.state == ChargeState.CONFIRMING:
         charge.refresh_from_db()
         if charge.state == ChargeState.CONFIRMING:
@@ -163,14 +166,14 @@ def _untouched(charge: Charge, found: Intent) -> bool:
 
 
 def _error(charge: Charge, found: Intent) -> str:
-    """What came of this attempt; what came of another card, or of an attempt before it, says nothing about this one."""
+    """The error of this attempt, or empty: the intent's last error may be of another card or of an earlier attempt."""
     other = charge.card and found.tried and found.tried != charge.card.stripe_card_id
     known = found.failed and found.failed == charge.declined_stripe_charge_id
     return "" if other or known else found.error
 
 
 def _refused(charge: Charge, code: str) -> None:
-    """This call has certainly charged nothing, and would be refused again; one whose answer was lost may have."""
+    """This call charged nothing and a retry would be refused too, but an earlier call without an answer may have."""
     try:
         found = stripe_api.intent(charge.intent)
     except NoAnswer as error:
@@ -183,7 +186,7 @@ def _refused(charge: Charge, code: str) -> None:
 
 
 def apply(found: Intent) -> Charge | None:
-    """Write down an intent as it is now. None: it is of no charge of ours."""
+    """Record an intent as it is now. Idempotent. None when the intent belongs to no charge of ours."""
     charge = _charge_of(found)
     if charge is None:
         return None
@@ -203,7 +206,7 @@ def apply(found: Intent) -> Charge | None:
 
 
 def _charge_of(found: Intent) -> Charge | None:
-    """By the intent's name; by our own name in its metadata where we never stored it (a worker died in between)."""
+    """The charge by the intent's id, or by our id in its metadata when a worker died before it stored the intent."""
     known = Charge.objects.filter(intent=found.id).first()
     if known or not found.charge_id:
         return known
@@ -218,7 +221,7 @@ def _charge_of(found: Intent) -> Charge | None:
 
 
 def _succeeded(charge: Charge, found: Intent) -> None:
-    """The money is there: entry, balance and state in one commit, once."""
+    """The money has arrived: record the transaction, the balance and the state in one commit, once."""
     if found.amount_cents * CENT != charge.amount_micros or not found.stripe_charge_id:
         log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
         return
@@ -243,18 +246,18 @@ def _succeeded(charge: Charge, found: Intent) -> None:
 
 
 def owner(charge_id: uuid.UUID) -> Purse:
-    """The purse that a charge fills now, locked: a guest's may have been joined to an account's meanwhile.
+    """The purse that a charge fills now, locked. A guest's purse may have been joined to an account's meanwhile.
 
     Every writer locks the purse before any row that belongs to it: a fixed lock order prevents deadlocks.
     """
     purse = purses.locked(Charge.objects.values_list("purse_id", flat=True).get(id=charge_id))
-    # Not while it is live: there may be one of the owner's, and of these a purse has one.
+    # A live charge keeps its purse: the account's purse may have a live tab charge too, and may have only one.
     Charge.objects.filter(id=charge_id).exclude(state__in=Charge.LIVE).exclude(purse=purse).update(purse=purse)
     return purse
 
 
 def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:
-    """The fee, and when the money is let go of: known only when the processor has made its balance transaction."""
+    """Record the fee and when the processor releases the money: known once the balance transaction exists."""
     if not found.transaction:
         return
     Charge.objects.filter(id=charge_id).update(available_at=Coalesce(F("available_at"), found.available_at))
@@ -262,7 +265,10 @@ def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:
 
 
 def post_fee(transaction_id: str, cents: int) -> bool:
-    """Book what the processor took for one balance transaction, once; negative: it gave a fee back."""
+    """Post the processor's fee for one balance transaction, once; False when nothing was posted.
+
+    `cents` is negative when the processor refunded a fee.
+    """
     if not cents:
         return False
     key, pair = Kind.CARD_FEE.key(transaction_id), (accounts.PROCESSOR_FEES, accounts.STRIPE)
@@ -273,11 +279,11 @@ def post_fee(transaction_id: str, cents: int) -> bool:
 
 
 def _declined(charge: Charge, code: str, advice: str, stripe_charge_id: str) -> None:
-    """No money moved. A tab is tried again after one, three and five days, or never when the bank says so."""
+    """No money moved. A tab is retried after one, three and five days, unless the bank rules a retry out."""
     if code == "authentication_required":
         return _action(charge)
     if code == "payment_intent_authentication_failure" and charge.state == ChargeState.ACTION:
-        return None  # The cardholder said no to the bank, or gave up: the same link lets them try again.
+        return None  # The cardholder refused or abandoned the authentication; the same link lets them try again.
     hard = code in _HARD or advice == "do_not_try_again" or charge.attempt + 1 >= ATTEMPTS
     live = (ChargeState.CONFIRMING, ChargeState.ACTION, ChargeState.PROCESSING)
     if charge.purpose != Purpose.TAB or hard:
@@ -293,7 +299,7 @@ def _declined(charge: Charge, code: str, advice: str, stripe_charge_id: str) -> 
 
 
 def _action(charge: Charge) -> None:
-    """The bank wants to ask the cardholder, who is not here: a link by mail."""
+    """The bank requires authentication and the cardholder is away, so a link goes out by mail."""
     waiting = (ChargeState.CREATED, ChargeState.CONFIRMING, ChargeState.PROCESSING)
     now = timezone.now()
     if step(charge, waiting, state=ChargeState.ACTION, reason="authentication_required", decided_at=now, reminders=0):
@@ -315,11 +321,11 @@ def _past_due(charge: Charge) -> None:
 
 
 def step(charge: Charge, states: Any, **change: Any) -> bool:
-    """One conditional step; False when the charge is elsewhere by now. Success is never left."""
+    """One conditional update; False when the charge has left `states` meanwhile. Success is absorbing."""
     return Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
 
 
-# --- What it was made for -------------------------------------------------------------------------------------
+# --- The offer that a charge pays for -------------------------------------------------------------------------
 
 
 def _by_value(wanted: Offer | None) -> dict[str, Any] | None:
@@ -345,7 +351,7 @@ def offer_of(charge: Charge) -> Offer | None:
 
 
 def authentication(charge: Charge) -> dict[str, str]:
-    """What the page needs that lets the bank ask the cardholder. Raises NoAnswer."""
+    """What the page needs to let the bank authenticate the cardholder. Raises NoAnswer."""
     found = stripe_api.intent(charge.intent)
     return {
         "client_secret": found.client_secret,
@@ -355,6 +361,6 @@ def authentication(charge: Charge) -> dict[str, str]:
 
 
 def next_look(unfinished: Charge | Setup, now: datetime) -> None:
-    """Look less and less often at what does not move."""
+    """Schedule the next look. The interval grows with the age of the row, from two minutes to an hour."""
     age = min(max(now - unfinished.made_at, FIRST_LOOK), _LATEST_LOOK)
     type(unfinished).objects.filter(id=unfinished.id).update(look_at=now + age)

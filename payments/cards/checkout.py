@@ -1,7 +1,7 @@
-"""Hosted pages: top-up, one article, saving a card. The card's number never comes near us.
+"""Hosted pages: top-up, one article, saving a card. Card numbers never reach this server.
 
-A page that could not be opened is given up at once: nobody has its address, so nobody can pay on it. Should money come
-all the same, it is found by the charge's name in its metadata.
+A charge whose page could not be opened is given up at once: the buyer never got the page's address and cannot pay on
+it. If money arrives all the same, the charge's id in its metadata identifies the charge.
 """
 
 import uuid
@@ -23,14 +23,14 @@ from . import charges, saved_cards, stripe_api, tabs
 from .facts import NoAnswer, Session, StripeRefused
 
 FLOOR_CENTS = 50
-# Of all buyers together: what a run of stolen cards would need, and no shop of this size does.
+# The limit for all buyers together: tests of stolen cards would exceed it, and a shop of this size does not.
 _IN_ALL_PER_HOUR = 1000
 
 
 def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, *, address: str = "") -> str:
-    """The address of a page that fills the purse, and then buys `wants`.
+    """The address of a page that tops up the purse by `cents` and then buys `wants`.
 
-    Raises PurseRefused or NoAnswer; in both cases nobody was charged.
+    Raises PurseRefused or NoAnswer; in both cases the buyer was not charged.
     """
     if cents not in settings.TOPUP_CENTS:
         raise PurseRefused("invalid_amount", "Choose one of the top-up amounts.")
@@ -39,9 +39,9 @@ def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, 
 
 
 def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> str:
-    """The address of a page that pays for one article, and what is owed.
+    """The address of a page that charges the price of one article and what the purse owes.
 
-    Raises PurseRefused or NoAnswer; in both cases nobody was charged.
+    Raises PurseRefused or NoAnswer; in both cases the buyer was not charged.
     """
     cents = direct_cents(purse, wants)
     if cents is None:
@@ -50,19 +50,22 @@ def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> s
 
 
 def direct_cents(purse: Purse | None, wants: Offer) -> int | None:
-    """What a card alone pays for one article: its price, and what is owed. None: too little for a card."""
+    """The card charge for one article and what the purse owes, in whole cents. None: too little for a card."""
     balance = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id) if purse else 0
     return by_card_cents(wants.price.amount_micros - min(balance, 0))
 
 
 def by_card_cents(micros: int) -> int | None:
-    """So much in whole cents, as a card pays it alone; what is over stays in the purse. None: too little for a card."""
+    """The amount rounded up to whole cents, as a card pays it; the difference stays in the purse.
+
+    None when the amount is too little for a card.
+    """
     cents = -(-micros // charges.CENT)
     return cents if cents >= max(settings.DIRECT_FROM_CENTS, FLOOR_CENTS) else None
 
 
 def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
-    """The address of a page that saves a card for the tab. Raises PurseRefused or NoAnswer."""
+    """The address of a page that saves a card for the tab and charges nothing. Raises PurseRefused or NoAnswer."""
     may_open(purse, address)
     first_look = timezone.now() + charges.FIRST_LOOK
     setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
@@ -78,12 +81,12 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
 
 
 def returned(charge_id: uuid.UUID) -> Charge:
-    """The buyer is back from the page: what became of it. Raises NoAnswer."""
+    """The buyer is back from the page: look up what became of the charge. Raises NoAnswer."""
     return charges.look(Charge.objects.select_related("purse").get(id=charge_id))
 
 
 def setup_returned(setup_id: uuid.UUID) -> Setup:
-    """The buyer is back from saving a card: keep it, and open the tab. Raises NoAnswer."""
+    """The buyer is back from saving a card: keep the card and open the tab. Raises NoAnswer."""
     setup = Setup.objects.select_related("purse").get(id=setup_id)
     if setup.state == "open" and setup.session:
         apply_setup(setup, stripe_api.session(setup.session))
@@ -92,7 +95,7 @@ def setup_returned(setup_id: uuid.UUID) -> Setup:
 
 
 def apply_setup(setup: Setup, found: Session) -> None:
-    """Write down what became of the page that saves a card; once, whoever brings it."""
+    """Record what became of the page that saves a card. Idempotent: buyers, webhooks and the sweeper all lead here."""
     if found.status == "expired":
         Setup.objects.filter(id=setup.id, state="open").update(state="expired")
     facts = stripe_api.saved_card(found.setup_intent) if found.status == "complete" and found.setup_intent else None
@@ -114,7 +117,7 @@ def apply_setup(setup: Setup, found: Session) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a hosted page says and where it leads: its title, the way back, what the money is to buy, who asked."""
+    """What a hosted page says and where it leads: title, return address, the offer to buy, the buyer's IP address."""
 
     title: str
     back_url: str
@@ -139,7 +142,7 @@ def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
         _give_up(charge, error.code)
         raise PurseRefused("card_page_refused", "We could not open the card page.") from error
     if not charges.step(charge, (Charge.State.NEW,), state=Charge.State.CREATED, session=opened.id):
-        raise PurseRefused("card_page_refused", "The card page took too long to open.")  # The sweeper gave it up.
+        raise PurseRefused("card_page_refused", "The card page took too long to open.")  # The sweeper gave up.
     return opened.url
 
 
@@ -150,7 +153,10 @@ def _give_up(charge: Charge, reason: str) -> None:
 
 
 def may_open(purse: Purse | None, address: str) -> None:
-    """Opening pages is how stolen cards are tried: so many per buyer and per address, and in all. Or PurseRefused."""
+    """Limit the pages opened per hour, by buyer, by address and in total. Raises PurseRefused.
+
+    Thieves test stolen cards by opening many such pages.
+    """
     if purse and purse.flag not in (Purse.Flag.NONE, Purse.Flag.PAST_DUE):
         raise PurseRefused("purse_frozen", "This balance is frozen because a card payment is disputed.")
     since = timezone.now() - timedelta(hours=1)

@@ -1,8 +1,8 @@
-"""Disputes and fraud warnings: the purse is frozen, every movement of money is an entry, and nothing is lost quietly.
+"""Disputes and fraud warnings: they freeze the purse, and every movement of money is a transaction in the books.
 
-What a lost dispute takes: first the buyer's balance, then sales that are not cleared yet (their publishers' pending
-shares and the platform's fees go back, newest first, and so does the access), and the rest is the platform's loss.
-Money that a publisher has earned is never touched.
+A lost dispute takes the buyer's balance first, then sales still on hold, newest first: their publishers' pending
+shares and the platform's fees are reversed, and the buyer loses access. The rest is the platform's loss. Money that a
+publisher has earned is never touched.
 """
 
 import logging
@@ -28,7 +28,7 @@ _CLOSED = ("won", "lost", "warning_closed", "prevented")
 
 
 def apply(facts: DisputeFacts) -> Dispute | None:
-    """Write down a dispute as it is now; idempotent, in whatever order events came. None: of no charge of ours."""
+    """Record a dispute as it is now. Idempotent, in any order of events. None when it is about no charge of ours."""
     charge = Charge.objects.filter(intent=facts.intent, state=Charge.State.SUCCEEDED).first()
     if charge is None:
         return None
@@ -44,7 +44,7 @@ def apply(facts: DisputeFacts) -> Dispute | None:
             },
         )
         Dispute.objects.filter(id=dispute.id).update(status=facts.status)
-        # What was taken before what came back, in whatever order they are listed.
+        # Withdrawals are booked before what came back, in whatever order the processor lists them.
         for money in sorted(facts.moved, key=lambda one: one.amount_cents):
             _book(dispute, purse, money)
         lost_now = facts.status == "lost" and _lost(dispute, purse)
@@ -57,7 +57,10 @@ def apply(facts: DisputeFacts) -> Dispute | None:
 
 
 def look_at_open() -> list[str]:
-    """Ask about every dispute that is open here: its loss moves no money. Returns which have moved on, or NoAnswer."""
+    """Look up every dispute that is open here; returns the ids of those whose status changed. Raises NoAnswer.
+
+    Losing a dispute moves no money, so the list of balance transactions does not show the loss.
+    """
     moved = []
     for dispute_id, status in Dispute.objects.exclude(status__in=_CLOSED).values_list("id", "status"):
         try:
@@ -72,7 +75,7 @@ def look_at_open() -> list[str]:
 
 
 def _book(dispute: Dispute, purse: Purse, money: Money) -> None:
-    """One balance transaction: what was withdrawn or came back, and the fee, each once."""
+    """Book one balance transaction: the money withdrawn or returned, and the fee, each once."""
     key, fee_key = Kind.DISPUTE.key(money.id), Kind.DISPUTE_FEE.key(money.id)
     if ledger.posted(key) or ledger.posted(fee_key):
         return
@@ -91,15 +94,16 @@ def _book(dispute: Dispute, purse: Purse, money: Money) -> None:
 
 
 def _standing(charge_id: uuid.UUID) -> None:
-    """What stands disputed of a charge now, at most all of it: a second dispute may take the same money once more."""
+    """Update the disputed part of a charge, at most its amount: a second dispute may withdraw the same money again."""
     taken = Dispute.objects.filter(charge_id=charge_id).aggregate(sum=Sum("withdrawn_micros"))["sum"] or 0
     Charge.objects.filter(id=charge_id).update(disputed_micros=Least(F("amount_micros"), Value(max(taken, 0))))
 
 
 def _lost(dispute: Dispute, purse: Purse) -> bool:
-    """Once: uncleared sales are taken back while they fit into the debt, and what remains is the platform's loss.
+    """Book the loss of a dispute, once; True when this call did it.
 
-    Says whether it was this time; a loss whose money has not been seen to go yet is still open.
+    Sales still on hold are reversed while they fit into the debt, and the rest is the platform's loss. A loss stays
+    open until its withdrawal is booked.
     """
     open_one = Dispute.objects.filter(id=dispute.id, lost_at=None, withdrawn_micros__gt=0)
     if not open_one.update(lost_at=timezone.now()):
@@ -123,13 +127,13 @@ def _times_recovered(dispute: Dispute) -> int:
 
 
 def _lost_key(dispute: Dispute) -> str:
-    """A dispute can be lost, recovered by an appeal, and lost again: each loss is an entry of its own."""
+    """A dispute can be lost, recovered by an appeal, and lost again: each loss is a transaction of its own."""
     times = _times_recovered(dispute)
     return Kind.DISPUTE_LOST.key(dispute.id, times) if times else Kind.DISPUTE_LOST.key(dispute.id)
 
 
 def _recovered(dispute: Dispute, purse: Purse) -> None:
-    """An appeal: what was lost has come back after all, so what the platform has paid of it is the platform's."""
+    """An appeal brought the lost money back, so the platform gets back what it paid for that loss."""
     lost = Dispute.objects.filter(id=dispute.id, withdrawn_micros=0).exclude(lost_at=None)
     key = _lost_key(dispute)
     if not lost.update(lost_at=None) or not ledger.posted(key):
@@ -146,9 +150,9 @@ def _balance(purse: Purse) -> int:
 
 
 def _flag(purse: Purse, lost_now: bool) -> None:
-    """An inquiry (warning_…) freezes nothing; an open dispute until it is won; a lost one until staff says otherwise.
+    """An open dispute freezes the purse until it is won, and a lost one until staff unfreezes the purse.
 
-    A warning of fraud stays, and so does a tab that could not be charged.
+    An inquiry (warning_…) freezes nothing. A fraud warning stays, and so does the flag of an unpaid tab.
     """
     if lost_now:
         flag = Flag.CHARGEBACK
@@ -168,7 +172,10 @@ def _open(purse: Purse) -> QuerySet[Dispute]:
 
 
 def unfreeze(purse: Purse) -> bool:
-    """Staff trusts a buyer again after a lost dispute or a warning of fraud. False: nothing to lift, or one is open."""
+    """Staff lifts the freeze after a lost dispute or a fraud warning.
+
+    False when the purse is not frozen for one of these, or a dispute is open.
+    """
     with transaction.atomic(durable=True):
         locked = Purse.objects.select_for_update().get(id=purse.id)
         if _open(locked).exists():
@@ -185,12 +192,12 @@ def _could_not_be_charged(purse: Purse) -> bool:
 
 
 def warned(intent: str) -> None:
-    """The card's bank warns of fraud: freeze the purse, and send back what is unspent of that charge. Or NoAnswer."""
+    """The card's bank warns of fraud: refund the unspent part of that charge and freeze the purse. Raises NoAnswer."""
     charge = Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).select_related("purse").first()
     if charge is None:
         return
     try:
         refunds.of_warned(charge)
-    except purses.PurseRefused as refusal:  # Spent meanwhile, or disputed already.
+    except purses.PurseRefused as refusal:  # The money was spent meanwhile, or is already disputed.
         log.warning("nothing of %s was sent back: %s", charge, refusal)
     Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD)

@@ -1,19 +1,19 @@
-"""What the card processor says, as small facts of our own: errors by what they mean for the money, and records."""
+"""The card processor's answers as small records of our own, and its errors by what they mean for the money."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
 
 class NoAnswer(Exception):
-    """Unknown: the call may or may not have worked. The same call under the same key is safe, and so is looking."""
+    """Unknown: the call may or may not have worked. A retry under the same idempotency key is safe; so is a look-up."""
 
 
 class ServerTrouble(NoAnswer):
-    """Unknown, and this key will repeat the same 5xx for a day: look first, then call under another key."""
+    """Unknown, and the same idempotency key repeats this 5xx for a day: look first, then retry under another key."""
 
 
 class StripeRefused(Exception):
-    """Certainly not done: the processor understood and said no."""
+    """Certainly not done: the processor understood the call and refused it. No money moved."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -21,9 +21,9 @@ class StripeRefused(Exception):
 
 
 class Declined(Exception):
-    """The bank said no, or wants to ask the cardholder (`authentication_required`). No money moved.
+    """The bank declined, or requires the cardholder to authenticate (`authentication_required`). No money moved.
 
-    `stripe_charge_id` names the processor's charge that failed, where one was made.
+    `stripe_charge_id` is the processor's id of the failed charge, if one was made.
     """
 
     def __init__(self, code: str, advice: str, stripe_charge_id: str) -> None:
@@ -34,7 +34,7 @@ class Declined(Exception):
 
 
 class Forged(Exception):
-    """A webhook that the processor did not sign, or that is older than five minutes."""
+    """A webhook that the processor did not sign, that is older than five minutes, or that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Event:
 class Intent:
     """A PaymentIntent as it is now. `charge_id` is ours, from its metadata; `stripe_charge_id` its successful charge.
 
-    `error` is of its last attempt that failed, with the card `tried` and the charge `failed`, where one was made.
+    `error` is of the last failed attempt, `tried` is the card of that attempt, and `failed` its charge, if it has one.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Intent:
     advice: str = ""
     card: str = ""
     client_secret: str = ""
-    # Of the charge's balance transaction, once there is one: its name, the fee, and when the money is let go of.
+    # From the charge's balance transaction, once it exists: its id, the fee, and when the processor releases the money.
     transaction: str = ""
     fee_cents: int = 0
     available_at: datetime | None = None
@@ -73,7 +73,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A hosted Checkout page: where it is, and what came of it."""
+    """A hosted Checkout page: its address and its outcome."""
 
     id: str
     status: str
@@ -87,7 +87,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """A saved card: nothing that could be charged elsewhere. `customer`: whose it is there; empty: nobody's now."""
+    """A saved card: nothing here could be charged elsewhere. `customer` is the processor's id; empty when detached."""
 
     stripe_card_id: str
     brand: str
@@ -98,7 +98,7 @@ class CardFacts:
 
 @dataclass(frozen=True, slots=True)
 class RefundFacts:
-    """A refund as it is now; `ours` is our own id from its metadata."""
+    """A refund as it is now; `ours` is our own id from its metadata, empty for a refund made by hand."""
 
     id: str
     status: str
@@ -109,7 +109,7 @@ class RefundFacts:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """One balance transaction: what moved on the account at the processor, signed, with the fee taken from it."""
+    """One balance transaction: a signed movement on our account at the processor, and the fee taken from it."""
 
     id: str
     type: str
@@ -123,7 +123,7 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class DisputeFacts:
-    """A dispute as it is now, with each movement of money it has caused."""
+    """A dispute as it is now, with every balance transaction it has caused."""
 
     id: str
     status: str

@@ -1,7 +1,7 @@
-"""Clearing: when a publisher's pending share of a sale from a purse becomes earned.
+"""Holds: when a publisher's pending share of a sale from a purse becomes earned.
 
-Three things must hold: the hold has passed, the purse is in order, and card money that the processor has let go of
-covers the sale, first in, first out: a purse's sales are covered in the order in which they were made.
+Three conditions end a hold: its time has passed, the purse is in order, and card money that the processor has released
+covers the sale. A purse's sales are covered in the order in which they were made, first in, first out.
 """
 
 import uuid
@@ -19,17 +19,17 @@ from payments.books.ledger import Entry, Move
 from payments.models import CardRefund, Charge, Payment, PaymentState, Posting, Purse
 
 _AT_ONCE = 500
-# A tab that could not be charged says nothing against what earlier card money covers; and once a dispute is lost, what
-# it took and what the platform has paid of it are known. While one is open, or fraud is suspected, nothing is.
+# An unpaid tab does not affect sales that earlier card money covers. Once a dispute is lost, the amount withdrawn and
+# the platform's part of the loss are known. Under an open dispute or a fraud warning they are not: every sale waits.
 _IN_ORDER = (Purse.Flag.NONE, Purse.Flag.PAST_DUE, Purse.Flag.CHARGEBACK)
 
 
 def clear(now: datetime | None = None) -> int:
-    """Clear everything that is due; returns how many sales."""
+    """End the hold on every sale that is due; returns the number of sales."""
     now = now or timezone.now()
     ready = now - timedelta(seconds=settings.CLEARING_HOLD_SECONDS)
     pending = Payment.objects.filter(rail=purses.RAIL, state=PaymentState.CONFIRMED, decided_at__lte=ready)
-    # Not so many at once: who never pays would stand in the way of who does.
+    # No limit on purses: those whose tabs are never paid would fill the batch and block the others.
     paid = Charge.objects.filter(state=Charge.State.SUCCEEDED).values("purse")
     due = pending.filter(debit__purse__flag__in=_IN_ORDER, debit__purse__in=paid)
     purse_ids = due.values_list("debit__purse_id", flat=True).distinct()
@@ -38,7 +38,7 @@ def clear(now: datetime | None = None) -> int:
 
 def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
     with transaction.atomic(durable=True):
-        # Locked against a dispute, which would take back what is cleared here.
+        # The lock keeps a dispute out, which would reverse the sales whose hold ends here.
         purse = Purse.objects.select_for_update().get(id=purse_id)
         if purse.flag not in _IN_ORDER:
             return 0
@@ -57,7 +57,7 @@ def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
 
 
 def _covered_micros(purse: Purse, now: datetime) -> int:
-    """Card money of this purse that is available, less what went back or stands disputed, and what we lost for it."""
+    """Available card money of this purse, less refunds and disputes, plus the platform's payments for lost disputes."""
     ours = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, available_at__lte=now)
     left = F("amount_micros") - F("refunded_micros") - F("disputed_micros")
     on_its_way = CardRefund.objects.filter(charge__purse=purse, state=CardRefund.State.ASKED)
@@ -66,7 +66,7 @@ def _covered_micros(purse: Purse, now: datetime) -> int:
 
 
 def _lost_micros(purse: Purse) -> int:
-    """What the platform has paid into this purse where a dispute was lost: its sales are paid with that."""
+    """What the platform paid into this purse for lost disputes: this money covers sales too."""
     balances = [accounts.balance(pk) for pk in (purse.pk, *purse.joined.values_list("id", flat=True))]
     paid = Posting.objects.filter(source__code=accounts.CHARGEBACK_LOSSES, target__code__in=balances)
     back = Posting.objects.filter(target__code=accounts.CHARGEBACK_LOSSES, source__code__in=balances)
@@ -79,7 +79,7 @@ def _sum(payments: QuerySet[Payment]) -> int:
 
 
 def _post(payments: list[Payment]) -> None:
-    """Pending becomes earned, by what the sale's own entry gave the publisher."""
+    """Move each sale's share from pending to earned, by the amount that the sale itself posted to the publisher."""
     lines = Posting.objects.filter(
         transaction__in=[p.sale_id for p in payments], target__code__endswith=accounts.pending("")
     )

@@ -1,6 +1,6 @@
-"""Letters about a tab: it was declined, the bank wants to ask, it was given up. Sent after the commit, never before.
+"""Mail about a tab: a decline, a required authentication, the end of retries. Sent after the commit, never before.
 
-A letter that cannot be sent is logged: the purse's page says the same.
+A message that cannot be sent is only logged: the balance page says the same.
 """
 
 import logging
@@ -21,13 +21,13 @@ _LINK_SECONDS = 8 * 86400
 
 
 def link(charge: Charge) -> str:
-    """The address at which whoever has it may finish the authentication of this one charge, for eight days."""
+    """The link that lets its bearer finish the authentication of this one charge, for eight days."""
     token = signing.dumps(str(charge.id), salt=_SALT)
     return f"{settings.BASE_URL}/purse/authenticate/{charge.id}?token={token}"
 
 
 def opens(token: str) -> str:
-    """The id of the charge that a link is for, or empty."""
+    """The id of the charge that a link's token is for; empty when the token is forged or expired."""
     try:
         return str(signing.loads(token, salt=_SALT, max_age=_LINK_SECONDS))
     except signing.BadSignature:
@@ -35,7 +35,7 @@ def opens(token: str) -> str:
 
 
 def authenticate(charge: Charge) -> None:
-    """The bank asks the cardholder to confirm the charge."""
+    """The bank requires the cardholder to confirm the charge."""
     _send(
         charge,
         f"Confirm your {_usd(charge)} payment",
@@ -46,7 +46,7 @@ def authenticate(charge: Charge) -> None:
 
 
 def declined(charge: Charge, retry_at: datetime) -> None:
-    """The card was declined, and we try again."""
+    """The card was declined, and the charge is retried at `retry_at`."""
     _send(
         charge,
         "Your card was declined",
@@ -57,7 +57,7 @@ def declined(charge: Charge, retry_at: datetime) -> None:
 
 
 def failed(charge: Charge) -> None:
-    """We stop trying."""
+    """The charge failed and is not retried."""
     _send(
         charge,
         "We could not charge your tab",

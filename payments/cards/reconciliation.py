@@ -1,7 +1,8 @@
-"""Reconciliation: the processor's own books beside ours, transaction by transaction, and then the sum to the cent.
+"""Reconciliation: the processor's books are compared with ours, transaction by transaction, then in total to the cent.
 
-Run daily with an overlap. What webhooks and sweeper missed is applied here and counted as healed; what is none of ours
-(a payment made by hand, a payout of the account) is booked into suspense, so that the sums agree and nothing is hidden.
+Each daily run overlaps the one before. What webhooks and the sweeper missed is applied here and counted as healed.
+What belongs to no charge of ours (a payment made by hand, a payout of the account) is booked into suspense, so that
+the totals agree and nothing is hidden.
 """
 
 import logging
@@ -26,7 +27,7 @@ _REFUNDS = ("refund", "payment_refund", "refund_failure", "payment_failure_refun
 
 @dataclass
 class Report:
-    """What a run found: entries it had to make, transactions of nobody, and what still differs, in micros."""
+    """What a run found: transactions booked late (healed), unknown or missing ones, and the difference in micros."""
 
     healed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -40,11 +41,14 @@ class Report:
 
 
 def reconcile(since: datetime | None = None) -> Report:
-    """Compare everything the processor booked since then. Raises NoAnswer: nothing is known of the rest."""
+    """Compare everything the processor booked since `since`, by default three days ago.
+
+    Raises NoAnswer: what was booked until then stays, and the rest is unknown.
+    """
     since = since or timezone.now() - OVERLAP
     report = Report()
     seen = set()
-    # The processor says the newest first; what was taken back is understood after what it was taken from.
+    # The processor lists the newest first, but a refund or dispute can be applied only after its payment.
     for money in reversed(list(stripe_api.money_since(since))):
         seen.add(money.source)
         _heal(money, report)
@@ -60,7 +64,7 @@ def reconcile(since: datetime | None = None) -> Report:
 
 
 def _is_there(charge: Charge) -> bool:
-    """Whether the processor has the payment, though booked before the days looked at: we learnt of it late."""
+    """Whether the processor has the payment. It may have booked the payment before the period, and we learned late."""
     try:
         return stripe_api.intent(charge.intent).stripe_charge_id == charge.stripe_charge_id
     except StripeRefused:
@@ -68,7 +72,7 @@ def _is_there(charge: Charge) -> bool:
 
 
 def _heal(money: Money, report: Report) -> None:
-    """Make sure that one transaction is in our books; each of ours has its own key there."""
+    """Make sure that our books have one balance transaction; its key in our books makes this idempotent."""
     if _booked(money):
         _fee(money, report)
         return
@@ -79,7 +83,7 @@ def _heal(money: Money, report: Report) -> None:
     except NoAnswer:
         raise
     except Exception:
-        # Not into suspense: it may be ours, and would be booked twice when it is understood.
+        # Not into suspense: the transaction may be ours, and a later run that can apply it would book it twice.
         log.exception("%s could not be applied", money.id)
         report.missing.append(money.id)
         return
@@ -108,7 +112,7 @@ def _booked(money: Money) -> bool:
 
 
 def _fee(money: Money, report: Report) -> None:
-    """A dispute books its own fee, and what is in suspense is booked net."""
+    """Post the fee of a charge or refund. A dispute posts its own fee, and suspense is booked net of fees."""
     ours = money.type in (*_CHARGES, *_REFUNDS) and not ledger.posted(Kind.PROCESSOR_OTHER.key(money.id))
     if ours and charges.post_fee(money.id, money.fee_cents):
         report.healed.append(f"fee of {money.id}")
@@ -127,7 +131,7 @@ def _apply(money: Money) -> None:
 
 
 def run() -> Report | None:
-    """For the schedule: a processor that does not answer is asked again the next time."""
+    """Reconcile on schedule. Without an answer from the processor, returns None and the next run tries again."""
     try:
         return reconcile()
     except NoAnswer as error:

@@ -1,7 +1,7 @@
-"""Money back to a card: what is unspent, and what somebody refunded by hand at the processor.
+"""Refunds to a card: of unspent money, and those made by hand at the processor.
 
-The money is put aside first, so it cannot be spent meanwhile. A refund has no two steps at the processor: after an
-answer of 5xx its list is searched for ours before another key is used.
+The money is reserved first, so it cannot be spent meanwhile. A refund has no separate create and confirm steps at the
+processor, so after a 5xx its list of refunds is searched for ours before another idempotency key is used.
 """
 
 import logging
@@ -29,7 +29,7 @@ _OPEN_FOR = timedelta(minutes=2)
 
 
 def refundable(purse: Purse) -> list[tuple[Charge, int]]:
-    """Which charges can still go back to their cards, and how many micros of each, as far as the balance reaches."""
+    """The charges that can be refunded to their cards, each with its micros, as far as the balance reaches."""
     purse = Purse.objects.get(id=purse.id)
     left = 0 if purse.flag else purse.balance_micros
     found = []
@@ -52,14 +52,17 @@ def _whole_cents(micros: int) -> int:
 
 
 def of_warned(charge: Charge) -> CardRefund | None:
-    """Send back all of a charge that is unspent, also from a frozen purse: its bank says it was fraud."""
+    """Refund all of a charge that is unspent, also from a frozen purse: the card's bank warned of fraud."""
     balance = Purse.objects.values_list("balance_micros", flat=True).get(id=charge.purse_id)
     unspent = _whole_cents(min(balance, _unrefunded(charge)))
     return to_card(charge.purse, charge, unspent, frozen=True) if unspent > 0 else None
 
 
 def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) -> CardRefund:
-    """Send unspent money back to the card it came from. Raises PurseRefused; without an answer it is finished later."""
+    """Refund unspent money to the card it came from. Raises PurseRefused: no money moved.
+
+    Without an answer the money stays reserved, and the sweeper finishes the refund later.
+    """
     if micros <= 0 or micros % charges.CENT:
         raise PurseRefused("invalid_amount", "We can only refund whole cents to a card.")
     with transaction.atomic(durable=True):
@@ -80,13 +83,13 @@ def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) 
 
 
 def drive(refund: CardRefund) -> CardRefund:
-    """Ask the processor for a refund that was written down; safe to call again after any crash."""
+    """Ask the processor for a recorded refund. Idempotent, also after a crash."""
     refund.refresh_from_db()
     if refund.state != State.ASKED:
         return refund
     intent = refund.charge.intent
     if not refund.ours:
-        # Made by hand there, and written down here when we died: it has been made, and is only to be looked at.
+        # The refund was made by hand, and a worker died after recording its row. Look it up, never make it again.
         look(intent)
         refund.refresh_from_db()
         return refund
@@ -107,13 +110,13 @@ def drive(refund: CardRefund) -> CardRefund:
 
 
 def look(intent: str) -> None:
-    """Write down every refund of an intent, whoever made it. Raises NoAnswer."""
+    """Record every refund of an intent, ours or made by hand. Raises NoAnswer."""
     for facts in stripe_api.refunds_of(intent):
         apply(facts)
 
 
 def apply(facts: RefundFacts) -> None:
-    """Write down one refund as it is now; idempotent. One made by hand at the processor is taken from the balance."""
+    """Record one refund as it is now. Idempotent. A refund made by hand is taken from the balance."""
     refund = _row(facts)
     if refund is None:
         return
@@ -124,7 +127,7 @@ def apply(facts: RefundFacts) -> None:
 
 
 def _row(facts: RefundFacts) -> CardRefund | None:
-    """Ours by its id in the metadata, or the one made by hand, which gets a row when it is first seen."""
+    """Our refund by the id in its metadata, or one made by hand, which gets a row when it is first seen."""
     if facts.ours:
         try:
             return CardRefund.objects.select_related("charge").get(id=uuid.UUID(facts.ours))
@@ -161,12 +164,12 @@ def _done(refund: CardRefund, facts: RefundFacts) -> None:
 
 
 def _aside(refund: CardRefund) -> str:
-    """Where this refund's money was put aside, whoever has the purse now."""
+    """The account where this refund's money was reserved, also after the purse was joined to another."""
     return ledger.target_of(Kind.REFUND_RESERVED.key(refund.id))
 
 
 def _failed(refund: CardRefund, facts: RefundFacts) -> None:
-    """The card's bank sent it back: it is in the purse again. Or it never went: then it was only put aside."""
+    """The card's bank returned the money, so it goes back to the purse. Money that never left is only released."""
     if refund.state == State.ASKED:
         return _release(refund, "failed", facts.id)
     with transaction.atomic(durable=True):
@@ -181,7 +184,7 @@ def _failed(refund: CardRefund, facts: RefundFacts) -> None:
 
 
 def _release(refund: CardRefund, reason: str, stripe_refund_id: str = "") -> None:
-    """It certainly did not go: back from aside into the balance."""
+    """The refund certainly moved no money: the reserved amount returns to the balance."""
     with transaction.atomic(durable=True):
         asked = CardRefund.objects.filter(id=refund.id, state=State.ASKED)
         said = {"state": State.REFUSED, "reason": reason, "decided_at": timezone.now()}
@@ -195,5 +198,5 @@ def _release(refund: CardRefund, reason: str, stripe_refund_id: str = "") -> Non
 
 
 def unanswered() -> QuerySet[CardRefund]:
-    """Refunds that were asked for, and nobody knows what became of them."""
+    """Refunds that were asked for over two minutes ago and whose outcome is unknown."""
     return CardRefund.objects.filter(state=State.ASKED, made_at__lt=timezone.now() - _OPEN_FOR)

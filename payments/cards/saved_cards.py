@@ -1,4 +1,4 @@
-"""Saved cards: the processor's names for them, with what a person recognises them by. No card number is ever here."""
+"""Saved cards: the processor's ids, and what people recognise a card by. No card number is ever stored."""
 
 import logging
 import uuid
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def keep(charge_id: uuid.UUID, stripe_card_id: str) -> None:
-    """Remember the card that paid a charge, for the next time. Of no consequence when it cannot be had now."""
+    """Save the card that paid a charge, for the next time. A failure is only logged: the charge has succeeded."""
     if not stripe_card_id or Card.objects.filter(stripe_card_id=stripe_card_id).exists():
         return
     try:
@@ -24,7 +24,7 @@ def keep(charge_id: uuid.UUID, stripe_card_id: str) -> None:
     except (NoAnswer, StripeRefused) as error:
         log.warning("the card of charge %s could not be kept: %s", charge_id, error)
         return
-    except Exception:  # Such as a payment method that is no card at all.
+    except Exception:  # For example, a payment method that is not a card.
         log.exception("the card of charge %s could not be kept", charge_id)
         return
     with transaction.atomic(durable=True):
@@ -34,14 +34,14 @@ def keep(charge_id: uuid.UUID, stripe_card_id: str) -> None:
 
 
 def add(purse: Purse, facts: CardFacts) -> Card:
-    """The card's row, made for this purse when there is none; in the caller's transaction."""
+    """The card's row, created for this purse when there is none, in the caller's database transaction."""
     shown = {"brand": facts.brand, "last4": facts.last4, "expires": facts.expires}
     card, _ = Card.objects.get_or_create(stripe_card_id=facts.stripe_card_id, defaults={"purse": purse, **shown})
     return card
 
 
 def changed(stripe_card_id: str) -> None:
-    """The processor says that a card has changed, such as its expiry date. Raises NoAnswer."""
+    """A card changed at the processor, for example its expiry date: record that. Raises NoAnswer."""
     facts = stripe_api.card(stripe_card_id)
     Card.objects.filter(stripe_card_id=stripe_card_id).update(
         brand=facts.brand, last4=facts.last4, expires=facts.expires
@@ -49,7 +49,7 @@ def changed(stripe_card_id: str) -> None:
 
 
 def detached(stripe_card_id: str) -> None:
-    """Removed at the processor, by us or by hand: it cannot be charged, so there is no tab on it."""
+    """A card was removed at the processor, by us or by hand: it cannot be charged, so its tab closes."""
     card = Card.objects.filter(stripe_card_id=stripe_card_id, removed_at=None).first()
     if card:
         with transaction.atomic(durable=True):

@@ -1,8 +1,8 @@
-"""The card processor: the only importer of `stripe`. What it answers comes back as our own small facts.
+"""The card processor: the only importer of `stripe`. Its answers come back as small records of our own.
 
-No retries inside the SDK: whether a call may be made again, and under which idempotency key, is decided by whoever
-keeps the state (payments.cards.charges). Amounts here are whole US cents, the processor's own unit. The SDK takes a
-second to import, so it is imported where the processor is called.
+The SDK never retries: payments.cards.charges keeps the state and decides whether a call may be retried, and under which
+idempotency key. Amounts here are whole US cents, the processor's own unit. The SDK takes a second to import, so it is
+imported where the processor is called.
 """
 
 import functools
@@ -43,7 +43,7 @@ def _client(key: str, base: str, timeout: int) -> "stripe.StripeClient":
 
 
 def _call(call: Callable[[Any], Any]) -> Any:
-    """One call to the API, its errors turned into what they mean for the money."""
+    """Make one API call and turn its errors into what they mean for the money."""
     import stripe
 
     client = _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
@@ -65,7 +65,7 @@ def _call(call: Callable[[Any], Any]) -> Any:
     except stripe.StripeError as error:
         if error.http_status and error.http_status >= 500:
             raise ServerTrouble(str(error)) from error
-        # 401, 403 and 409: a wrong key or somebody else's call under the same one; nothing is known of this one.
+        # 401, 403 and 409: a wrong API key, or a concurrent call under the same idempotency key. Outcome unknown.
         raise NoAnswer(str(error)) from error
 
 
@@ -73,9 +73,9 @@ def _call(call: Callable[[Any], Any]) -> Any:
 
 
 def create_customer(purse_id: str, email: str) -> str:
-    """The processor's name for a buyer.
+    """Create a customer for a buyer and return the processor's id.
 
-    Under no key of ours: an orphan of these costs nothing, and what went wrong under a key is repeated for a day.
+    The call has no idempotency key: an orphaned customer costs nothing, and an error under a key is repeated for a day.
     """
     params = {"metadata": {"purse": purse_id}, **({"email": email} if email else {})}
     return _call(lambda v1: v1.customers.create(params)).id
@@ -105,7 +105,7 @@ def open_checkout(charge_id: str, customer: str, amount_cents: int, *, title: st
 
 
 def open_setup(setup_id: str, customer: str, back: WayBack, key: str) -> Session:
-    """A hosted page that saves a card and charges nothing."""
+    """Open a hosted page that saves a card and charges nothing."""
     params = {
         "mode": "setup",
         "currency": CURRENCY,
@@ -124,23 +124,23 @@ def session(session_id: str) -> Session:
 
 
 def expire_session(session_id: str) -> Session:
-    """Close a hosted page that nobody needs any more. StripeRefused when it was completed meanwhile."""
+    """Close a hosted page that is no longer needed. Raises StripeRefused when the buyer completed it meanwhile."""
     return _session(_call(lambda v1: v1.checkout.sessions.expire(session_id)))
 
 
 def saved_card(setup_intent: str) -> CardFacts | None:
-    """The card that a hosted page has saved, or None when it has not."""
+    """The card that a hosted page saved, or None when it saved none."""
     found = _call(lambda v1: v1.setup_intents.retrieve(setup_intent, {"expand": ["payment_method"]}))
     return _card(found.payment_method) if found.status == "succeeded" and found.payment_method else None
 
 
 def card(stripe_card_id: str) -> CardFacts:
-    """A saved card."""
+    """A saved card as it is now. Raises StripeRefused when the payment method is not a card."""
     return _card(_call(lambda v1: v1.payment_methods.retrieve(stripe_card_id)))
 
 
 def forget_card(stripe_card_id: str) -> None:
-    """Detach a card from its buyer: nobody can charge it any more."""
+    """Detach a card from its customer, after which it cannot be charged."""
     _call(lambda v1: v1.payment_methods.detach(stripe_card_id))
 
 
@@ -148,7 +148,7 @@ def forget_card(stripe_card_id: str) -> None:
 
 
 def create_intent(charge_id: str, customer: str, amount_cents: int, key: str) -> Intent:
-    """A PaymentIntent that is not confirmed: an orphan of these costs nothing."""
+    """Create a PaymentIntent without confirming it: no money moves, and an orphan costs nothing."""
     params = {
         "amount": amount_cents,
         "currency": CURRENCY,
@@ -159,7 +159,7 @@ def create_intent(charge_id: str, customer: str, amount_cents: int, key: str) ->
 
 
 def confirm_intent(intent_id: str, stripe_card_id: str, key: str) -> Intent:
-    """Charge a saved card while the cardholder is away. Names one stored intent, which can succeed once."""
+    """Charge a saved card off-session. Confirms one stored intent, which can succeed only once."""
     params = {"payment_method": stripe_card_id, "off_session": True, "expand": _CHARGE_DETAILS}
     return _intent(_call(lambda v1: v1.payment_intents.confirm(intent_id, params, {"idempotency_key": key})))
 
@@ -170,21 +170,21 @@ def intent(intent_id: str) -> Intent:
 
 
 def cancel_intent(intent_id: str) -> Intent:
-    """Give up on an intent. StripeRefused when it has succeeded meanwhile: look then."""
+    """Cancel an intent. Raises StripeRefused when the intent has succeeded meanwhile: look it up then."""
     return _intent(_call(lambda v1: v1.payment_intents.cancel(intent_id)))
 
 
-# --- Giving money back -----------------------------------------------------------------------------------
+# --- Refunds and disputes --------------------------------------------------------------------------------
 
 
 def refund(intent_id: str, amount_cents: int, refund_id: str, key: str) -> RefundFacts:
-    """Send money back to the card."""
+    """Refund `amount_cents` of an intent to its card."""
     params = {"payment_intent": intent_id, "amount": amount_cents, "metadata": {"refund": refund_id}}
     return _refund(_call(lambda v1: v1.refunds.create(params, {"idempotency_key": key})))
 
 
 def refunds_of(intent_id: str) -> list[RefundFacts]:
-    """Every refund of an intent, whoever made it."""
+    """Every refund of an intent, ours or made by hand."""
     found = _call(lambda v1: v1.refunds.list({"payment_intent": intent_id, "limit": 100}))
     return [_refund(one) for one in found.auto_paging_iter()]
 
@@ -203,7 +203,7 @@ def refund_facts(refund_id: str) -> RefundFacts:
 
 
 def intent_of_charge(stripe_charge_id: str) -> str:
-    """The PaymentIntent that a charge belongs to; empty for none."""
+    """The id of the PaymentIntent that a processor's charge belongs to; empty when there is none."""
     return _id(_call(lambda v1: v1.charges.retrieve(stripe_charge_id)).payment_intent)
 
 
@@ -211,21 +211,21 @@ def intent_of_charge(stripe_charge_id: str) -> str:
 
 
 def money_since(moment: datetime) -> Iterator[Money]:
-    """Every balance transaction made since then, with the object that caused it."""
+    """Every balance transaction made since `moment`, newest first, with the object that caused it."""
     params = {"created": {"gte": int(moment.timestamp())}, "limit": 100, "expand": ["data.source"]}
     found = _call(lambda v1: v1.balance_transactions.list(params))
     yield from (_money(one) for one in _pages(found))
 
 
 def holds_cents() -> int:
-    """What the processor holds for us now, available or not."""
+    """Our balance at the processor in cents, available and pending together."""
     found = _call(lambda v1: v1.balance.retrieve())
     parts = [*found.available, *found.pending]
     return sum(part.amount for part in parts if part.currency == CURRENCY)
 
 
 def undelivered_since(moment: datetime) -> list[Event]:
-    """Events that no webhook brought."""
+    """Events since `moment` that the processor could not deliver by webhook."""
     params = {"created": {"gte": int(moment.timestamp())}, "delivery_success": False, "limit": 100}
     found = _call(lambda v1: v1.events.list(params))
     return [Event(one.id, one.type, _about(one), str(one)) for one in _pages(found)]
@@ -245,7 +245,7 @@ def read_event(body: bytes, signature: str) -> Event:
 
 
 def _pages(found: Any) -> Iterator[Any]:
-    """Every page of a list; an error on a later page is as unknown as one on the first."""
+    """Every item on every page of a list. An error on a later page raises NoAnswer, like one on the first."""
     import stripe
 
     try:
@@ -263,12 +263,12 @@ def _id(thing: Any) -> str:
 
 
 def _about(event: Any) -> str:
-    """What an event is about: for a refund or a dispute the object itself, for a charge its intent if it has one."""
+    """The id of the object that an event is about, or empty."""
     return getattr(event.data.object, "id", "") or ""
 
 
 def _get(thing: Any, name: str) -> Any:
-    """A field that not every object has; an SDK object is no mapping."""
+    """A field that not every object has; SDK objects are not mappings."""
     return getattr(thing, name, None) if thing is not None else None
 
 

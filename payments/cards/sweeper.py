@@ -1,4 +1,4 @@
-"""The sweeper: everything unfinished about cards, looked up and finished without any webhook. Twice does no harm."""
+"""The sweeper: looks up and finishes everything unfinished about cards, without any webhook. Idempotent."""
 
 import logging
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _AT_ONCE = 200
 
 
 def sweep() -> None:
-    """One round: the inbox, charges without an end, payouts of card money, refunds, setups."""
+    """One round: the inbox, unfinished charges, paid charges without a balance transaction, refunds, saved cards."""
     webhooks.apply_waiting()
     now = timezone.now()
     live = Charge.objects.filter(state__in=Charge.LIVE, look_at__lte=now).select_related("purse", "card")
@@ -38,9 +38,9 @@ def sweep() -> None:
 
 
 def _finish(charge: Charge) -> None:
-    """Look first; then go on with what only we can move."""
+    """Look up what became of a charge, then drive a tab's charge, which only we can move."""
     if charge.state == Charge.State.NEW and charge.purpose != Charge.Purpose.TAB:
-        # Its page was never opened to anybody: nobody can pay on it.
+        # The buyer never got the page's address and cannot pay on it.
         gone = {"state": Charge.State.CANCELED, "reason": "no_page", "decided_at": timezone.now()}
         charges.step(charge, (Charge.State.NEW,), **gone)
         return
@@ -50,19 +50,19 @@ def _finish(charge: Charge) -> None:
 
 
 def settle_tabs() -> None:
-    """Charge what is due, and dun."""
+    """Charge the tabs that are due, and run dunning."""
     tabs.settle_due()
     tabs.dun()
 
 
 def fetch_undelivered() -> None:
-    """Events that the processor could not deliver in the last three days go into the inbox."""
+    """Put events of the last three days that the processor could not deliver into the inbox. Raises NoAnswer."""
     for event in stripe_api.undelivered_since(timezone.now() - timedelta(days=3)):
         webhooks.store(event)
 
 
 def _quietly(act: Callable[[_Row], object], what: _Row) -> None:
-    """One that cannot be looked up now must not keep the others waiting."""
+    """Log an error instead of raising it: one row that cannot be looked up must not keep the others waiting."""
     try:
         act(what)
     except (NoAnswer, StripeRefused, Declined) as error:

@@ -1,6 +1,7 @@
-"""The tab: a saved card, purchases below zero up to a limit, charged when enough is owed or a week has passed.
+"""The tab: with a saved card, purchases may take a balance below zero, up to a limit.
 
-A buyer with a tab that could not be charged buys nothing more until it is paid; only a person starts it again then.
+A tab is charged when enough is owed or a week has passed. A tab that could not be charged blocks further purchases
+until it is paid. When dunning has given up, only the owner can start another charge.
 """
 
 import logging
@@ -31,20 +32,20 @@ _PAID_OTHERWISE = "paid_otherwise"
 
 
 def open_tab(purse: Purse) -> None:
-    """Let the purse go below zero, as far as the buyer is trusted. Only with a saved card."""
+    """Let the purse go below zero, as far as the buyer is trusted. Does nothing without a saved card."""
     opened = Coalesce(F("tab_opened_at"), Now())
     mine = Purse.objects.filter(id=purse.id).exclude(card=None)
     mine.update(tab_limit_micros=limit_micros(purse), tab_opened_at=opened)
 
 
 def close_tab(purse: Purse) -> None:
-    """Nothing more below zero; what is owed is still charged."""
+    """Let no purchase go below zero any more; what is owed is still charged."""
     Purse.objects.filter(id=purse.id).update(tab_limit_micros=0)
     purses.paid_up(purse.id)
 
 
 def limit_micros(purse: Purse) -> int:
-    """How much this buyer may owe: more after two paid tabs and thirty days."""
+    """How much this buyer may owe, in micros: more after two paid tabs and thirty days."""
     paid = Charge.objects.filter(purse=purse, purpose=Charge.Purpose.TAB, state=Charge.State.SUCCEEDED)
     first = paid.order_by("decided_at").values_list("decided_at", flat=True).first()
     old = first is not None and first < timezone.now() - timedelta(days=_TRUSTED_DAYS)
@@ -54,16 +55,16 @@ def limit_micros(purse: Purse) -> int:
 
 
 def settle_from_micros(limit: int) -> int:
-    """From what debt on a tab is charged at once: the usual amount, or nearly the limit, whichever is less.
+    """The debt from which a tab is charged at once, in micros: the usual amount or 90% of the limit, if that is less.
 
-    Nearly, because a debt reaches a limit to the micro only by chance; what is left would rarely buy anything.
+    Not the whole limit: a debt rarely reaches the limit to the micro, and what remains below it rarely buys anything.
     """
     usual = settings.TAB_SETTLE_CENTS * charges.CENT
     return max(min(usual, limit - limit // 10), purses.CARD_FLOOR_MICROS) if limit else purses.CARD_FLOOR_MICROS
 
 
 def next_charge_at(purse: Purse) -> datetime | None:
-    """When what is owed will be charged; None when nothing will be before more is owed."""
+    """When the tab will be charged; None when more must be owed first."""
     owed = -purse.balance_micros
     if owed <= 0 or purse.owing_since is None:
         return None
@@ -76,13 +77,13 @@ def next_charge_at(purse: Purse) -> datetime | None:
 
 
 def live_charge(purse: Purse) -> Charge | None:
-    """The tab charge under way, if any: the purse's own first, then one of a guest's purse that was joined to it."""
+    """The tab charge in progress, if any: the purse's own first, then one of a guest's purse that was joined to it."""
     live = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
     return live.filter(purse=purse).first() or live.filter(purse__joined_to=purse).first()
 
 
 def settle_due(now: datetime | None = None) -> list[Charge]:
-    """Charge every tab that is due. A flagged buyer is left alone, or dunning would begin anew for ever."""
+    """Charge every tab that is due. Flagged purses are skipped: each new charge would start dunning again."""
     now = now or timezone.now()
     open_ones = Purse.objects.filter(flag=Purse.Flag.NONE, tab_opened_at__isnull=False).exclude(card=None)
     owing = open_ones.filter(balance_micros__lte=-purses.CARD_FLOOR_MICROS)
@@ -96,10 +97,11 @@ def settle_due(now: datetime | None = None) -> list[Charge]:
 
 
 def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
-    """Charge one tab for what is owed, in whole cents. None: there is nothing to charge, or it is being charged.
+    """Charge one tab for what is owed, in whole cents. None when nothing can be charged or a charge is in progress.
 
-    The purse is locked, a live charge looked for, the debt read and the charge written in one transaction: workers
-    that had read the debt before the first one's payment was posted would charge it again.
+    `asked` means that the owner asked to pay, which is possible also when the tab is past due or closed. One
+    database transaction locks the purse, looks for a live charge, reads the debt and records the charge: without the
+    lock, a worker that read the debt before another worker's payment was posted would charge the debt again.
     """
     try:
         with transaction.atomic(durable=True):
@@ -118,7 +120,7 @@ def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
 
 
 def pay_now(purse: Purse) -> Charge | None:
-    """The person wants to pay what is owed: at once, with the card chosen now. Raises PurseRefused or NoAnswer."""
+    """The owner asks to pay what is owed: charge the card chosen now, at once. Raises PurseRefused or NoAnswer."""
     charge = live_charge(purse)
     if charge is None:
         charge = settle(purse.id, asked=True)
@@ -134,7 +136,7 @@ def pay_now(purse: Purse) -> Charge | None:
 
 
 def retry(charge: Charge) -> Charge:
-    """The next attempt of a declined charge, with the card chosen now and a key of its own. Raises NoAnswer."""
+    """Retry a declined charge with the card chosen now and an idempotency key of its own. Raises NoAnswer."""
     if _too_much(charge):
         return _what_is_left(charge)
     purse = _purse(charge)
@@ -146,17 +148,17 @@ def retry(charge: Charge) -> Charge:
 
 
 def _purse(charge: Charge) -> Purse:
-    """Who owes it, as of now."""
+    """The purse that owes the charge now: its own, or the one that purse was joined to."""
     return Purse.objects.get(id=charge.purse.joined_to_id or charge.purse_id)
 
 
 def _too_much(charge: Charge) -> bool:
-    """Whether less is owed by now: something was paid by a top-up, or given back."""
+    """Whether less is owed than the charge is for, after a top-up or a refund."""
     return -_purse(charge).balance_micros < charge.amount_micros
 
 
 def _what_is_left(charge: Charge) -> Charge:
-    """Give a charge up that is for more than is owed, and charge what is. Raises NoAnswer."""
+    """Cancel a charge that is for more than is owed, and charge only what is owed. Raises NoAnswer."""
     try:
         stripe_api.cancel_intent(charge.intent)
     except StripeRefused as error:
@@ -172,7 +174,7 @@ def _what_is_left(charge: Charge) -> Charge:
 
 
 def use_card(card: Card) -> None:
-    """Charge the tab to this card from now on; a declined charge is tried with it at once. Raises NoAnswer."""
+    """Charge the tab to this card from now on, and retry a declined charge at once. Raises NoAnswer."""
     if card.removed_at is None:
         Purse.objects.filter(id=card.purse_id).update(card=card)
         charge = live_charge(card.purse)
@@ -181,7 +183,7 @@ def use_card(card: Card) -> None:
 
 
 def remove_card(card: Card) -> None:
-    """Forget a card here and at the processor. Raises PurseRefused while only it can pay what is owed, or NoAnswer."""
+    """Remove a card here and at the processor. Raises PurseRefused while a debt depends on the card, or NoAnswer."""
     purse = Purse.objects.get(id=card.purse_id)
     if purse.card_id == card.id and purse.balance_micros < 0:
         raise PurseRefused("tab_owed", "You still owe money on this card. Pay it or choose another card first.")
@@ -193,7 +195,7 @@ def remove_card(card: Card) -> None:
 
 
 def dun(now: datetime | None = None) -> None:
-    """Declined tabs whose day has come, and authentications that nobody finishes: remind, then give up."""
+    """Dunning: retry declined tabs that are due, remind of unfinished authentications, and give up after seven days."""
     now = now or timezone.now()
     tab = Charge.objects.filter(purpose=Charge.Purpose.TAB).select_related("purse")
     for charge in tab.filter(state=Charge.State.DECLINED, retry_at__lte=now)[:_AT_ONCE]:

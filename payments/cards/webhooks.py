@@ -1,5 +1,7 @@
-"""The inbox of the card processor's webhooks. A webhook is a hint: stored once by its id and answered; then what it is
-about is fetched as it is now, and that is what counts. Order, repetition and loss therefore do not matter.
+"""The inbox of the card processor's webhooks.
+
+A webhook is only a hint: each is stored once by its event id and acknowledged, then the object it is about is fetched
+from the processor. The order, repetition and loss of webhooks therefore do not matter.
 """
 
 import json
@@ -22,14 +24,14 @@ _FAILURES_MAX = 20
 
 
 def receive(body: bytes, signature: str) -> bool:
-    """Store a webhook; False when it was known. Raises Forged: not signed by the processor, too old, or too long."""
+    """Store a webhook; False when it is already stored. Raises Forged: unsigned, too old, or too long."""
     if len(body) > MAX_BYTES:
         raise Forged("too long")
     return store(stripe_api.read_event(body, signature))
 
 
 def store(event: Event) -> bool:
-    """Store an event once per id, whether a webhook or the sweeper brings it; False when it was known."""
+    """Store an event once per id; False when it is already stored."""
     row = ProcessorEvent(id=event.id, type=event.type[:80], about=event.about[:100], body=event.body)
     before = ProcessorEvent.objects.filter(id=event.id).exists()
     if not before:
@@ -38,7 +40,7 @@ def store(event: Event) -> bool:
 
 
 def apply_waiting() -> int:
-    """Apply what is in the inbox, the oldest first, and last what could not be applied. Returns how many were."""
+    """Apply the events in the inbox, oldest first, with failed ones last. Returns how many were applied."""
     waiting = ProcessorEvent.objects.filter(applied_at=None, failures__lt=_FAILURES_MAX)
     waiting = waiting.order_by("failures", "received_at", "id")
     done = 0
@@ -59,10 +61,10 @@ def _apply(event: ProcessorEvent) -> bool:
         row.update(failures=F("failures") + 1)
         return False
     except StripeRefused as error:
-        # It is about something that the processor does not know (any more): nothing of ours.
+        # The processor does not know the object (any more), so the event is about nothing of ours.
         log.warning("%s leads nowhere: %s", event, error)
     except Exception:
-        # Whatever is wrong with it, the others must not wait behind it; and what comes after it may mend it.
+        # The other events must not wait behind a broken one, and a later event may fix the cause.
         log.exception("%s could not be applied", event)
         row.update(failures=F("failures") + 1)
         return False
@@ -70,7 +72,7 @@ def _apply(event: ProcessorEvent) -> bool:
 
 
 def _look(event: ProcessorEvent) -> None:
-    """By what the event is about, which its id says; the event's own copy of it is never believed."""
+    """Fetch and apply the object that an event is about, by the prefix of its id; the event's copy is never trusted."""
     about = event.about
     kind = about.split("_", 1)[0]
     if kind == "pi":
@@ -98,7 +100,7 @@ def _look(event: ProcessorEvent) -> None:
 
 
 def _paid_first(intent: str) -> None:
-    """What is said of a payment that we have not heard of yet would otherwise be said to nobody."""
+    """Record the payment first: a refund, dispute or warning about an unrecorded payment would be ignored."""
     if intent and not Charge.objects.filter(intent=intent, state=Charge.State.SUCCEEDED).exists():
         charges.apply(stripe_api.intent(intent))
 
@@ -117,6 +119,6 @@ def _intent_and_refunds(intent: str) -> None:
 
 
 def _field(event: ProcessorEvent, name: str) -> str:
-    """A name of another object in the event's body; looked up afterwards, so a wrong one leads nowhere."""
+    """The id of another object in the event's body. Untrusted: it is looked up, so a wrong id finds nothing."""
     found = json.loads(event.body).get("data", {}).get("object", {}).get(name) or ""
     return found if isinstance(found, str) else str(found.get("id", ""))

@@ -6,7 +6,7 @@ from payments.sql import run
 
 
 class Migration(migrations.Migration):
-    """Triggers."""
+    """Creates the triggers."""
 
     dependencies = [("payments", "0001_initial")]
     operations = [migrations.RunPython(run("books"))]

@@ -6,7 +6,7 @@ from payments.sql import run
 
 
 class Migration(migrations.Migration):
-    """Views."""
+    """Creates the views."""
 
     dependencies = [("payments", "0002_books_append_only")]
     operations = [migrations.RunPython(run("audit"))]

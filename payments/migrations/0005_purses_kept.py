@@ -1,4 +1,4 @@
-"""The database refuses to delete, empty or replace what purses, agents and cards did (payments/sql/purses.*.sql)."""
+"""The database refuses to delete, empty or replace rows about purses, agents and cards (payments/sql/purses.*.sql)."""
 
 from django.db import migrations
 
@@ -6,7 +6,7 @@ from payments.sql import run
 
 
 class Migration(migrations.Migration):
-    """Triggers."""
+    """Creates the triggers."""
 
     dependencies = [("payments", "0004_purses")]
     operations = [migrations.RunPython(run("purses"))]

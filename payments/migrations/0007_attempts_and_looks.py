@@ -1,4 +1,4 @@
-"""Which attempt of a charge was declined last, and when a page that saves a card is looked at next."""
+"""Records which attempt of a charge was declined last, and when the sweeper next looks at a page that saves a card."""
 
 from django.db import migrations, models
 from django.db.models import Q
@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    """The charge's column is nullable: nothing is rewritten, so its triggers of 0005 stay; the other has none."""
+    """The charge's column is nullable, so its table keeps the triggers of 0005. The setup's table has no triggers."""
 
     dependencies = [("payments", "0006_tab_opened_at")]
     operations = [

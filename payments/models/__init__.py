@@ -1,4 +1,4 @@
-"""Every table that remembers money: the books, payments, what the chain did, purses and the cards that fill them."""
+"""Every table about money: the books, payments, the exact rail's chain, purses and the cards that fill them."""
 
 from .api_keys import ApiKey, Approval, Debit
 from .books import Account, Posting, Transaction

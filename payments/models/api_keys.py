@@ -1,4 +1,4 @@
-"""A person's agents: the keys they spend with, the limits on each, and what waits for the person's word."""
+"""A person's agents: their API keys, the limits on each, and the purchases that wait for approval."""
 
 import uuid
 
@@ -18,19 +18,19 @@ class ApiKey(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="keys")
     name = models.CharField(max_length=60)
-    # The public half finds the row, SHA-256 of the whole key is compared.
+    # The public half finds the row; the SHA-256 digest of the whole key is compared.
     public = models.CharField(max_length=16, unique=True)
     digest = models.CharField(max_length=64)
-    # Null: no such limit. A day is a UTC day.
+    # Null means no limit. A day is a UTC day.
     day_budget_micros = models.BigIntegerField(null=True)
     budget_micros = models.BigIntegerField(null=True)
     ceiling_micros = models.BigIntegerField(null=True)
     approve_above_micros = models.BigIntegerField(null=True)
-    # Whom it may buy from ("publisher:7"); empty: everybody.
+    # The publications that the key may buy from ("publisher:7"); empty means all.
     payees = models.JSONField(default=list)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
-    # What it has spent, in all and on `day`; kept in the commit of each sale.
+    # What the key has spent, in total and on `day`; updated in the commit of each sale.
     spent_micros = models.BigIntegerField(default=0)
     day = models.DateField(null=True)
     day_spent_micros = models.BigIntegerField(default=0)
@@ -52,10 +52,10 @@ class ApiKey(models.Model):
 
 
 class Approval(models.Model):
-    """A purchase by an agent that waits for its person. One open per key and thing; a yes pays for one purchase."""
+    """An owner's approval of a purchase by an agent. One is open per key and article, and it covers one purchase."""
 
     class State(models.TextChoices):
-        """What the person said, and whether it was used."""
+        """The owner's answer, and whether it was used."""
 
         ASKED = "asked", "waiting"
         APPROVED = "approved", "approved"
@@ -85,9 +85,9 @@ class Approval(models.Model):
 
 
 class Debit(models.Model):
-    """What a payment took from a purse, and on whose word: evidence for the buyer, kept beside the entry.
+    """What a payment took from a purse and who asked for it: evidence for the buyer, kept beside the transaction.
 
-    A tab is only our log, so who asked, from where, and with which agent are kept (address and user agent as sent).
+    A tab rests only on our records, so the API key, the IP address and the user agent of the request are kept as sent.
     """
 
     payment = models.OneToOneField(Payment, models.PROTECT, primary_key=True, related_name="debit")

@@ -26,7 +26,7 @@ class Account(models.Model):
 
 
 class Transaction(models.Model):
-    """One event in the books. `key` is what happened, once; `digest` proves what was posted for it."""
+    """One event in the books. `key` names the event and is unique; `digest` proves what was posted for it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     key = models.CharField(max_length=200, unique=True)
@@ -41,7 +41,7 @@ class Transaction(models.Model):
 
 
 class Posting(models.Model):
-    """So many micros from one account to another of the same asset."""
+    """An amount in micros that moves from one account to another of the same asset."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     transaction = models.ForeignKey(Transaction, models.PROTECT, related_name="postings")

@@ -1,4 +1,4 @@
-"""What the exact rail remembers: authorizations claimed, transactions signed, and transfers seen on the chain."""
+"""The exact rail's tables: authorizations claimed, transactions signed, and transfers seen on the chain."""
 
 from django.db import models
 from django.db.models import Q
@@ -11,16 +11,16 @@ from .purchases import Payment
 
 
 class Chain(models.Model):
-    """One chain this database has met: who it is (its genesis block) and how far it has been read."""
+    """One chain that this database has read: its identity (the genesis block) and how far it has been read."""
 
     chain_id = models.BigIntegerField(primary_key=True)
     genesis_hash = BytesField(max_length=32)
-    # Where we began to read, and what our address held there already (it is none of our books' business).
+    # The block where reading began, and what our address already held then, which is not in our books.
     started_at = models.BigIntegerField()
     opening_balance = Uint256Field(default=0)
     # Every transfer to our address up to and including this block is in Transfer.
     scanned_to = models.BigIntegerField()
-    # The hash that block had then: another one now means that the chain was reorganised.
+    # The hash of that block at the time: a different hash now means that the chain was reorganised.
     scanned_hash = BytesField(max_length=32)
 
     def __str__(self) -> str:
@@ -28,12 +28,12 @@ class Chain(models.Model):
 
 
 class Lease(models.Model):
-    """Who may sign with a settlement key now, and the next nonce of that key (EIP-1193's transaction count)."""
+    """The lease on a settlement key: its holder alone may sign. Also the key's next nonce (its transaction count)."""
 
     key = BytesField(max_length=20)
     chain_id = models.BigIntegerField()
     holder = models.CharField(max_length=64, blank=True)
-    # Grows with every new holder; a statement that names an old fence changes no row.
+    # A fencing token: it grows with every new lease holder, and a statement with an old one changes no row.
     fence = models.BigIntegerField(default=0)
     expires_at = models.DateTimeField(db_default=Now())
     next_nonce = models.BigIntegerField(default=0)
@@ -46,7 +46,7 @@ class Lease(models.Model):
 
 
 class Submission(models.Model):
-    """One settlement transaction of ours: a key nonce and the call it carries. Stored signed before its first send."""
+    """One settlement transaction of ours: a key nonce and the call it carries. Signed and stored before it is sent."""
 
     class State(models.TextChoices):
         """What became of the key nonce."""
@@ -78,7 +78,7 @@ class Submission(models.Model):
 
 
 class Attempt(models.Model):
-    """One signed form of a submission. A fee bump is another attempt with the same nonce: one of them is mined."""
+    """One signed form of a submission. A fee bump is another attempt with the same nonce: at most one is mined."""
 
     submission = models.ForeignKey(Submission, models.PROTECT, related_name="attempts")
     tx_hash = BytesField(max_length=32, unique=True)
@@ -92,7 +92,7 @@ class Attempt(models.Model):
 
 
 class Authorization(models.Model):
-    """An EIP-3009 authorization, claimed once for one payment. Never deleted: its nonce is the proof that is spent."""
+    """An EIP-3009 authorization, claimed once for one payment. Never deleted: the row marks its nonce as spent."""
 
     payment = models.OneToOneField(Payment, models.PROTECT, primary_key=True, related_name="authorization")
     chain_id = models.BigIntegerField()
@@ -105,7 +105,7 @@ class Authorization(models.Model):
     signature = BytesField()
     contract_wallet = models.BooleanField(default=False)
     submission = models.ForeignKey(Submission, models.PROTECT, null=True, related_name="authorizations")
-    # When a transaction of ours was mined without moving this authorization's money: gas we lost on this payer.
+    # When our transaction was mined without moving this authorization's money: the gas was lost on this payer.
     wasted_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -121,7 +121,7 @@ class Authorization(models.Model):
 
 
 class Transfer(models.Model):
-    """One Transfer log of our token to our address, as a block held it. The fact that decides a payment."""
+    """One Transfer log of our token to our address, as a block held it. This log decides a payment."""
 
     chain_id = models.BigIntegerField()
     block_number = models.BigIntegerField()
@@ -137,10 +137,10 @@ class Transfer(models.Model):
     seen_at = models.DateTimeField(db_default=Now())
     final = models.BooleanField(default=False)
     orphaned_at = models.DateTimeField(null=True)
-    # How often its block left the chain: part of the next entry's key.
+    # How often its block left the chain: part of the key of its next transaction in the books.
     orphanings = models.PositiveSmallIntegerField(default=0)
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, related_name="transfers")
-    # The entry that recorded it on arrival: a sale, or `unclaimed` into suspense.
+    # The transaction in the books that recorded its arrival: a sale, or `unclaimed` into suspense.
     received = models.OneToOneField(Transaction, models.PROTECT, null=True, related_name="transfer")
 
     class Meta:

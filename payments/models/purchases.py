@@ -24,14 +24,14 @@ class PaymentState(models.TextChoices):
 OPEN = (PaymentState.CLAIMED, PaymentState.SIGNED)
 OWNED = (PaymentState.CONFIRMED, PaymentState.FINAL)
 LIVE = OPEN + OWNED
-# What the settler and the watcher still have to do with: few rows, whatever was ever sold.
+# Payments that the settler and the watcher still work on: few rows, however many were ever sold.
 UNSETTLED = (*OPEN, PaymentState.RELEASED, PaymentState.CONFIRMED)
 
 
 class Payment(models.Model):
     """One buyer's attempt to buy one resource, bound before any money moves.
 
-    `buyer` is the rail's word for who pays ("eip155:84532:0x…", lower case). `amount_micros` is what was quoted.
+    `buyer` is the rail's name for the payer ("eip155:84532:0x…", lower case). `amount_micros` is the quoted price.
     At most one live payment per buyer and resource: stock clients answer a 503 by signing again, and a second
     signature must never become a second charge.
     """
@@ -51,7 +51,7 @@ class Payment(models.Model):
     reason = models.CharField(max_length=64, blank=True)
     claimed_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True)
-    # How often a reorganisation took the sale back: part of the next sale's key.
+    # How often a chain reorganisation reversed the sale: part of the next sale's key.
     reversals = models.PositiveSmallIntegerField(default=0)
     sale = models.OneToOneField(Transaction, models.PROTECT, null=True, related_name="payment")
 
@@ -65,7 +65,7 @@ class Payment(models.Model):
                 condition=Q(state__in=OWNED, sale__isnull=False) | (~Q(state__in=OWNED) & Q(sale__isnull=True)),
                 name="payment_owned_means_posted",
             ),
-            # Once per article: whoever buys it again keeps it.
+            # One refund per buyer and article: a second purchase of the article cannot be refunded.
             models.UniqueConstraint(
                 fields=["buyer", "resource"],
                 condition=Q(state="refunded", reason="buyer"),

@@ -1,6 +1,6 @@
-"""What a purse remembers: one balance per buyer, the card charges that fill it, and what the processor said of them.
+"""The tables of purses: one balance per buyer, the card charges that fill it, and the processor's events about them.
 
-The balance column is a projection of the books, kept in the same commit as its entries; the audit compares the two.
+The balance column is a projection of the books, updated in the same commit as its postings; the audit compares the two.
 A purse belongs to an owner by value ("user:12", "guest:<uuid>"): payments knows no account of a person.
 """
 
@@ -18,7 +18,7 @@ class Purse(models.Model):
     """One buyer's money here, in micros of a US dollar: above zero prepaid, below zero owed on the tab."""
 
     class Flag(models.TextChoices):
-        """Why nothing more may be bought from it; each is lifted by a fact, the last one never by itself."""
+        """Why the purse may not buy. A payment lifts PAST_DUE, the end of a dispute DISPUTE, and staff the others."""
 
         NONE = "", "in order"
         PAST_DUE = "past_due", "a tab could not be charged"
@@ -30,17 +30,17 @@ class Purse(models.Model):
     owner = models.CharField(max_length=64, unique=True)
     email = models.EmailField(blank=True)
     balance_micros = models.BigIntegerField(default=0)
-    # How far below zero purchases may take it. 0: no tab.
+    # How far below zero purchases may take the balance. 0 means no tab.
     tab_limit_micros = models.BigIntegerField(default=0, validators=[MinValueValidator(0)])
-    # Since when the buyer has agreed to be charged while away. Null: no card is ever charged without the cardholder.
+    # Since when the buyer has agreed to off-session charges. Null: a card is charged only with the cardholder present.
     tab_opened_at = models.DateTimeField(null=True)
     flag = models.CharField(max_length=12, choices=Flag, default=Flag.NONE, blank=True)
     # Since when something is owed: a tab is charged a week after this at the latest.
     owing_since = models.DateTimeField(null=True)
-    # The processor's name for this buyer, and the card that a tab is charged to.
+    # The processor's customer id for this buyer, and the card that a tab is charged to.
     customer = models.CharField(max_length=64, blank=True)
     card = models.ForeignKey("Card", models.PROTECT, null=True, related_name="+")
-    # A guest's purse that was joined to an account's: it is empty for ever, and what it bought belongs to that one.
+    # Set when this guest's purse was joined to an account's: it stays empty, and its purchases belong to that purse.
     joined_to = models.ForeignKey("self", models.PROTECT, null=True, related_name="joined")
     made_at = models.DateTimeField(db_default=Now())
 
@@ -59,7 +59,7 @@ class Purse(models.Model):
 
     @property
     def buyer(self) -> str:
-        """Its name in payments and grants."""
+        """The purse's name in payments and grants."""
         return f"purse:{self.pk}"
 
     @staticmethod
@@ -69,7 +69,7 @@ class Purse(models.Model):
 
 
 class Card(models.Model):
-    """A saved card, as the processor knows it. No number is ever here."""
+    """A saved card, as the processor knows it. A card number is never stored."""
 
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="cards")
     stripe_card_id = models.CharField(max_length=64, unique=True)
@@ -87,14 +87,14 @@ class Charge(models.Model):
     """One attempt to get money from a card into a purse. One state machine for all purposes (cards/charges.py)."""
 
     class Purpose(models.TextChoices):
-        """Why."""
+        """What the charge pays for."""
 
         TOPUP = "topup", "top-up"
         TAB = "tab", "tab"
         DIRECT = "direct", "one article"
 
     class State(models.TextChoices):
-        """Success is absorbing; refunds and disputes change the books and never this."""
+        """Success is absorbing; refunds and disputes change the books and never this state."""
 
         NEW = "new", "not sent yet"
         CREATED = "created", "waiting for the card"
@@ -114,27 +114,27 @@ class Charge(models.Model):
     amount_micros = models.BigIntegerField()
     state = models.CharField(max_length=12, choices=State, default=State.NEW)
     reason = models.CharField(max_length=64, blank=True)
-    # The processor's names: Checkout session, PaymentIntent, and the charge that succeeded.
+    # The processor's ids: Checkout session, PaymentIntent, and the charge that succeeded.
     session = models.CharField(max_length=100, blank=True)
     intent = models.CharField(max_length=64, blank=True)
     stripe_charge_id = models.CharField(max_length=64, blank=True)
-    # The processor's name of the attempt that was declined last: what is said of it again is no news of the next.
+    # The processor's id of the attempt that was declined last: a repeated report of it says nothing about the next.
     declined_stripe_charge_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - a column that SQLite can just add.
     card = models.ForeignKey(Card, models.PROTECT, null=True, related_name="+")
-    # Each dunning attempt has its own idempotency key, and a 5xx answer calls for another: docs/cards.md says why.
+    # Each dunning attempt has its own idempotency key, and a 5xx answer needs a new one: docs/cards.md says why.
     attempt = models.PositiveSmallIntegerField(default=0)
     renewal = models.PositiveSmallIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
     reminders = models.PositiveSmallIntegerField(default=0)
-    # The offer to buy with it, by value, and the quoted price; null: only fill the purse.
+    # The offer to buy with the money, by value, with the quoted price. Null: the charge only fills the purse.
     wants = models.JSONField(null=True)
     bought = models.ForeignKey(Payment, models.PROTECT, null=True, related_name="+")
     fulfilled_at = models.DateTimeField(null=True)
-    # When the processor lets go of the money; null until its balance transaction is known.
+    # When the processor releases the money; null until its balance transaction is known.
     available_at = models.DateTimeField(null=True)
     refunded_micros = models.BigIntegerField(default=0)
     disputed_micros = models.BigIntegerField(default=0)
-    # From where it was asked for, to notice who tries stolen cards; and when the sweeper looks at it next.
+    # The IP address that asked for the charge, to notice tests of stolen cards; and when the sweeper looks next.
     address = models.GenericIPAddressField(null=True)
     look_at = models.DateTimeField(db_default=Now())
     made_at = models.DateTimeField(db_default=Now())
@@ -181,7 +181,7 @@ class Charge(models.Model):
 
 
 class Setup(models.Model):
-    """A hosted page on which a buyer saves a card; done when the card is kept."""
+    """A hosted page on which a buyer saves a card; done when the card is saved."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="setups")
@@ -189,7 +189,7 @@ class Setup(models.Model):
     opens_tab = models.BooleanField(default=True)
     address = models.GenericIPAddressField(null=True)
     state = models.CharField(max_length=8, default="new")  # new, open, done, expired
-    # When the sweeper looks at it next.
+    # When the sweeper looks at the page next.
     look_at = models.DateTimeField(db_default=Now())
     made_at = models.DateTimeField(db_default=Now())
 
@@ -204,11 +204,11 @@ class Setup(models.Model):
 
 
 class ProcessorEvent(models.Model):
-    """A webhook, stored once by its event id. A hint: what it is about is fetched before anything is believed."""
+    """A webhook, stored once by its event id. Only a hint: the object it is about is fetched from the processor."""
 
     id = models.CharField(primary_key=True, max_length=64)
     type = models.CharField(max_length=80)
-    # What it is about, by the processor's name for it.
+    # The processor's id of the object that the event is about.
     about = models.CharField(max_length=100, blank=True)
     body = models.TextField()
     received_at = models.DateTimeField(db_default=Now())
@@ -223,10 +223,10 @@ class ProcessorEvent(models.Model):
 
 
 class CardRefund(models.Model):
-    """Money on its way back to a card: asked for here, or seen at the processor (made by hand there)."""
+    """A refund to a card: asked for here, or made by hand at the processor and seen there."""
 
     class State(models.TextChoices):
-        """What became of it."""
+        """What became of the refund."""
 
         ASKED = "asked", "asked for"
         DONE = "done", "refunded"
@@ -240,7 +240,7 @@ class CardRefund(models.Model):
     stripe_refund_id = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=64, blank=True)
     renewal = models.PositiveSmallIntegerField(default=0)
-    # Asked for here, so the money was put aside first; one made by hand at the processor takes it when it is seen.
+    # Asked for here, so the money was reserved first. A refund made by hand takes the money when it is seen.
     ours = models.BooleanField(default=True)
     made_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True)
@@ -259,14 +259,14 @@ class CardRefund(models.Model):
 
 
 class Dispute(models.Model):
-    """A cardholder's bank asks for the money back. Each of its balance transactions is an entry of its own."""
+    """A cardholder's bank asks for the money back. Our books have one transaction for each of its movements."""
 
     id = models.CharField(primary_key=True, max_length=64)
     charge = models.ForeignKey(Charge, models.PROTECT, related_name="disputes")
     status = models.CharField(max_length=32)
     reason = models.CharField(max_length=64, blank=True)
     amount_micros = models.BigIntegerField()
-    # What stands withdrawn now, by the balance transactions that were booked.
+    # The amount withdrawn now, according to the balance transactions that were booked.
     withdrawn_micros = models.BigIntegerField(default=0)
     lost_at = models.DateTimeField(null=True)
     made_at = models.DateTimeField(db_default=Now())

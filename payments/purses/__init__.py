@@ -1,8 +1,8 @@
 """The purse: one balance per buyer, filled by cards, emptied by purchases, for a person and that person's agents.
 
-Every change is an entry in the books and a conditional update of the balance, in one commit. A purchase from a purse
-moves no money outside: it is decided the moment it is claimed. What a publisher gets of it is pending until the card
-money behind it is cleared (payments.cards.holds).
+Every change is a transaction in the books and a conditional update of the balance, in one commit. A purchase from a
+purse moves no money outside, so it is decided the moment it is claimed. The publisher's share is pending until the hold
+on the card money behind it ends (payments.cards.holds).
 """
 
 import uuid
@@ -26,9 +26,9 @@ CARD_FLOOR_MICROS = 500_000
 
 
 class PurseRefused(Exception):
-    """Nothing was taken from the purse: `word` for agents, `sentence` for people.
+    """Nothing was taken from the purse. `word` is for agents, `sentence` for people.
 
-    `approve_at` is where the purse's person can allow it.
+    `approve_at` is the address where the owner can approve the purchase.
     """
 
     def __init__(self, word: str, sentence: str, *, approve_at: str = "") -> None:
@@ -39,7 +39,7 @@ class PurseRefused(Exception):
 
 
 def get_or_create(owner: str, email: str = "") -> Purse:
-    """The owner's purse ("user:12"), made when there is none."""
+    """The purse of an owner ("user:12"), created when there is none."""
     purse, made = Purse.objects.get_or_create(owner=owner, defaults={"email": email})
     if email and purse.email != email and not made:
         Purse.objects.filter(id=purse.id).update(email=email)
@@ -48,12 +48,12 @@ def get_or_create(owner: str, email: str = "") -> Purse:
 
 
 def find(owner: str) -> Purse | None:
-    """The owner's purse, or None; makes nothing."""
+    """The owner's purse, or None. Creates nothing."""
     return Purse.objects.filter(owner=owner).first()
 
 
 def buyers(purse: Purse) -> list[str]:
-    """Every name under which this purse has bought: its own and those of guests' purses that were joined to it."""
+    """Every buyer name of this purse: its own and those of guests' purses that were joined to it."""
     return [purse.buyer, *(f"purse:{pk}" for pk in purse.joined.values_list("id", flat=True))]
 
 
@@ -70,9 +70,10 @@ def locked(purse_id: uuid.UUID) -> Purse:
 
 
 def move(purse_id: uuid.UUID, micros: int, *, floor: bool = False) -> bool:
-    """Change a balance in the caller's transaction; the caller posts the entry. Says whether the row was changed.
+    """Add signed micros to a balance in the caller's database transaction; True when the row was changed.
 
-    With `floor` the purse must be in order, and may not go below what its tab allows.
+    The caller posts the same amount to the books. With `floor` the purse must be in order, and may not go below what
+    its tab allows.
     """
     rows = Purse.objects.filter(id=purse_id)
     if floor:
@@ -88,18 +89,18 @@ def move(purse_id: uuid.UUID, micros: int, *, floor: bool = False) -> bool:
 
 
 def paid_up(purse_id: uuid.UUID) -> None:
-    """A tab that could not be charged stands in nobody's way once less is owed than a card can be charged."""
+    """Lift the flag of an unpaid tab once less is owed than a card can be charged."""
     late = Purse.objects.filter(id=purse_id, flag=Purse.Flag.PAST_DUE, balance_micros__gt=-CARD_FLOOR_MICROS)
     late.update(flag=Purse.Flag.NONE)
-    # And with the tab closed, the buyer's word that the card may be charged is used up.
+    # With the tab closed and nothing owed, the buyer's consent to off-session charges ends.
     closed = Purse.objects.filter(id=purse_id, tab_limit_micros=0, balance_micros__gte=0)
     closed.exclude(tab_opened_at=None).update(tab_opened_at=None)
 
 
 def sell(payment: Payment, debit: Debit) -> None:
-    """Take a claimed payment's amount from the purse: entry, grant and balance in the caller's transaction.
+    """Take a claimed payment's amount from the purse: posting, grant and balance in the caller's database transaction.
 
-    Raises PurseRefused, and then the caller's transaction must not be committed.
+    Raises PurseRefused; the caller must then roll back.
     """
     purse = debit.purse
     if not move(purse.id, -payment.amount_micros, floor=True):
@@ -127,14 +128,15 @@ def _why_not(purse_id: uuid.UUID, amount_micros: int) -> PurseRefused:
 
 
 def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Payment:
-    """Take an article back for its price, to the balance: within REFUND_SECONDS, once per article and buyer.
+    """Refund an article's price to the balance and revoke access: within REFUND_SECONDS, once per article and buyer.
 
-    Raises PurseRefused when it is too late, was done before, or is not this purse's.
+    Raises PurseRefused when the time is over, the article was refunded before, or the payment is not this purse's. No
+    money has moved then.
     """
     since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
     try:
         with transaction.atomic(durable=True):
-            # Before the payment's row, like everybody: a dispute takes purchases back with the purse in its hand.
+            # The purse is locked before the payment's row: a dispute reverses purchases while holding the purse lock.
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
             if row is None or not take_back(row, Kind.REFUND, reason):
@@ -147,9 +149,10 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
 
 
 def take_back(payment: Payment, kind: str, reason: str) -> bool:
-    """Reverse an uncleared sale in the caller's transaction, to the purse; False when it is not uncleared any more.
+    """Reverse a sale that is still on hold, in the caller's database transaction; False when it is no longer on hold.
 
-    The money returns to the balance, the publisher's pending share and the platform's fee go, and so does the grant.
+    The price returns to the balance, the publisher's pending share and the platform's fee are reversed, and the grant
+    is revoked.
     """
     mine = Payment.objects.filter(id=payment.id, rail=RAIL, state=PaymentState.CONFIRMED)
     sale = payment.sale
@@ -157,7 +160,7 @@ def take_back(payment: Payment, kind: str, reason: str) -> bool:
         return False
     debit = Debit.objects.select_related("key").get(payment=payment)
     Grant.objects.filter(payment=payment, revoked_at=None).update(revoked_at=timezone.now())
-    # To the purse that paid; if that was a guest's that has been joined meanwhile, on to the one that has it now.
+    # The reversal credits the purse that paid. If that guest's purse was joined meanwhile, the money moves on.
     entries = [ledger.reversal(kind, sale)]
     paid_from, now_with = accounts.balance(Purse.id_of(payment.buyer)), accounts.balance(debit.purse_id)
     if paid_from != now_with:

@@ -1,7 +1,7 @@
-"""A person's agents: making keys, checking them, and what their limits allow.
+"""API keys of a person's agents: creating them, authenticating them, and what their limits allow.
 
-A key is shown once; only its digest is kept. Its budgets are kept by a conditional update in the commit of each sale,
-so two hundred requests at once cannot overspend one. What waits for the person's word is in payments.purses.approvals.
+A key is shown once, and only its digest is kept. A conditional update in the commit of each sale keeps its budgets, so
+two hundred concurrent requests cannot overspend one. Purchases that wait for approval are in payments.purses.approvals.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from payments.models import ApiKey, Payment, Purse
 from . import PurseRefused, approvals
 
 KEYS_MAX = 50
-# A key's last use is written down at most this often: reading again costs no write each time.
+# A key's last use is recorded at most this often, so that reading again does not cost a write each time.
 _NOTED_EVERY = timedelta(minutes=1)
 _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(r"pp_([A-Za-z0-9]{12})_([A-Za-z0-9]{32})", re.ASCII)
@@ -30,7 +30,7 @@ _FORM = re.compile(r"pp_([A-Za-z0-9]{12})_([A-Za-z0-9]{32})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a key may do, in micros of a US dollar; None: no such limit. `payees` empty: buys from everybody."""
+    """What a key may do, in micros of a US dollar. None means no limit; empty `payees` means every publication."""
 
     day_budget_micros: int | None = None
     budget_micros: int | None = None
@@ -40,7 +40,7 @@ class Limits:
     expires_at: datetime | None = None
 
     def columns(self) -> dict[str, object]:
-        """As they stand in a key's row."""
+        """The limits as the columns of a key's row."""
         return {
             "day_budget_micros": self.day_budget_micros,
             "budget_micros": self.budget_micros,
@@ -55,9 +55,9 @@ class Limits:
 
 
 def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = None) -> tuple[ApiKey, str]:
-    """A new key and its text, which nobody can read again.
+    """Create a key; returns it with its text, which cannot be read again.
 
-    With `key_id`, the name of the form it was asked for with, one form makes one key. Raises PurseRefused.
+    `key_id` is the id of the form that asked for the key, so that one form makes one key. Raises PurseRefused.
     """
     public, secret = (_random(length) for length in (12, 32))
     text = f"pp_{public}_{secret}"
@@ -66,7 +66,7 @@ def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = Non
         key.id = key_id
     try:
         with transaction.atomic():
-            # One after another for each purse: many forms at once make no more keys than there may be.
+            # The lock serialises the forms of one purse, so that concurrent ones cannot exceed KEYS_MAX.
             Purse.objects.select_for_update().get(id=purse.id)
             if in_use(purse).count() >= KEYS_MAX:
                 raise PurseRefused("too_many_keys", f"You already have {KEYS_MAX} active keys. Revoke one first.")
@@ -77,7 +77,7 @@ def make(purse: Purse, name: str, limits: Limits, key_id: uuid.UUID | None = Non
 
 
 def change(key: ApiKey, name: str, limits: Limits) -> None:
-    """Give a key another name and other limits, from this commit on. Raises PurseRefused."""
+    """Change a key's name and limits, from this commit on. Raises PurseRefused: nothing was changed."""
     row = ApiKey.objects.filter(id=key.id, revoked_at=None)
     if limits.budget_micros is not None:
         row = row.filter(spent_micros__lte=limits.budget_micros)
@@ -88,12 +88,12 @@ def change(key: ApiKey, name: str, limits: Limits) -> None:
 
 
 def revoke(key: ApiKey) -> None:
-    """From this commit on the key opens nothing."""
+    """Revoke a key: from this commit on it is refused."""
     ApiKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def in_use(purse: Purse) -> QuerySet[ApiKey]:
-    """A purse's keys that open something."""
+    """A purse's live keys: neither revoked nor expired."""
     return ApiKey.objects.filter(_live(), purse=purse)
 
 
@@ -102,7 +102,7 @@ def _live() -> Q:
 
 
 def is_live(key: ApiKey) -> bool:
-    """Whether the key opens anything now."""
+    """Whether the key is neither revoked nor expired."""
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > timezone.now())
 
 
@@ -110,7 +110,7 @@ def is_live(key: ApiKey) -> bool:
 
 
 def authenticate(text: str) -> ApiKey | None:
-    """The live key that this text is, or None. One query; writes nothing."""
+    """The live key with this text, or None. Runs one query and writes nothing."""
     match = _FORM.fullmatch(text)
     if not match:
         return None
@@ -121,7 +121,7 @@ def authenticate(text: str) -> ApiKey | None:
 
 
 def mark_used(key: ApiKey) -> None:
-    """Note when a key was last used, at most once a minute: its owner wants to know, also when it bought nothing."""
+    """Record when a key was last used, at most once a minute, so that its owner also sees uses that bought nothing."""
     now = timezone.now()
     if key.used_at is None or key.used_at < now - _NOTED_EVERY:
         unseen = Q(used_at=None) | Q(used_at__lt=now - _NOTED_EVERY)
@@ -134,25 +134,25 @@ def allowed_payee(key: ApiKey, payee: str) -> bool:
 
 
 def spent_today(key: ApiKey) -> int:
-    """What it has spent on this UTC day."""
+    """What the key has spent on this UTC day, in micros."""
     return key.day_spent_micros if key.day == _today() else 0
 
 
 def remaining(key: ApiKey) -> tuple[int | None, int | None]:
-    """What is left of its budget of today and of its budget in all; None: no such budget."""
+    """What remains of the daily and of the total budget, in micros; None means no such budget."""
     today = None if key.day_budget_micros is None else max(key.day_budget_micros - spent_today(key), 0)
     in_all = None if key.budget_micros is None else max(key.budget_micros - key.spent_micros, 0)
     return today, in_all
 
 
 def check_limits(key: ApiKey, payee: str, amount_micros: int) -> None:
-    """Refuse early what the key may not buy. Writes nothing; `spend` has the last word. Raises PurseRefused."""
+    """Refuse early what the key may not buy. Writes nothing; `spend` decides. Raises PurseRefused."""
     if refused := _beyond(key, payee, amount_micros):
         raise refused
 
 
 def _beyond(key: ApiKey, payee: str, amount_micros: int) -> PurseRefused | None:
-    """The limit that stands in the way; first those that only the owner can change."""
+    """The limit that forbids a purchase, if any; first the limits that only the owner can change."""
     if not is_live(key):
         return invalid()
     if not allowed_payee(key, payee):
@@ -168,14 +168,14 @@ def _beyond(key: ApiKey, payee: str, amount_micros: int) -> PurseRefused | None:
 
 
 def invalid() -> PurseRefused:
-    """What is said of every text that is no live key: nobody learns which of them once was one."""
+    """The one refusal of every text that is no live key, so that the answer does not reveal which keys once existed."""
     return PurseRefused("invalid_key", "This API key is unknown, expired or revoked.")
 
 
 def spend(key_id: uuid.UUID, payment: Payment) -> None:
-    """Book a payment on a key's budgets in the caller's transaction; the last word on all its limits.
+    """Count a payment against a key's budgets in the caller's database transaction; decides on all its limits.
 
-    Raises PurseRefused, and then the caller's transaction must not be committed.
+    Raises PurseRefused; the caller must then roll back.
     """
     today, amount = _today(), payment.amount_micros
     so_far = Case(When(day=today, then=F("day_spent_micros")), default=Value(0))
@@ -194,7 +194,7 @@ def spend(key_id: uuid.UUID, payment: Payment) -> None:
     )
     key = ApiKey.objects.get(id=key_id)
     if not changed:
-        # Another sale, or the person, was first. In between there may be room again: then asking again will do.
+        # Another sale or the owner was first. If the budget has room again by now, a retry succeeds.
         no = _beyond(key, payment.payee, amount)
         raise no or PurseRefused("budget_exhausted", "This API key's budget is too low.")
     if not allowed_payee(key, payment.payee):

@@ -1,7 +1,7 @@
-"""What waits for a person's word: purchases by their agents above the amount at which they want to be asked.
+"""Approvals: the owner of an API key approves or declines purchases above an amount that the owner chose.
 
-A yes is for one thing at up to one price, for one purchase, for a week. Nothing here moves money: the sale does, and
-uses the yes up in its own commit.
+An approval covers one purchase of one article at up to one price, and lasts a week. Nothing here moves money: the sale
+does, and uses the approval up in its own commit.
 """
 
 import uuid
@@ -21,12 +21,12 @@ from . import PurseRefused
 State = Approval.State
 OPEN = (State.ASKED, State.APPROVED)
 YES_IS_GOOD_FOR = timedelta(days=7)
-# An agent that asks for everything at once fills no page: the rest is asked when these are answered.
+# An agent cannot flood the page: it can ask for more approvals only when some of these are answered.
 WAITING_MAX = 100
 
 
 def url(approval_id: uuid.UUID | None = None) -> str:
-    """Where the person says yes or no: to one purchase, or to all that wait."""
+    """The page where the owner approves or declines one purchase, or all that are waiting."""
     one = f"/{approval_id}" if approval_id else ""
     return f"{settings.BASE_URL}/purse/approvals{one}"
 
@@ -37,14 +37,14 @@ def _required(approve_at: str) -> PurseRefused:
 
 
 def needed(key: ApiKey, amount_micros: int) -> bool:
-    """Whether the owner of a key wants to be asked about such a price."""
+    """Whether the owner of the key must approve a purchase at this price."""
     return key.approve_above_micros is not None and amount_micros > key.approve_above_micros
 
 
 def require_approval(key: ApiKey, offer: Offer, amount_micros: int) -> None:
-    """Return when no approval is needed, or there is one for this thing at this price; otherwise ask for one.
+    """Return when no approval is needed, or a valid one covers this price; otherwise ask for one.
 
-    Raises PurseRefused, with the address of the question. Moves no money.
+    Raises PurseRefused with the address where the owner can approve. Moves no money.
     """
     if not needed(key, amount_micros):
         return
@@ -57,7 +57,7 @@ def require_approval(key: ApiKey, offer: Offer, amount_micros: int) -> None:
             raise _required(url())
         found = _ask(key, offer, amount_micros) or rows.filter(state__in=OPEN).first()
         if found is None:
-            raise _required(url())  # Asked, answered and used up within a moment: the next request will see.
+            raise _required(url())  # Asked, approved and used meanwhile: the next request sees that.
     if found.state == State.APPROVED and found.amount_micros >= amount_micros and _good(found):
         return
     if found.state == State.APPROVED or found.amount_micros != amount_micros:
@@ -66,7 +66,7 @@ def require_approval(key: ApiKey, offer: Offer, amount_micros: int) -> None:
 
 
 def _ask(key: ApiKey, offer: Offer, amount_micros: int) -> Approval | None:
-    """Write the question down; None when another request of this agent was first, or has bought it just now."""
+    """Ask for approval; None when another request of this agent asked first or has just bought the article."""
     try:
         with transaction.atomic():
             asked = Approval.objects.create(
@@ -77,7 +77,7 @@ def _ask(key: ApiKey, offer: Offer, amount_micros: int) -> Approval | None:
                 url=offer.url,
                 amount_micros=amount_micros,
             )
-            # A yes that is gone since we looked was used up by a purchase, and that purchase is there to be seen.
+            # An approval that disappeared since we looked was used by a purchase, and that purchase is visible here.
             names = purses.buyers(key.purse)
             if Payment.objects.filter(buyer__in=names, resource=offer.resource, state__in=OWNED).exists():
                 transaction.set_rollback(True)
@@ -88,7 +88,7 @@ def _ask(key: ApiKey, offer: Offer, amount_micros: int) -> Approval | None:
 
 
 def _ask_again(found: Approval, amount_micros: int) -> None:
-    """The price is another one, or the yes is too old. Never touches a yes that was used up meanwhile."""
+    """Ask again: the price changed or the approval expired. Never touches an approval that was used meanwhile."""
     same = Approval.objects.filter(id=found.id, state=found.state, amount_micros=found.amount_micros)
     same.update(amount_micros=amount_micros, state=State.ASKED, asked_at=timezone.now(), decided_at=None)
 
@@ -98,39 +98,39 @@ def _good(found: Approval) -> bool:
 
 
 def use(key: ApiKey, resource: str, amount_micros: int) -> None:
-    """Use a yes up in the caller's transaction. Raises PurseRefused, and then that must not be committed."""
+    """Use an approval up in the caller's database transaction. Raises PurseRefused; the caller must then roll back."""
     yes = Approval.objects.filter(key=key, resource=resource, state=State.APPROVED)
     good = yes.filter(amount_micros__gte=amount_micros, decided_at__gt=timezone.now() - YES_IS_GOOD_FOR)
     if not good.update(state=State.USED):
         raise _required(url())
 
 
-# --- The person's side ------------------------------------------------------------------------------------
+# --- The owner's side -------------------------------------------------------------------------------------
 
 
 def of(purse: Purse) -> QuerySet[Approval]:
-    """Everything that this purse's agents ever asked."""
+    """Every approval that this purse's agents ever asked for."""
     return Approval.objects.filter(key__purse=purse).select_related("key")
 
 
 def waiting(purse: Purse) -> QuerySet[Approval]:
-    """What waits for an answer, by keys that could still use it; the oldest first."""
+    """Approvals that wait for an answer, oldest first, of keys that could still use them."""
     live = Q(key__expires_at=None) | Q(key__expires_at__gt=timezone.now())
     return of(purse).filter(live, state=State.ASKED, key__revoked_at=None).order_by("asked_at", "id")
 
 
 def approve(approval: Approval, amount_micros: int) -> bool:
-    """Yes, at up to the price that the person saw, also after a no; False when there is nothing to say it to now."""
+    """Approve at up to the price that the owner saw, also after declining; False when that is no longer possible."""
     row = Approval.objects.filter(id=approval.id, amount_micros=amount_micros, key__revoked_at=None)
     row = row.filter(state__in=(State.ASKED, State.DECLINED))
     try:
         with transaction.atomic():
             return row.update(state=State.APPROVED, decided_at=timezone.now()) == 1
     except IntegrityError:
-        return False  # After a no to this price the agent has asked at a lower one: that question is open.
+        return False  # After this price was declined the agent asked at a lower one, which is open.
 
 
 def decline(approval: Approval) -> bool:
-    """No, also after a yes that was not used yet; False when it is too late."""
+    """Decline, also after an approval that is not used yet; False when it is too late."""
     row = Approval.objects.filter(id=approval.id, state__in=OPEN)
     return row.update(state=State.DECLINED, decided_at=timezone.now()) == 1

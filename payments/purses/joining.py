@@ -1,4 +1,4 @@
-"""A guest's purse becomes part of an account's: balance, charges, cards and what it bought, once."""
+"""Joining: a guest's purse becomes part of an account's, once, with its balance, charges, cards and purchases."""
 
 from django.db import transaction
 
@@ -11,7 +11,7 @@ from . import move
 
 
 def join(guest: Purse, owner: Purse) -> None:
-    """Move everything of a guest's purse to an account's, once: balance, charges, cards and what it bought."""
+    """Move a guest's balance, charges, cards and purchases to an account's purse. Idempotent."""
     with transaction.atomic(durable=True):
         first, second = sorted((guest.id, owner.id))
         locked = {p.id: p for p in Purse.objects.filter(id__in=(first, second)).select_for_update().order_by("id")}
@@ -24,11 +24,11 @@ def join(guest: Purse, owner: Purse) -> None:
             ledger.post(Kind.JOINED, Kind.JOINED.key(guest.id), [line], asset=accounts.USD)
             move(guest.id, -amount)
             move(owner.id, amount)
-        # Whatever is wrong with one of them is wrong with both.
+        # The joined purse takes the more severe flag of the two.
         worst = max((guest.flag, owner.flag), key=[flag.value for flag in Purse.Flag].index)
         Purse.objects.filter(id=guest.id).update(joined_to=owner, tab_limit_micros=0, owing_since=None, card=None)
         Purse.objects.filter(id=owner.id).update(flag=worst, customer=owner.customer or guest.customer)
-        # While both tabs are being charged, the guest's charge stays where it is; its money comes to the owner.
+        # While both tabs are being charged, the guest's charge keeps its purse; its money goes to the account's.
         tabs = Charge.objects.filter(purpose=Charge.Purpose.TAB, state__in=Charge.LIVE)
         both = tabs.filter(purse=guest) if tabs.filter(purse=owner).exists() else tabs.none()
         Charge.objects.filter(purse=guest).exclude(id__in=list(both.values_list("id", flat=True))).update(purse=owner)

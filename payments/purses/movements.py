@@ -33,7 +33,7 @@ def movements(purse: Purse, limit: int = 100) -> list[Movement]:
         sums[line.transaction_id] = sums.get(line.transaction_id, 0) + sign * line.amount_micros
     entries = {line.transaction_id: line.transaction for line in rows}
     if len(rows) == limit and len(sums) > 1:
-        sums.pop(rows[-1].transaction_id)  # Perhaps not all of its lines are here.
+        sums.pop(rows[-1].transaction_id)  # The limit may have cut off some of its postings.
     debits = _debits([entries[pk].key for pk in sums])
     after = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
     found = []

@@ -1,7 +1,7 @@
-"""What is on the shelf, read-only and cheap. The shop and the gate come here; nothing is ever written here.
+"""The catalogue of articles, read-only and cheap. The shop and the gate read here; nothing is ever written here.
 
-`find` is asked by every unpaid request, so it is one statement on indexes and never touches the paid text;
-`body` is the only way to that text, for requests that have paid and for the publication's own members.
+Every unpaid request calls `find`, so it runs one indexed query and never reads the paid text. `body` is the only way to
+that text, for requests that have paid and for the publication's own members.
 """
 
 import datetime
@@ -23,9 +23,9 @@ from .manuscript import without_divider
 
 @dataclass(frozen=True)
 class Listing:
-    """An article as anybody may see it: teaser, length and both prices, without the paid text.
+    """An article as the public may see it: teaser, length and both prices, without the paid text.
 
-    It is kept for a while (marketplace.shop.listings), so its names are written out once and not for every request.
+    marketplace.shop.listings caches listings, so derived names are computed once per listing, not for every request.
     """
 
     article_id: uuid.UUID
@@ -70,11 +70,11 @@ class Listing:
         return max(1, round(self.words / 220))
 
     def price(self, audience: str) -> Price:
-        """What "people" or "agents" are asked now."""
+        """The current price for "people" or for "agents"."""
         return self.people if audience == PEOPLE else self.agents
 
     def offer(self, audience: str, *, mime_type: str, with_quotable: bool = False) -> Offer:
-        """What payments needs to sell this to one audience; the list of quotable prices costs one more query."""
+        """The offer that payments needs to sell this to one audience; `with_quotable` costs one more query."""
         return Offer(
             resource=self.resource,
             version=self.version,
@@ -89,7 +89,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One version's paid text. Only for those who own it."""
+    """The paid text of one version, only for readers who own it and for the publication's members."""
 
     version: int
     title: str
@@ -99,7 +99,7 @@ class Body:
     markdown: str
 
 
-# Written out because this runs for every unpaid request: building it with the ORM costs several times the query.
+# Written in SQL because it runs for every unpaid request: building it with the ORM costs several times the query.
 _LISTING = """
 SELECT a.id AS article_id, a.slug, a.state, a.published_at,
        p.id AS publication_id, p.name AS publication_name, p.slug AS publication_slug,
@@ -119,9 +119,9 @@ _BY_ID = _LISTING + "WHERE a.id = %s"
 
 
 def find(slug: str, *, include_withdrawn: bool = False) -> Listing | None:
-    """The article at an address, in one query; None when there is none on sale.
+    """The article on sale at an address, or None, in one query.
 
-    `include_withdrawn` also finds what is no longer sold: whoever bought it may still read it. Drafts are never found.
+    `include_withdrawn` also finds unpublished articles, which their buyers may still read. Drafts are never found.
     """
     found = _one(_BY_SLUG, slug)
     allowed = (Article.PUBLISHED, Article.WITHDRAWN) if include_withdrawn else (Article.PUBLISHED,)
@@ -129,9 +129,9 @@ def find(slug: str, *, include_withdrawn: bool = False) -> Listing | None:
 
 
 def listing(article_id: uuid.UUID) -> Listing:
-    """The article with this id in whatever state, for its own publication's pages.
+    """The article with this id in any state, for its own publication's pages.
 
-    Raises Article.DoesNotExist when there is none or it has neither text nor prices yet.
+    Raises Article.DoesNotExist when there is none, or when text or a price is still missing.
     """
     found = _one(_BY_ID, Article._meta.pk.get_db_prep_value(article_id, connection))
     if found is None:
@@ -140,7 +140,7 @@ def listing(article_id: uuid.UUID) -> Listing:
 
 
 def body(article_id: uuid.UUID, number: int | None = None) -> Body | None:
-    """The paid text of one version, of the current one without a number; None when there is no such version.
+    """The paid text of one version, by default the current one; None when there is no such version.
 
     The caller has already checked that the reader owns this version.
     """
@@ -165,7 +165,7 @@ def body(article_id: uuid.UUID, number: int | None = None) -> Body | None:
 
 
 def quotable(article_id: uuid.UUID) -> tuple[Price, ...]:
-    """Every price of either audience that a quote which is still alive can name, the newest first."""
+    """Every price of either audience that an unexpired quote can name, newest first."""
     since = timezone.now() - datetime.timedelta(seconds=settings.QUOTE_SECONDS)
     in_force = PriceVersion.objects.filter(Q(ends_at=None) | Q(ends_at__gte=since), article_id=article_id)
     return tuple(Price(*row) for row in in_force.order_by("-id").values_list("id", "audience", "amount_micros"))
@@ -188,7 +188,7 @@ def _one(statement: str, argument: Any) -> Listing | None:
 
 
 def _aware(moment: Any) -> Any:
-    """SQLite hands out text or naive moments, all of them UTC."""
+    """The moment with its time zone: SQLite returns text or naive datetimes, all of them UTC."""
     if isinstance(moment, str):
         moment = datetime.datetime.fromisoformat(moment)
     if moment is not None and moment.tzinfo is None:

@@ -1,7 +1,7 @@
-"""From what a publisher typed to what is safe to show: Markdown in, teaser and body HTML out.
+"""Turns what a publisher typed into what is safe to show: Markdown in, teaser and body HTML out.
 
-Rendered and cleaned once, when a version is saved. No raw HTML, no images (they become links: nothing is loaded from
-elsewhere), no active content. The teaser is the only part that anybody may see without paying.
+Text is rendered and sanitised once, when a version is saved. The result has no raw HTML, no active content and no
+images: an image becomes a link, so that a page loads nothing from elsewhere. Only the teaser is shown without payment.
 """
 
 import re
@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 DIVIDER = "<!-- paywall -->"
 BODY_MAX_BYTES = 500_000
-# Parsing is linear in the text but dear per mark and per line; these keep the worst text under two seconds.
+# Parsing is linear in the text but costly per mark and per line; these limits keep the worst text under two seconds.
 MARKS_MAX = 20_000
 LINES_MAX = 10_000
 TEASER_SHARE_PERCENT = 20
@@ -38,7 +38,7 @@ class NotPrintable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Manuscript:
-    """A text made ready: clean HTML before and after paying, and its length in words."""
+    """A rendered text: clean HTML of the teaser and of the whole body, and the length of both in words."""
 
     teaser_html: str
     body_html: str
@@ -47,10 +47,10 @@ class Manuscript:
 
 
 def prepare(markdown: str) -> Manuscript:
-    """Render a text. A line of its own saying `<!-- paywall -->` ends the teaser; without one the teaser is the
-    first paragraph, cut at a fifth of the text.
+    """Check, render and sanitise a text.
 
-    Raises NotPrintable with a sentence for the author.
+    A line `<!-- paywall -->` ends the teaser. Without such a line the teaser is the first paragraph, cut at a fifth of
+    the text. Raises NotPrintable with a sentence for the author.
     """
     text = plain_text(markdown)
     _check_size(text)
@@ -73,19 +73,19 @@ def prepare(markdown: str) -> Manuscript:
 
 
 def plain_text(text: str) -> str:
-    """Without characters that no reader sees and no database or header should hold; line ends as \\n."""
+    """The text without invisible characters that databases and headers should not hold, with line ends as \\n."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROLS.sub("", text)
 
 
 def one_line(text: str) -> str:
-    """For titles, names and summaries: one line, composed, without control, direction or invisible characters."""
+    """A title, name or summary as one line, composed (NFC), without control, direction or invisible characters."""
     kept: list[str] = []
     marks = 0
     for c in unicodedata.normalize("NFC", " ".join(text.split())):
         category = unicodedata.category(c)
         marks = marks + 1 if category in ("Mn", "Me") else 0
-        # The joiners are letters' glue in some scripts and in emoji; the other invisible ones only deceive.
+        # Some scripts and emoji need the joiners; the other invisible characters only deceive.
         if (category in ("Cc", "Cf", "Cs") and c not in "\u200c\u200d") or marks > 3:
             continue
         kept.append(c)
@@ -93,7 +93,7 @@ def one_line(text: str) -> str:
 
 
 def without_divider(markdown: str) -> str:
-    """The author's Markdown as a buyer gets it."""
+    """The author's Markdown as a buyer gets it, without the paywall line."""
     return re.sub(r"\n{3,}", "\n\n", _DIVIDER_LINE.sub("\n", markdown)).strip() + "\n"
 
 
@@ -122,7 +122,7 @@ def _image_as_link(renderer: Any, tokens: Sequence[Token], at: int, options: Any
 
 def _render(tokens: Sequence[Token]) -> str:
     for token in tokens:
-        # The page's own heading is the title.
+        # The title is the page's only top heading.
         if token.tag == "h1":
             token.tag = "h2"
         if token.attrGet("style") == "text-align:right":
@@ -152,7 +152,7 @@ def _without(tokens: Sequence[Token], dividers: Sequence[int]) -> list[Token]:
 
 
 def _words(tokens: Sequence[Token]) -> list[str]:
-    """What a reader reads, word by word: no link addresses, no marks."""
+    """The words that a reader sees, without link addresses and Markdown marks."""
     found: list[str] = []
     for token in tokens:
         if token.type == "inline":

@@ -1,6 +1,7 @@
-"""How articles come to be, change, go on sale and are withdrawn. Text is only ever added to.
+"""Writing: articles are created, revised, published and withdrawn here. Text is only ever added.
 
-Two people at one article: whoever saves second is told so and keeps their text; the database decides who was second.
+When two people edit one article, the second save is refused and its author keeps the text. The database decides which
+save was second.
 """
 
 import re
@@ -21,11 +22,11 @@ from .manuscript import Manuscript, NotPrintable
 
 
 class ChangedMeanwhile(Exception):
-    """Somebody saved a newer version since this one was opened; nothing was written."""
+    """A newer version was saved since the author opened this one; nothing was written."""
 
 
 class SlugTaken(ValueError):
-    """Another article has this address; nothing was written."""
+    """Another article or publication has this address; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What people and what agents are asked, in micros."""
+    """The prices for people and for agents, in micros."""
 
     people_micros: int
     agent_micros: int
@@ -77,8 +78,9 @@ def draft(title: str, markdown: str, summary: str = "", note: str = "") -> Draft
 
 
 def create_publication(name: str, *, owner: Person, slug: str = "", **details: str) -> Publication:
-    """A publication with its first owner. A wanted slug that is taken raises SlugTaken; one made from the name gives
-    way to the publication that has it.
+    """Create a publication with its first owner.
+
+    Raises SlugTaken when the wanted slug is taken. A slug made from the name gets a number or a random tail instead.
     """
     for candidate in _slugs(slug, name, "publication"):
         try:
@@ -95,7 +97,10 @@ def create_publication(name: str, *, owner: Person, slug: str = "", **details: s
 def create_article(
     publication: Publication, text: Draft, prices: Prices, *, by: Person | None, slug: str = ""
 ) -> Article:
-    """A draft article with its first version and both prices, in one transaction. Raises SlugTaken like above."""
+    """Create a draft article with its first version and both prices, in one database transaction.
+
+    Raises SlugTaken when the wanted slug is taken.
+    """
     for candidate in _slugs(slug, text.title, "article"):
         try:
             with transaction.atomic():
@@ -112,9 +117,9 @@ def create_article(
 
 
 def save_version(article: Article, text: Draft, *, by: Person | None, base: int) -> Version:
-    """The next version after number `base`, or the current one when nothing differs.
+    """Save the next version after number `base`; returns the current version when nothing differs.
 
-    Raises ChangedMeanwhile when `base` is not the newest version any more.
+    Raises ChangedMeanwhile when `base` is no longer the newest version.
     """
     with transaction.atomic():
         current = Version.objects.filter(article=article).order_by("-number").first()
@@ -126,7 +131,7 @@ def save_version(article: Article, text: Draft, *, by: Person | None, base: int)
             with transaction.atomic():
                 return _add_version(article, text, number=base + 1, by=by)
         except IntegrityError as taken:
-            # The look above spares an error in the usual case; the unique number is what decides.
+            # The check above avoids an error in the usual case; the unique version number decides.
             raise ChangedMeanwhile("Someone saved a newer version.") from taken
 
 
@@ -143,7 +148,7 @@ def revise(article: Article, text: Draft, prices: Prices, *, by: Person | None, 
 
 
 def move(article: Article, slug: str) -> None:
-    """Give a draft another address. An article that was ever on sale keeps its address: links and quotes name it."""
+    """Move a draft to another address. An article that was ever on sale keeps its own: links and quotes name it."""
     try:
         with transaction.atomic():
             moved = Article.objects.filter(pk=article.pk, published_at=None).update(slug=slug)
@@ -162,7 +167,7 @@ def publish(article: Article) -> bool:
 
 
 def withdraw(article: Article) -> bool:
-    """Take an article off sale; those who bought it keep it. True when this call did it."""
+    """Take an article off sale; its buyers keep access. True when this call did it."""
     return _changed(Article.objects.filter(pk=article.pk, state=Article.PUBLISHED).update(state=Article.WITHDRAWN))
 
 
@@ -192,7 +197,7 @@ def _add_version(article: Article, text: Draft, *, number: int, by: Person | Non
 
 
 def _slugs(wanted: str, name: str, fallback: str) -> list[str]:
-    """The addresses to try in order: the wanted one alone, or the name's, then with a number, then a random tail."""
+    """The slugs to try, in order: the wanted one alone, or the name's, then with a number, then with a random tail."""
     if wanted:
         return [wanted]
     stem = "-".join(re.findall("[a-z0-9]+", slugify(name)))[: SLUG_MAX - 10].strip("-") or fallback
