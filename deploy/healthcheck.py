@@ -1,4 +1,4 @@
-"""The container's health: does this process answer /healthz? Asks on its own port, under the name it is known by."""
+"""The container's health check: requests /healthz on WEB_BIND's port, with the Host header of BASE_URL."""
 
 import os
 import sys

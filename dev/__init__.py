@@ -1,1 +1,4 @@
-"""What `dev.py` does: sets the project up and runs it. Standard library only, and nothing in the product imports it."""
+"""The code of `dev.py`, which sets up and runs the project. No part of the product imports it.
+
+What runs outside the project's environment uses the standard library only.
+"""

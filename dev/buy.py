@@ -1,6 +1,7 @@
-"""One purchase by an agent, with the official x402 client as it comes: python dev/buy.py URL
+"""One purchase by an agent, with the unmodified official x402 client: python dev/buy.py URL
 
-The buyer's private key is BUYER_KEY in the environment. Prints one line of JSON about what was paid and what came.
+BUYER_KEY in the environment is the buyer's private key. The output is one line of JSON with the payment and the
+response.
 """
 
 import json
@@ -20,7 +21,7 @@ _PATIENCE_SECONDS = 90
 
 
 def main(url: str) -> int:
-    """Buy what is at the address; 0 when it was delivered."""
+    """Buy the article at the URL. Returns 0 if it was delivered, else 1."""
     signer = EthAccountSigner(Account.from_key(os.environ["BUYER_KEY"]))
     client = x402ClientSync()
     register_exact_evm_client(client, signer)
@@ -36,7 +37,7 @@ def main(url: str) -> int:
 
 
 def _ask(session: requests.Session, url: str) -> requests.Response:
-    """The answer, waited for: 503 means that the payment is on its way, and asking again never pays twice."""
+    """Send the request and retry while it gets 503, which means the payment is pending. A retry never pays twice."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         answer = session.get(url, timeout=30)

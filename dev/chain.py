@@ -1,6 +1,6 @@
-"""A chain of our own, with test dollars at the address Base Sepolia's USDC has and accounts that hold some.
+"""The local chain, with test dollars at the address of Base Sepolia's USDC and accounts that hold some.
 
-Every start is a new chain with a new mnemonic, so nothing that was signed for another one means anything here.
+Every start creates a new chain with a new mnemonic, so signatures made for an earlier chain are worthless here.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Wallet:
 
 @dataclass(frozen=True)
 class Accounts:
-    """Who is who. Each has ether for gas; the agent and the buyers have test dollars too, pay_to begins with none."""
+    """The accounts by role. Each has ether for gas. The agent and buyers also have test dollars; pay_to has none."""
 
     settler: Wallet
     pay_to: Wallet
@@ -48,10 +48,10 @@ class Accounts:
 
 
 def free_port() -> int:
-    """A port nobody listens on now.
+    """Return a port that is free now.
 
-    Below those that systems give to outgoing connections, so that none of them has it a moment later, or while the
-    server it is for is being started again.
+    It is below the ephemeral range, so that no outgoing connection takes it before its server starts or while that
+    server restarts.
     """
     for _ in range(_PORT_TRIES):
         with contextlib.suppress(Stop):
@@ -60,7 +60,7 @@ def free_port() -> int:
 
 
 def check_port(port: int) -> int:
-    """The port itself; Stop when somebody listens there, who would otherwise be mistaken for ours."""
+    """Return the port. Raises Stop if it is in use, because we would mistake the other server for our own."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
@@ -69,10 +69,10 @@ def check_port(port: int) -> int:
 
 
 def program(anvil: Path, port: int, folder: Path, block_seconds: float | None = None) -> Child:
-    """The chain, not started yet. Its keys are written to chain.json in `folder` once it is.
+    """Return the chain, not started yet. Once started, it writes its keys to chain.json in `folder`.
 
-    Without `block_seconds` a transaction is mined at once and an empty block comes every second, so that nothing
-    waits for a block that never comes; with it there is a block every so many seconds and none in between.
+    Without `block_seconds` the chain mines each transaction at once and an empty block every second, so that no code
+    waits for a block forever. With it the chain mines at that interval only.
     """
     beat = ["--mixed-mining", "--block-time", "1"] if block_seconds is None else ["--block-time", f"{block_seconds:g}"]
     command = [str(anvil), "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID), *beat]
@@ -86,7 +86,7 @@ def url(port: int) -> str:
 
 
 def prepare(chain: Child, address: str) -> Accounts:
-    """Wait until the chain that was started answers at this URL, make sure it is that one, and hand out money."""
+    """Wait for the chain to answer at this URL, check that it is the one started here, and mint test dollars."""
     config = chain.log.parent / "chain.json"
     until = time.monotonic() + 20
     while not _answers(address) or not config.exists():
@@ -106,13 +106,13 @@ def prepare(chain: Child, address: str) -> Accounts:
 
 
 def balance_micros(address: str, holder: str) -> int:
-    """Test dollars of one address, in micros, at the newest block."""
+    """The test dollars of one address in micros, at the latest block."""
     call = {"to": TEST_DOLLAR, "data": f"0x70a08231{holder[2:].lower():0>64}"}  # balanceOf(address)
     return int(rpc(address, "eth_call", call, "latest"), 16)
 
 
 def rpc(address: str, method: str, *params: Any) -> Any:
-    """One JSON-RPC call; Stop with the chain's own words when it says no."""
+    """Make one JSON-RPC call. An error response raises Stop with the chain's message."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     with _direct.open(request, timeout=10) as answer:
@@ -122,7 +122,7 @@ def rpc(address: str, method: str, *params: Any) -> Any:
     return said["result"]
 
 
-# The chain is on this machine, whatever proxy the environment names.
+# The chain runs on this machine, so ignore any proxy in the environment.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -143,7 +143,7 @@ def _accounts(config: Path) -> Accounts:
 
 
 def _check_it_is_ours(address: str, accounts: Accounts) -> None:
-    """The random accounts are the mark: a stray chain on this port has others."""
+    """Compare the random accounts: any other chain on this port has different ones."""
     chain_id = int(rpc(address, "eth_chainId"), 16)
     known = {account.lower() for account in rpc(address, "eth_accounts")}
     height = int(rpc(address, "eth_blockNumber"), 16)

@@ -1,7 +1,7 @@
-"""Child processes: started in a session of their own, watched, restarted, and stopped by their own ids.
+"""Child processes: start each in its own session, watch and restart it, and stop it by its own id.
 
-Each child leads a process group, so that what it forked goes with it. A dead leader is left unreaped until its
-group has been swept: as long as it is, the kernel gives its number to nobody else.
+Each child leads a process group, so that its own forks stop with it. A dead leader stays unreaped until its group has
+been killed, because the kernel does not reuse the process id before that.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child:
-    """One program and its log. `essential` ones end everything when they die, the others are started again."""
+    """One process and its log. When an `essential` one dies, the run ends; the others are restarted."""
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path, essential: bool = False):
         self.name = name
@@ -38,11 +38,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id of the leader; 0 while it is down."""
+        """The leader's process id, or 0 while it is down."""
         return self.process.pid if self.process else 0
 
     def start(self) -> None:
-        """Run the program; its output is appended to the log."""
+        """Start the process and append its output to the log."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -56,14 +56,14 @@ class Child:
             )
 
     def pids(self) -> list[int]:
-        """The leader and the processes it has forked, so that all of them can be watched, or killed at once."""
+        """The process ids of the leader and its direct forks."""
         with contextlib.suppress(OSError):
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             return [self.pid, *map(int, children)]
         return [self.pid] if self.pid else []
 
     def ended(self) -> int | None:
-        """How the program ended (minus the signal when one killed it), or None while it runs. Sweeps its group."""
+        """The exit code (negative: the signal that killed it), or None while it runs. Kills the rest of its group."""
         if self.process is None:
             return None
         if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -74,19 +74,19 @@ class Child:
         return code
 
     def signal(self, number: signal.Signals, group: bool = True) -> None:
-        """Send a signal to the program, and to everything it started unless `group` is false."""
+        """Send a signal to the process group, or to the leader alone if `group` is false."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.process.pid, number)
 
     def ask_to_stop(self) -> None:
-        """Say so, once, and wait for nothing."""
+        """Send the stop signal once, without waiting."""
         if not self.asked:
             self.asked = True
             self.signal(self.stop_signal, group=False)
 
     def stop(self, until: float) -> None:
-        """Ask, wait until that moment of the monotonic clock, then insist."""
+        """Send the stop signal, wait until that time of the monotonic clock, then kill the group."""
         self.ask_to_stop()
         try:
             while self.process is not None and self.ended() is None and time.monotonic() < until:
@@ -99,7 +99,7 @@ class Child:
 
 
 class Children:
-    """All children of one run, in the order they were started."""
+    """All children of one run, in start order."""
 
     def __init__(self) -> None:
         self.all: list[Child] = []
@@ -110,14 +110,14 @@ class Children:
         return child
 
     def still_starting(self) -> None:
-        """Raises Stop when one of them has ended: during the start that is a failure, not an accident."""
+        """Raises Stop if a child has ended. During the start that is a failure and no reason to restart it."""
         for child in self.all:
             code = child.ended()
             if code is not None:
                 raise Stop(f"{child.name} {_how(code)} while it was starting.\n{tail(child.log)}")
 
     def look_after(self) -> None:
-        """Notice who has died, and start it again a second later; Stop when it was an essential one."""
+        """Restart each dead child after a second. Raises Stop if it was an essential one."""
         for child in self.all:
             pid, code = child.pid, child.ended()
             if code is not None and child.essential:
@@ -129,7 +129,7 @@ class Children:
                 child.start()
 
     def stop(self, patience_seconds: float = 20) -> None:
-        """Stop every child: those that finish what they began first, then the others, the essential ones last."""
+        """Stop every child: those with `stops_first`, then the others, and the essential ones last."""
         until = time.monotonic() + patience_seconds
         for now in (
             [child for child in self.all if child.stops_first],
@@ -142,7 +142,7 @@ class Children:
                 for child in now:
                     child.stop(until)
             except KeyboardInterrupt:
-                # Asked a second time: no more waiting, but nobody is left behind.
+                # The second interrupt: stop waiting, but still stop every child.
                 until = 0
                 for child in now:
                     child.stop(until)
@@ -154,6 +154,6 @@ def _how(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """In the child: should `dev.py` itself be killed, the kernel sends this child away too."""
+    """Runs in the child: if `dev.py` is killed, the kernel terminates this child too."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

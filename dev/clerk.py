@@ -1,7 +1,7 @@
-"""Runs inside the project's environment and does what the demo needs done there, one request per line of stdin.
+"""Runs in the project's environment and executes the demo's requests, one per line of stdin.
 
-One process for all of it, because starting Django is most of the work. It is called as `clerk.py migrate`: that word
-is how the settings know that this process may act as the owner of the tables.
+One process serves all requests, because starting Django takes longest. It is started as `clerk.py migrate`: that
+argument tells the settings that this process may act as the owner of the tables.
 """
 
 import io
@@ -22,25 +22,25 @@ from django.core.management import CommandError, call_command  # noqa: E402
 
 
 def static() -> None:
-    """Collect what the web server serves as files."""
+    """Collect the static files."""
     call_command("collectstatic", interactive=False, verbosity=0)
 
 
 def database() -> None:
-    """Tables, and the batch contract; refused when the database remembers another chain."""
+    """Create the tables and deploy the batch contract. Refused if the database belongs to another chain."""
     call_command("migrate", verbosity=0)
     call_command("deploy_settler")
 
 
 def sample() -> Any:
-    """Articles and logins, as `manage.py sample --json` says them."""
+    """Articles and logins, as printed by `manage.py sample --json`."""
     said = io.StringIO()
     call_command("sample", json=True, stdout=said)
     return json.loads(said.getvalue())
 
 
 def earned(article: str) -> str:
-    """What the publisher of an article has earned so far, in dollars, from the books."""
+    """The earned balance of an article's publisher in dollars, from the books."""
     from payments import money
     from payments.books import ledger
     from publishers.models import Article
@@ -49,20 +49,20 @@ def earned(article: str) -> str:
 
 
 def audit() -> list[str]:
-    """What `manage.py audit` finds, as it would say it."""
+    """The findings of `manage.py audit`."""
     from django.db import connection
 
     from marketplace.ops import outage
     from payments import audit
 
-    # The database may have been restarted since the last question.
+    # The database may have restarted since the last request.
     connection.close()
     outage.replace_dead_connections()
     return [str(finding) for finding in audit.findings()]
 
 
 def main() -> None:
-    """Answer each request with one line: {"answer": …}, or {"problem": a sentence or nothing}."""
+    """Answer each request with one line: {"answer": …}, or {"problem": a sentence or an empty string}."""
     out, sys.stdout = sys.stdout, sys.stderr
     verbs: dict[str, Callable[..., Any]] = {f.__name__: f for f in (static, database, sample, earned, audit)}
     for line in sys.stdin:
@@ -71,7 +71,7 @@ def main() -> None:
             said = {"answer": verbs[verb](*words)}
         except CommandError as error:
             said = {"problem": str(error)}
-        except Exception:  # noqa: BLE001 - whatever it is, the log has it and the demo stops.
+        except Exception:  # noqa: BLE001 - the traceback is logged, and the demo stops.
             traceback.print_exc()
             said = {"problem": ""}
         print(json.dumps(said), file=out, flush=True)

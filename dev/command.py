@@ -1,4 +1,4 @@
-"""The verbs of `dev.py` and their options. Nothing is installed or started here."""
+"""The verbs of `dev.py` and their options."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ _USAGE = """usage: dev.py demo [options]      run the whole shop on this machine
 
 
 def main(arguments: list[str]) -> int:
-    """Run one verb and return the exit code: 1, with one sentence on stderr, for a problem that the user can fix."""
+    """Run one verb and return its exit code. A problem that the user can fix returns 1, with a sentence on stderr."""
     verbs = {"demo": _demo, "test": _test, "manage": _manage, "bench": _bench}
     if arguments[:1] in (["-h"], ["--help"]):
         print(_USAGE)
@@ -63,7 +63,7 @@ def _bench(arguments: list[str]) -> int:
 
 
 def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Replace this process by another program, which then gets the signals and sets the exit code itself."""
+    """Replace this process with another program, which then receives the signals and sets the exit code."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(command[0], command, environment)  # noqa: S606

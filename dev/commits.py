@@ -1,6 +1,6 @@
-"""The subjects of commits: `area: what`, at most 72 characters, one change. `python -m dev.commits` checks this tree's.
+"""Commit subjects: `area: what`, at most 72 characters, one change. `python -m dev.commits` checks this tree's.
 
-Only the history that is there can be checked: a shallow clone and an exported tree pass, with a sentence that says why.
+A shallow clone or an exported tree lacks the history. It passes, with a sentence that says why.
 """
 
 import os
@@ -47,7 +47,7 @@ def subjects(folder: Path, base: str) -> list[tuple[str, str]]:
 
 
 def check(folder: Path = ROOT, base: str = BASE) -> int:
-    """Say what is wrong with the commits after the base; 1 if anything is, 0 also when there is no history to read."""
+    """Report problems in the commits after the base. Returns 1 for any, 0 for none or without the history."""
     try:
         found = subjects(folder, base)
     except NoHistory as reason:
@@ -59,7 +59,7 @@ def check(folder: Path = ROOT, base: str = BASE) -> int:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # A hook that runs this sets GIT_DIR and the like. A container may run as another user than the tree's owner.
+    # Git sets GIT_DIR and the like for hooks. A container may run as another user than the tree's owner.
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     options = ["-c", f"safe.directory={folder}", "-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8"]
     try:

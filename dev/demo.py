@@ -1,4 +1,4 @@
-"""`dev.py demo`: run the whole shop on this machine, buy as an agent and as a reader, and say what to look at."""
+"""`dev.py demo`: run the whole shop on this machine, buy as an agent and as a reader, and print what to try next."""
 
 import argparse
 import json
@@ -60,7 +60,7 @@ def _buy(stack: Stack) -> dict[str, Any] | None:
 def _read(stack: Stack) -> dict[str, Any] | None:
     """Top up with a test card and read three articles as a reader, and a fourth as the reader's agent.
 
-    Empty if cards are charged elsewhere, because the demo cannot fill in that page. None on failure.
+    Empty if another server charges the cards, because the demo cannot fill in its page. None on failure.
     """
     if stack.processor is None:
         return {}

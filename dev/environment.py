@@ -1,4 +1,4 @@
-"""The environment variables one stack runs with: what it decides itself, and what the caller's environment adds."""
+"""The environment variables of one stack: those it sets itself, and those it takes from the caller."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ from dev.chain import CHAIN_ID, TEST_DOLLAR, Accounts
 from dev.install import ROOT
 from dev.say import Stop
 
-# Decided by the stack alone: what the caller's shell says about these is about another installation.
+# Set by the stack alone: the caller's values of these belong to another installation.
 _OWN = [
     *("BASE_URL", "WEB_BIND", "DATABASE_URL", "DATABASE_OWNER_URL", "CELERY_BROKER_URL", "QUEUE_DIR", "BEAT_FILE"),
     *("CHAIN_RPC_URL", "CHAIN_ID", "CHAIN_ASSET", "CHAIN_ASSET_NAME", "CHAIN_ASSET_VERSION", "CHAIN_START_BLOCK"),
@@ -22,10 +22,10 @@ _READ_BY_PRODUCT = re.compile(r"""\b(?:env|environ|database)(?:\.\w+)?\(\s*"([A-
 
 
 def databases(asked_for: str | None, folder: Path) -> dict[str, str]:
-    """DATABASE_URL, and DATABASE_OWNER_URL where there are roles.
+    """Return DATABASE_URL and, on PostgreSQL, DATABASE_OWNER_URL.
 
-    A PostgreSQL URL is the owner's, and the application gets a role of its own there, always with the same
-    password; unless DATABASE_OWNER_URL is in the environment, then it is the application's already.
+    A PostgreSQL URL is the owner's, and the application gets its own role there, with a password derived from the URL.
+    If DATABASE_OWNER_URL is in the environment, the URL is already the application's.
     """
     if not asked_for:
         return {"DATABASE_URL": f"sqlite:///{quote(str(folder / 'pennypress.sqlite3'))}"}
@@ -43,12 +43,12 @@ def databases(asked_for: str | None, folder: Path) -> dict[str, str]:
 
 
 def product(port: int, chain_url: str, accounts: Accounts, folder: Path) -> dict[str, str]:
-    """Every variable of the product in this stack, but for database and broker; fit to be shown and used again."""
+    """Every variable of the product in this stack except database and broker. All are play values, safe to print."""
     return {
         "SECRET_KEY": secrets.token_hex(32),
         "CHAIN_NAME": "Pennypress demo chain",
         "WALLET_RPC_URL": chain_url,
-        # Everybody here comes from one address, and no card here can have been stolen.
+        # All visitors share one address here, and no test card can be stolen.
         "CHECKOUTS_PER_HOUR": "1000",
         "CHAIN_CONFIRMATIONS": "1",
         "CHAIN_FINALITY_DEPTH": "1",
@@ -67,7 +67,7 @@ def product(port: int, chain_url: str, accounts: Accounts, folder: Path) -> dict
 
 
 def processor(url: str, public: str, secret: str, webhook_secret: str) -> dict[str, str]:
-    """The card processor of this stack: the stand-in at `url`."""
+    """The variables of this stack's card processor, the stand-in at `url`."""
     return {
         "STRIPE_SECRET_KEY": secret,
         "STRIPE_PUBLISHABLE_KEY": public,
@@ -80,18 +80,18 @@ def processor(url: str, public: str, secret: str, webhook_secret: str) -> dict[s
 
 
 def for_children(product: dict[str, str]) -> dict[str, str]:
-    """What a child process gets: the caller's environment, without what is about another installation."""
+    """A child's environment: the caller's, without the variables of another installation, plus the product's."""
     ours = {name: value for name, value in os.environ.items() if name not in _OWN}
     return {**ours, **product, "DJANGO_SETTINGS_MODULE": "marketplace.settings", "PYTHONUNBUFFERED": "1"}
 
 
 def for_tests() -> dict[str, str]:
-    """The caller's environment without any of the product's variables: tests begin with the defaults."""
+    """The caller's environment without the product's variables, so that tests start from the defaults."""
     return {name: value for name, value in os.environ.items() if name not in _known().union(_OWN)}
 
 
 def _passed_through() -> dict[str, str]:
-    """The product's settings that the caller has set; the caller's word wins over the demo's defaults."""
+    """The product's settings that the caller has set. They override the demo's defaults."""
     return {name: os.environ[name] for name in sorted(_known().difference(_OWN)) if name in os.environ}
 
 

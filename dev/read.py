@@ -1,8 +1,8 @@
-"""A reader pays by card, reads, and lends money to an agent: python dev/read.py BASE_URL ARTICLE_URL ARTICLE_URL …
+"""A reader pays by card, reads, and gives an agent an API key: python dev/read.py BASE_URL ARTICLE_URL ARTICLE_URL …
 
-Only what a browser without scripts does: pages, forms and redirects. The reader (READER_EMAIL and READER_PASSWORD in
-the environment) tops up with a test card from the first article and reads all but the last; an agent of theirs buys
-the last one with its key. Prints one line of JSON about what happened.
+It acts like a browser without scripts: pages, forms and redirects. The reader (READER_EMAIL and READER_PASSWORD in the
+environment) tops up with a test card at the first article and reads all but the last. The reader's agent buys the last
+one with its API key. The output is one line of JSON with the results.
 """
 
 import json
@@ -20,7 +20,7 @@ _HTML = {"Accept": "text/html"}
 
 
 class Forms(HTMLParser):
-    """The forms of a page: where each goes, and what it says when it is sent as it is."""
+    """The forms of a page: each one's action and default values."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -45,11 +45,11 @@ class Reader:
         self.session.headers.update(_HTML)
 
     def open(self, url: str) -> requests.Response:
-        """A page."""
+        """Get a page."""
         return self.session.get(urljoin(self.base, url), timeout=30)
 
     def send(self, page: requests.Response, action: str, **values: str) -> requests.Response:
-        """Send the form that goes there, with these values changed; where it led to."""
+        """Submit the form with this action and these values. Returns the page it leads to."""
         for where, fields in Forms(page.text).found:
             if re.search(action, where):
                 address, said = urljoin(page.url, where or page.url), {**fields, **values}
@@ -58,7 +58,7 @@ class Reader:
 
 
 def main(base: str, *articles: str) -> int:
-    """Read all but the last, and have an agent read that one; 0 when everything was delivered."""
+    """Read all but the last article, and have an agent buy that one. Returns 0 if all were delivered, else 1."""
     reader = Reader(base)
     email, password = os.environ["READER_EMAIL"], os.environ["READER_PASSWORD"]
     reader.send(reader.open("/accounts/login/"), "/accounts/login/$", login=email, password=password)
@@ -85,7 +85,7 @@ def main(base: str, *articles: str) -> int:
 
 
 def _opened(page: requests.Response) -> str:
-    """The title of an article that is open now; empty when it is not."""
+    """The title of an open article, or empty if the page shows none."""
     title = re.search(r"<h1[^>]*>(.*?)</h1>", page.text, re.DOTALL)
     opened = page.status_code == 200 and 'id="article"' in page.text
     return re.sub(r"<[^>]+>", "", title[1]).strip() if title and opened else ""

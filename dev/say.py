@@ -1,20 +1,20 @@
-"""Words for the person at the terminal. They go to stderr: stdout belongs to `demo --json`."""
+"""Messages for the person at the terminal. They go to stderr, because stdout belongs to `demo --json`."""
 
 import sys
 from pathlib import Path
 
 
 class Stop(Exception):
-    """Nothing can go on; the message is a sentence that says why and what to do about it."""
+    """The command cannot continue. The message says why and what to do about it."""
 
 
 def say(words: str) -> None:
-    """One line, or several, on stderr, at once."""
+    """Print to stderr and flush."""
     print(words, file=sys.stderr, flush=True)
 
 
 def tail(log: Path, lines: int = 25) -> str:
-    """The last lines of a log, indented, with its address; for the moment something failed."""
+    """The last lines of a log, indented, under its path. Shown when something failed."""
     try:
         text = log.read_text(errors="replace").splitlines()[-lines:]
     except OSError:

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis of the tests' own: on free ports, in a temporary folder, gone afterwards."""
+"""A private PostgreSQL and Redis for the tests, on free ports and in a temporary folder."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ _USER = "pennypress"
 
 
 def postgres_programs() -> Path | None:
-    """The folder of PostgreSQL's server programs, the newest version if there are several; None without one."""
+    """The folder of the newest PostgreSQL server's executables, or None without one."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     if installed:
@@ -28,7 +28,7 @@ def postgres_programs() -> Path | None:
 
 
 def postgres(children: Children, folder: Path) -> str:
-    """Start a new cluster; the URL of its superuser. Nothing of it is written safely: it lives for one test run."""
+    """Start a new cluster and return its superuser's URL. It lives for one test run, so fsync is off."""
     programs = postgres_programs()
     if programs is None:
         raise Stop("PostgreSQL is not installed here.")
@@ -49,7 +49,7 @@ def postgres(children: Children, folder: Path) -> str:
         command += ["-c", setting]
     server = Child("PostgreSQL", [*_as_postgres(), *command], dict(os.environ), folder / "postgres.log")
     server.folder = home
-    # Its own word for "now, without waiting for those who are still connected".
+    # SIGINT is PostgreSQL's fast shutdown, which does not wait for open connections.
     server.stop_signal = signal.SIGINT
     children.start(server)
     environment = {**os.environ, "PGPASSWORD": password}
@@ -64,7 +64,7 @@ def postgres(children: Children, folder: Path) -> str:
 
 
 def redis(children: Children, folder: Path) -> str:
-    """Start an empty Redis that keeps nothing; its URL."""
+    """Start an empty Redis without persistence and return its URL."""
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     server = Child("Redis", [*command, "--dir", str(folder)], dict(os.environ), folder / "redis.log")
@@ -90,7 +90,7 @@ def _wait(server: Child, answers: Callable[[], bool]) -> None:
 
 
 def _give_to_postgres(folder: Path, home: Path) -> None:
-    """PostgreSQL refuses to run as root; Debian's package has made a user for it."""
+    """Hand the folder to the user of Debian's package, because PostgreSQL refuses to run as root."""
     try:
         user = pwd.getpwnam("postgres")
     except KeyError:
@@ -101,7 +101,7 @@ def _give_to_postgres(folder: Path, home: Path) -> None:
 
 
 def _as_postgres() -> list[str]:
-    """What to put before a command so that it does not run as root, and goes away with `dev.py` all the same."""
+    """The command prefix that drops root and still ends the process when `dev.py` dies."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig", "INT", "--"]

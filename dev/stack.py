@@ -1,4 +1,4 @@
-"""The whole shop on this machine: chain, web, worker, settler. Started in order, looked after, stopped in order."""
+"""The whole shop on this machine: chain, web server, worker, settler. Starts, supervises and stops them in order."""
 
 import argparse
 import contextlib
@@ -27,7 +27,7 @@ _READY_SECONDS = 120
 
 @dataclass
 class Stack:
-    """One run. `line()` is what `demo --json` prints; everything the run writes is in `folder`."""
+    """One run. `line()` is the output of `demo --json`; `folder` holds the run's files."""
 
     options: argparse.Namespace
     children: Children = field(default_factory=Children)
@@ -40,7 +40,7 @@ class Stack:
         self.folder, self.lock = _new_folder()
 
     def start(self, anvil: Path) -> None:
-        """Everything up to the moment the shop answers. Stop says what went wrong."""
+        """Start everything and wait until the shop is ready. Raises Stop with the reason if that fails."""
         options = self.options
         self.port = chain.check_port(options.port) if options.port else chain.free_port()
         chain_port = chain.check_port(options.chain_port) if options.chain_port else chain.free_port()
@@ -66,7 +66,7 @@ class Stack:
         self._remember()
 
     def _card_processor(self) -> dict[str, str]:
-        """Where the product's cards are charged: at the caller's processor, or else at a stand-in of this run's own."""
+        """The card processor's variables: the caller's processor or, by default, a stand-in started for this run."""
         if "STRIPE_API_BASE" in os.environ:
             return {"STRIPE_STAND_IN": "1"}
         if "STRIPE_SECRET_KEY" in os.environ:
@@ -83,19 +83,19 @@ class Stack:
         return environment.processor(f"http://127.0.0.1:{port}", public, secret, hook)
 
     def ask(self, verb: str, *words: str) -> Any:
-        """Have something done inside the project (dev/clerk.py); Stop with the product's own words if it refuses."""
+        """Run one request inside the project (dev/clerk.py). A refusal raises Stop with the product's message."""
         self._tell(verb, *words)
         return self._hear(verb)
 
     def dismiss_clerk(self) -> None:
-        """Nothing more will be asked."""
+        """End the clerk process."""
         if self.clerk is not None:
             self.clerk.kill()
             self.clerk.communicate()
             self.clerk = None
 
     def stop(self) -> None:
-        """Everything this run has started, in the opposite order."""
+        """Stop every process of this run."""
         self.dismiss_clerk()
         self.children.stop()
         if self.lock is not None:
@@ -131,17 +131,17 @@ class Stack:
         return said["answer"]
 
     def look_after(self) -> None:
-        """Until somebody interrupts: whoever dies comes back; Stop when the chain is gone."""
+        """Supervise the processes until interrupted. Restarts the dead; raises Stop if an essential one died."""
         known: dict[str, list[int]] = {}
         while True:
             self.children.look_after()
-            # Also when gunicorn has replaced a process of its own.
+            # The ids also change when gunicorn replaces one of its own workers.
             if known != (known := self._pids()):
                 self._remember()
             time.sleep(0.1)
 
     def line(self) -> dict[str, Any]:
-        """All that another program needs to use, inspect and disturb this run."""
+        """Everything another program needs to use, inspect and disrupt this run."""
         return {
             "base_url": self.product["BASE_URL"],
             "rpc_url": self.product["CHAIN_RPC_URL"],
@@ -161,7 +161,7 @@ class Stack:
         }
 
     def _pids(self) -> dict[str, list[int]]:
-        """Of the web server with its workers, of the Celery worker and the settler, of the chain."""
+        """The process ids of the web server and its workers, the Celery worker and the settler, and the chain."""
         worker = [child.pid for child in (self.worker, self.settler) if child.pid]
         return {"web": self.web.pids(), "worker": worker, "chain": [self.chain.pid]}
 
@@ -179,7 +179,7 @@ class Stack:
         self.web.stops_first = True
 
     def _child(self, name: str, log: str, command: list[str], signs: bool = False) -> Child:
-        """One process of the product; the settler alone gets the key that signs, and it gets none of the cards'."""
+        """Start one process of the product. Only the settler gets the settlement key, and it gets no card secrets."""
         foreign = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET") if signs else ("SETTLER_KEY",)
         environment = {key: value for key, value in self.environment.items() if key not in foreign}
         return self.children.start(Child(name, command, environment, self.folder / log))
@@ -196,7 +196,7 @@ class Stack:
             said = _readiness(f"{self.product['BASE_URL']}/readyz")
 
     def _collect_static(self) -> None:
-        """Only when a file has changed, and one at a time: two demos of one checkout share the folder."""
+        """Collect static files if any has changed, under a lock: two demos of one checkout share the folder."""
         with (install.VAR / "static.stamp").open("a+") as stamp:
             fcntl.flock(stamp, fcntl.LOCK_EX)
             stamp.seek(0)
@@ -212,7 +212,7 @@ class Stack:
         _private(self.folder / "env", "".join(lines))
 
     def _remember(self) -> None:
-        """The line with the process ids of now, for whoever looks after a restart."""
+        """Write the line with the current process ids, which change after a restart."""
         _private(self.folder / "stack.json", json.dumps(self.line()))
 
 
@@ -230,7 +230,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _private(path: Path, text: str) -> None:
-    """Write a file with keys in it, in one step and for this user only."""
+    """Write a file with keys atomically, readable by this user only."""
     draft = path.with_name(f"{path.name}.new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
@@ -238,7 +238,7 @@ def _private(path: Path, text: str) -> None:
 
 
 def _new_folder() -> tuple[Path, int | None]:
-    """A folder for this run, held by a lock while it lives; the oldest ones that nobody holds are removed."""
+    """Create this run's folder and lock it while the run lives. Removes the oldest unlocked folders."""
     _RUNS.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=_RUNS))
     lock = _lock(folder)
@@ -251,7 +251,7 @@ def _new_folder() -> tuple[Path, int | None]:
 
 
 def _lock(folder: Path) -> int | None:
-    """An open lock on the folder, or None when another run holds it or has just removed it."""
+    """Lock the folder. None if another run holds the lock or has just removed the folder."""
     try:
         number = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """`dev.py test`: the static checks and every test, in two runs side by side, one on SQLite and one on PostgreSQL.
 
-Tests of what a database can get wrong are in both runs, all others in one of them: tests/databases.py marks which.
+Tests whose result can depend on the database are in both runs, all others in one. tests/databases.py marks them.
 """
 
 import os
@@ -49,7 +49,7 @@ def run(arguments: list[str], require_all: bool = False) -> int:
 
 
 def quick(arguments: list[str]) -> int:
-    """The style, and the tests that need nothing but one database file: no chain, no shop, no browser."""
+    """Run ruff and the tests that need only one database file: no chain, no shop, no browser."""
     began = time.monotonic()
     install.python_packages(install.ALL_GROUPS)
     folder = Path(tempfile.mkdtemp(prefix="pennypress-test-"))
@@ -64,7 +64,7 @@ def quick(arguments: list[str]) -> int:
 
 
 def _verdict(failed: list[str], began: float) -> int:
-    """Say how it ended; the exit code."""
+    """Print the result and return the exit code."""
     took = f"{time.monotonic() - began:.0f} s"
     say(f"Failed: {', '.join(failed)} ({took})." if failed else f"Everything passed ({took}).")
     return 1 if failed else 0
@@ -108,7 +108,7 @@ def _checks(variables: dict[str, str]) -> list[str]:
 
 
 def _tests(options: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
-    """Run both at the same time, since each spends half its time waiting for blocks and processes."""
+    """Run both at the same time, because each spends half its time waiting for blocks and processes."""
     second = None
     if "TEST_POSTGRES_URL" in variables:
         command = [str(install.PYTHON), "-m", "pytest", "-m", _ON_POSTGRES, *options]

@@ -1,1 +1,1 @@
-"""The shop: what a visitor, a reader and an agent see. Imports publishers and payments; nothing imports it."""
+"""The shop: what visitors, readers and agents see. It imports publishers and payments; neither imports it."""

@@ -1,4 +1,4 @@
-"""The Celery application. Tasks are wake-ups: the database remembers what is to be done."""
+"""The Celery application. Tasks are wake-ups; the work to do is in the database."""
 
 import os
 

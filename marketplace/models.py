@@ -1,4 +1,4 @@
-"""What a reader keeps: the library of a signed-in account."""
+"""The library of a signed-in account."""
 
 from django.conf import settings
 from django.db import models
@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class LibraryEntry(models.Model):
-    """A grant that an account holds. The right itself is the grant's; this says whose shelf it stands on."""
+    """A grant in an account's library. The grant is the right to read; this row only links it to the account."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="library")
     grant = models.ForeignKey("payments.Grant", models.PROTECT, related_name="+")

@@ -1,4 +1,4 @@
-"""Lists on several pages: how many rows one shows, and how long a search may be."""
+"""Pagination: the page size and the maximum length of a search."""
 
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
@@ -9,5 +9,5 @@ SEARCH_MAX = 100
 
 
 def page_of(request: HttpRequest, rows: QuerySet) -> Page:
-    """The page that `?page=` asks for; the nearest one when there is none of that number."""
+    """Return the page named by `?page=`, or the nearest existing page."""
     return Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))

@@ -1,4 +1,4 @@
-"""Every setting, from the environment only. docs/configuration.md lists each variable; a test keeps it true."""
+"""Every setting. All come from the environment; docs/configuration.md lists each variable, and a test compares them."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str(
     "SECRET_KEY", default="debug-only-key-that-signs-nothing-of-value" if DEBUG else environ.Env.NOTSET
 )
-# What the site calls itself on its pages and in its mail.
+# The site's name on its pages and in its mail.
 SITE_NAME = env.str("SITE_NAME", default="Pennypress")
 BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
 _origin = urlsplit(BASE_URL)
@@ -94,14 +94,14 @@ DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", default=16)
 
 
 def database(name: str, default: str) -> dict:
-    """A Django database from a URL variable; SQLite gets the options that let several processes write."""
+    """The settings of the database in a URL variable. SQLite gets the options that let several processes write."""
     settings = env.db_url(name, default=default)
     if settings["ENGINE"].endswith("sqlite3"):
         settings["OPTIONS"] = dict(_SQLITE)
     else:
-        # A pool per process, so that a request that waits for a settlement holds no connection. No health checks:
-        # after a restart the pool would wait between dead connections, twenty seconds for a dozen of them; the
-        # first request that meets one has all of them looked at instead (marketplace.ops.outage).
+        # One pool per process, so that a request waiting for a settlement holds no connection. The pool runs no health
+        # checks: after a database restart it would wait between dead connections, twenty seconds for a dozen. Instead
+        # the first request that meets a dead connection has the whole pool checked (marketplace.ops.outage).
         settings["OPTIONS"] = {"pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10}}
     return settings
 
@@ -110,7 +110,7 @@ _default_database = f"sqlite:///{BASE_DIR / 'var' / 'pennypress.sqlite3'}"
 DATABASE_URL = env.str("DATABASE_URL", default=_default_database)
 DATABASES = {"default": database("DATABASE_URL", _default_database)}
 DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", default="")
-# Only `manage.py migrate` acts as the owner of the tables; everything else is the application's role.
+# Only `manage.py migrate` runs as the owner of the tables. Everything else runs as the application's role.
 if DATABASE_OWNER_URL and sys.argv[1:2] == ["migrate"]:
     DATABASES["owner"] = database("DATABASE_OWNER_URL", _default_database)
 
@@ -145,7 +145,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- The chain and the money -----------------------------------------------------------------------
-# The exact rail is on when the three that have no default are present (checked at start).
+# CHAIN_RPC_URL and PAY_TO turn the exact rail on; SETTLER_KEY is for the settler alone (payments.checks).
 CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
 CHAIN_ID = env.int("CHAIN_ID", default=84532)
 CHAIN_NAME = env.str("CHAIN_NAME", default={8453: "Base", 84532: "Base Sepolia"}.get(CHAIN_ID, f"chain {CHAIN_ID}"))
@@ -154,7 +154,7 @@ CHAIN_ASSET_NAME = env.str("CHAIN_ASSET_NAME", default="USDC")
 CHAIN_ASSET_VERSION = env.str("CHAIN_ASSET_VERSION", default="2")
 PAY_TO = env.str("PAY_TO", default="")
 SETTLER_KEY = env.str("SETTLER_KEY", default="")
-# A node that browsers may talk to, offered to a wallet that does not know the chain. Empty: none is offered.
+# A node that browsers may use, offered to wallets that do not know the chain. Empty: no node is offered.
 WALLET_RPC_URL = env.str("WALLET_RPC_URL", default="")
 CHAIN_CONFIRMATIONS = env.int("CHAIN_CONFIRMATIONS", default=1)
 CHAIN_FINALITY_DEPTH = env.int("CHAIN_FINALITY_DEPTH", default=64)
@@ -174,15 +174,15 @@ SETTLE_WAIT_SECONDS = env.float("SETTLE_WAIT_SECONDS", default=4.0)
 SETTLE_WAITERS_MAX = env.int("SETTLE_WAITERS_MAX", default=48)
 REPLAY_SECONDS = env.int("REPLAY_SECONDS", default=60)
 CONTRACT_WALLET_CHECKS_PER_MINUTE = env.int("CONTRACT_WALLET_CHECKS_PER_MINUTE", default=60)
-# Ed25519 seed (64 hex digits) that signs receipts; derived from SECRET_KEY when empty.
+# The Ed25519 seed (64 hex digits) that signs receipts. Empty: derived from SECRET_KEY.
 RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
 
 # --- Cards and purses ------------------------------------------------------------------------------
-# Purses are on when the secret key is there. The key decides between test mode and real money.
+# Purses are on when the secret key is set. The key decides between test mode and real money.
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
-# Any server that speaks Stripe's API can take its place, in a demo, in tests and while DEBUG is on.
+# In a demo, in tests and with DEBUG, any server that speaks Stripe's API can replace Stripe.
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
 STRIPE_JS_URL = env.str("STRIPE_JS_URL", default="https://js.stripe.com/v3/")
 STRIPE_STAND_IN = env.bool("STRIPE_STAND_IN", default=False)
@@ -228,7 +228,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 ACCOUNT_LOGIN_METHODS = {"email"}
-# A password is a choice: an address that is proven by a code is an account too.
+# The password is optional: an address confirmed by a code is enough for an account.
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", default="mandatory")
@@ -237,7 +237,7 @@ ACCOUNT_LOGIN_BY_CODE_ENABLED = True
 ACCOUNT_LOGOUT_ON_GET = False
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
-# Needs an address proven by a code, before the account has anything else to sign in with.
+# Requires an address confirmed by a code, because the account has no other way to sign in yet.
 MFA_PASSKEY_SIGNUP_ENABLED = ACCOUNT_EMAIL_VERIFICATION == "mandatory"
 MFA_TOTP_ISSUER = SITE_NAME
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
@@ -273,7 +273,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        # Browsers also hold the redirect after a form to this: the one to the hosted card page.
+        # Browsers also apply this to the redirect after a form, such as the one to the hosted card page.
         "form-action": [SELF, *([STRIPE_CHECKOUT_ORIGIN] if STRIPE_SECRET_KEY else [])],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
@@ -292,10 +292,10 @@ CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 60 * 60 * 24 * 90
 X_FRAME_OPTIONS = "DENY"
-# Only behind a proxy that sets both headers itself, whatever clients send.
+# Only behind a proxy that overwrites both headers, whatever clients send.
 if env.bool("TRUST_PROXY_HEADERS", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    # Attempts to sign in are counted by address: the one that the proxy saw, or one visitor locks out all.
+    # Sign-in attempts are counted per client address. With the proxy's address one visitor would lock out all others.
     ALLAUTH_TRUSTED_PROXY_COUNT = 1
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
@@ -316,9 +316,9 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
-        # A 402 is the ordinary answer here; Django would log each one as a warning.
+        # 402 is a normal response here; Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # A wrong Host header is answered with 400; a traceback for each would only fill the log.
+        # A wrong Host header gets a 400. A traceback for each would flood the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "web3": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

@@ -1,4 +1,4 @@
-"""Every address of the site on one screen."""
+"""Every URL of the site."""
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
@@ -10,7 +10,7 @@ from marketplace.reader import balance_views, bank_views, key_views, library_vie
 from marketplace.shop import article, buying, catalogue
 from marketplace.staff import earnings
 
-# The back office has no door of its own: the site's counts attempts and asks for the second factor.
+# The back office uses the site's sign-in, which limits attempts and asks for the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
@@ -18,11 +18,11 @@ urlpatterns = [
     path("", catalogue.home, name="home"),
     path("about", catalogue.about, name="about"),
     path("publications/<slug:slug>", catalogue.publication, name="publication"),
-    # One article, three forms, one gate
+    # One article, three representations, one gate
     re_path(r"^articles/(?P<slug>[a-z0-9-]+)(?P<suffix>|\.md|\.json)$", article.article, name="article"),
     path("articles/<slug:slug>/buy", buying.buy, name="article_buy"),
     path("articles/<slug:slug>/pay", buying.pay, name="article_pay"),
-    # What a reader has
+    # A reader's library and receipts
     path("library", library_views.overview, name="library"),
     path("welcome", library_views.signed_in, name="signed_in"),
     path("receipts/<uuid:grant_id>", library_views.receipt, name="receipt"),
@@ -49,7 +49,7 @@ urlpatterns = [
     path("api/purse", balance.PurseView.as_view(), name="api_purse"),
     re_path(r"^api/articles/(?P<slug>[a-z0-9-]+)$", article.article, {"suffix": ".json"}, name="api_article"),
     path("webhooks/stripe", webhooks.stripe, name="stripe_webhook"),
-    # Sellers, owner, machines
+    # Publishers, staff, monitoring
     path("studio/", include("publishers.urls")),
     path("finance/earnings", earnings.earnings, name="earnings"),
     path("accounts/", include("allauth.urls")),

@@ -1,4 +1,4 @@
-"""The WSGI application that gunicorn serves. Refuses to start with settings that `manage.py check` calls errors."""
+"""The WSGI application that gunicorn serves. It refuses to start on errors of `manage.py check`."""
 
 import os
 

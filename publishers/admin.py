@@ -1,4 +1,4 @@
-"""The back office for publications. Texts and prices are looked at here; nothing about money changes."""
+"""The back office for publications. Articles and prices are read-only here, and no money moves."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .models import Article, Membership, PriceVersion, Publication, Version
 
 
 class ReadOnly:
-    """Rows that are looked at and never made, changed or deleted here."""
+    """Makes a model read-only in the back office."""
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -23,7 +23,7 @@ class ReadOnly:
 
 
 class MembershipInline(admin.TabularInline):
-    """Who writes for a publication."""
+    """The members of a publication."""
 
     model = Membership
     autocomplete_fields = ["user"]
@@ -31,7 +31,7 @@ class MembershipInline(admin.TabularInline):
 
 
 class PublicationDetails(PublicationForm):
-    """The studio's form and the address, which only staff change."""
+    """The studio's form plus the address, which only staff can change."""
 
     class Meta(PublicationForm.Meta):
         fields = ["name", "slug", "description", "time_zone"]
@@ -47,12 +47,12 @@ class PublicationAdmin(admin.ModelAdmin):
     inlines = [MembershipInline]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books name it for ever."""
+        """Never: the books refer to the publication."""
         return False
 
 
 class VersionInline(ReadOnly, admin.TabularInline):
-    """The texts an article had, without the texts."""
+    """An article's versions, without their texts."""
 
     model = Version
     fk_name = "article"
@@ -61,7 +61,7 @@ class VersionInline(ReadOnly, admin.TabularInline):
 
 
 class PriceInline(ReadOnly, admin.TabularInline):
-    """The prices an article had, in micros."""
+    """An article's price history, in micros."""
 
     model = PriceVersion
     fields = ["audience", "amount_micros", "starts_at", "ends_at", "made_by"]
@@ -70,7 +70,7 @@ class PriceInline(ReadOnly, admin.TabularInline):
 
 @admin.register(Article)
 class ArticleAdmin(ReadOnly, admin.ModelAdmin):
-    """Articles with their history. They are written, priced and withdrawn in the studio."""
+    """Articles with their history. Publishers write, price and unpublish them in the studio."""
 
     list_display = ["__str__", "publication", "state", "published_at"]
     list_filter = ["state", "publication"]

@@ -1,4 +1,4 @@
-"""What publishers type, checked. A form that refuses keeps every word that was typed."""
+"""Forms for publishers. A rejected form keeps everything the publisher typed."""
 
 import datetime
 import uuid
@@ -18,14 +18,14 @@ _BOUNDS = f"Between {dollars(MIN_PRICE_MICROS)} and {dollars(MAX_PRICE_MICROS)}.
 
 
 class _WithoutColons:
-    """Labels stand above their fields, so they need no colon."""
+    """Drops the colon after labels, which stand above their fields."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
 
 
 class PublicationForm(_WithoutColons, forms.ModelForm):
-    """The name over the articles, and the zone of its days."""
+    """A publication's name, description and time zone."""
 
     time_zone = forms.ChoiceField(
         choices=[("UTC", "UTC"), *((zone, zone.replace("_", " ")) for zone in _ZONES)],
@@ -39,34 +39,34 @@ class PublicationForm(_WithoutColons, forms.ModelForm):
         help_texts = {"description": "Optional. One sentence for readers who don't know your publication."}
 
     def clean_name(self) -> str:
-        """One line without invisible characters."""
+        """Normalize to one line without invisible characters."""
         name = manuscript.one_line(self.cleaned_data["name"])
         if not name:
             raise forms.ValidationError("Enter a name with visible characters.")
         return name
 
     def clean_description(self) -> str:
-        """One line without invisible characters."""
+        """Normalize to one line without invisible characters."""
         return manuscript.one_line(self.cleaned_data["description"])
 
 
 class PriceField(forms.CharField):
-    """A price as a decimal string; whole micros once it is clean."""
+    """A price as a decimal string, cleaned to whole micros."""
 
     def __init__(self, *, keeps: str, **options: Any) -> None:
-        """`keeps` is the element in which the editor's script says what the publisher keeps of this price."""
+        """`keeps` names the element in which the editor's script shows the publisher's share of this price."""
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "data-keeps": keeps})
         super().__init__(max_length=40, widget=widget, **options)
 
     def clean(self, value: Any) -> int:
-        """The micros; a sentence for the publisher when there are none."""
+        """Return micros. An invalid price raises ValidationError with a sentence for the publisher."""
         try:
             return pricing.parse_price(super().clean(value))
         except ValueError as wrong:
             raise forms.ValidationError(str(wrong)) from wrong
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Compared as it is written."""
+        """Compare the text as entered."""
         return str(initial or "") != str(data or "")
 
 
@@ -96,14 +96,14 @@ class TextForm(_WithoutColons, forms.Form):
     )
 
     def clean_title(self) -> str:
-        """One line without invisible characters."""
+        """Normalize to one line without invisible characters."""
         title = manuscript.one_line(self.cleaned_data["title"])
         if not title:
             raise forms.ValidationError("Enter a title with visible characters.")
         return title
 
     def clean(self) -> dict[str, Any]:
-        """Render the text once; `draft` is ready to be saved."""
+        """Render the text once; `draft` in the cleaned data is ready to save."""
         data = super().clean() or {}
         if "markdown" in data and "title" in data:
             try:
@@ -116,7 +116,7 @@ class TextForm(_WithoutColons, forms.Form):
 
 
 class ArticleForm(TextForm):
-    """A whole article: text, address and both prices, with what they were when the page was opened."""
+    """A whole article: text, address and both prices, with the versions that the page was opened on."""
 
     people_price = PriceField(
         keeps="keeps-people", label="Price for people, in US dollars", help_text=f"For the web page. {_BOUNDS}"
@@ -149,23 +149,23 @@ class ArticleForm(TextForm):
             del self.fields["slug"]
 
     def clean_slug(self) -> str:
-        """Addresses are lower case."""
+        """Convert the address to lower case."""
         return self.cleaned_data["slug"].lower()
 
     @property
     def prices(self) -> writing.Prices:
-        """Both prices, when the form is valid."""
+        """Both prices of a valid form."""
         return writing.Prices(self.cleaned_data["people_price"], self.cleaned_data["agent_price"])
 
     @property
     def opened(self) -> writing.Opened:
-        """What the author had before them when the page was opened."""
+        """The versions the author edited: the text's version number and the ids of both price versions."""
         data = self.cleaned_data
         return writing.Opened(data["base"], data["people_was"], data["agent_was"])
 
 
 class SalesFilter(_WithoutColons, forms.Form):
-    """Which sales to show; the page and its CSV share one address."""
+    """Which sales to show. The page and its CSV file take the same parameters."""
 
     audience = forms.ChoiceField(
         label="Sold to",
@@ -177,7 +177,7 @@ class SalesFilter(_WithoutColons, forms.Form):
     article = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def narrow(self, zone: zoneinfo.ZoneInfo) -> dict[str, Any]:
-        """The filter as conditions on a payment; whatever does not parse is left out. Days are days in `zone`."""
+        """The filter as conditions on a payment. Invalid values are ignored; days are days in `zone`."""
         self.is_valid()
         data = self.cleaned_data
         conditions: dict[str, Any] = {}

@@ -1,1 +1,1 @@
-"""Accounts of people: readers, publishers and staff alike. Other rooms name them by settings.AUTH_USER_MODEL."""
+"""Accounts of people: readers, publishers and staff alike. Other modules refer to them by settings.AUTH_USER_MODEL."""

@@ -1,4 +1,4 @@
-"""What happens when somebody signs in, by whatever way, and what allauth says, in the words of this site."""
+"""allauth adapters: the hook after every sign-in, and allauth's messages in this site's wording."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from marketplace.reader import joining
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """allauth's account adapter, which each way to sign in passes once."""
+    """allauth's account adapter. Every way to sign in calls `post_login` once."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "account_inactive": "This account is inactive.",
@@ -36,7 +36,7 @@ class AccountAdapter(DefaultAccountAdapter):
     }
 
     def post_login(self, request: HttpRequest, user: Any, **options: Any) -> HttpResponse:
-        """Move this browser's library and purse to the account. The session survives the change of user."""
+        """Move this browser's library and purse to the account. The session's data survives the sign-in."""
         joining.bring_along(request)
         return super().post_login(request, user, **options)
 
@@ -53,10 +53,10 @@ class MFAAdapter(DefaultMFAAdapter):
     }
 
     def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:  # noqa: A002 - allauth's name
-        """The name that a new passkey gets unless the person types another."""
+        """The default name of a new passkey."""
         there = Authenticator.objects.filter(user_id=user.pk, type=type).count()
         return f"Passkey {there + 1}" if there else "My passkey"
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """The site as a device names it when it creates a passkey."""
+        """The site's name on the device that creates a passkey."""
         return {**super().get_public_key_credential_rp_entity(), "name": settings.SITE_NAME}

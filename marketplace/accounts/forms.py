@@ -1,4 +1,4 @@
-"""allauth's forms with labels in the words of this site."""
+"""allauth's forms with this site's labels."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class ChangePasswordForm(account.ChangePasswordForm):
 
 
 class ResetPasswordKeyForm(account.ResetPasswordKeyForm):
-    """Choose a new password with the link from the mail."""
+    """Choose a new password with the emailed link."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

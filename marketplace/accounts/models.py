@@ -1,4 +1,4 @@
-"""People who can sign in, known by their email address."""
+"""People who can sign in, identified by email address."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes accounts that are known by their email address alone."""
+    """Creates accounts identified by email address alone."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """An account; the address is kept in lower case, so that one mailbox is one account."""
+        """Create an account. The address is stored in lower case, so that one mailbox is one account."""
         if not email:
             raise ValueError("An account needs an email address.")
         user = self.model(email=email.strip().lower(), **fields)
@@ -21,11 +21,11 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """An account that may do everything in the back office."""
+        """Create an account with every permission in the back office."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, email: str | None) -> "User":
-        """Signing in does not mind how the address is capitalised."""
+        """Look up an account by address, ignoring case."""
         return self.get(email=(email or "").strip().lower())
 
 

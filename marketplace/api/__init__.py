@@ -1,1 +1,1 @@
-"""Addresses for agents alone: JSON in, JSON out, and no page."""
+"""Endpoints for machines. They serve JSON and no pages."""

@@ -1,6 +1,6 @@
-"""The API of a purse: what an agent's own key may still spend, and what it has bought. Reads; buys nothing.
+"""The purse API: what an agent's API key may still spend, and what it has bought. It buys nothing.
 
-Buying is asking for an article with the key: at its own address, or as JSON at /api/articles/<slug>.
+To buy an article, an agent requests it with the key: at the article's URL, or as JSON at /api/articles/<slug>.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ _SHOWN = 20
 
 
 class KeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <key>`: the key is who asks, and no person is signed in by it."""
+    """`Authorization: Bearer <key>` authenticates the key and signs in no person."""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey]:
-        """401 for everything that is no live key."""
+        """Return the live key. Anything else raises AuthenticationFailed (401)."""
         key = api_keys.authenticate(http.bearer_token(request) or "")
         if key is None:
             no = api_keys.invalid()
@@ -33,39 +33,39 @@ class KeyAuthentication(BaseAuthentication):
         return None, key
 
     def authenticate_header(self, request: Request) -> str:
-        """Makes it a 401 and not a 403."""
+        """The `WWW-Authenticate` header. Without it REST framework would send 403 instead of 401."""
         return 'Bearer realm="pennypress", error="invalid_token"'
 
 
 class WithKey(BasePermission):
-    """Whoever came with a live key."""
+    """Requires a live key."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """The authentication has refused all others."""
+        """True for a key; KeyAuthentication has refused every other credential."""
         return isinstance(request.auth, ApiKey)
 
 
 class PurseView(APIView):
-    """GET /api/purse: amounts are whole micros of a US dollar; null: no such limit."""
+    """GET /api/purse. Amounts are whole micros of a US dollar; a null limit means no limit."""
 
     authentication_classes = (KeyAuthentication,)
     permission_classes = (WithKey,)
     http_method_names = ("get", "head", "options")
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Not there when cards are off."""
+        """404 while cards are off."""
         if not cards.enabled():
             raise Http404
         super().initial(request, *args, **kwargs)
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Whatever is answered is for this agent alone."""
+        """Forbid caching: every response is for this agent alone."""
         response = super().finalize_response(*args, **kwargs)
         response["Cache-Control"] = "private, no-store"
         return response
 
     def get(self, request: Request) -> Response:
-        """The purse's balance, this key's limits and what is left of them, and the last that it bought."""
+        """The purse's balance, the key's limits with what remains of them, and its latest purchases."""
         key: ApiKey = request.auth
         api_keys.mark_used(key)
         purse = key.purse

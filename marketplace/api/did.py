@@ -1,4 +1,4 @@
-"""The shop's decentralized identifier document (W3C DID Core): the public key that verifies a receipt."""
+"""The shop's DID document (W3C DID Core), with the public key that verifies receipts."""
 
 from django.http import HttpRequest, JsonResponse
 

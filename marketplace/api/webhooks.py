@@ -1,4 +1,4 @@
-"""The card processor's webhooks: stored and answered. payments.cards.webhooks looks up what each one is about."""
+"""The card processor's webhooks: store each event and answer. payments.cards.webhooks processes them later."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -14,7 +14,7 @@ BODY_MAX = 256 * 1024
 @require_POST
 @with_cards
 def stripe(request: HttpRequest) -> HttpResponse:
-    """Store what the processor tells, and answer at once; work on it comes later."""
+    """Verify and store one event, and answer at once. A forged one gets 400."""
     if int(request.META.get("CONTENT_LENGTH") or 0) > BODY_MAX or len(body := request.body) > BODY_MAX:
         return HttpResponse(status=413)
     try:

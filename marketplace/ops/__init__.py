@@ -1,1 +1,1 @@
-"""What keeps a process alive and tells whether it is: health, outages, the queue, static files."""
+"""Operations: health checks, database outages, the file broker, static files, template context."""

@@ -1,4 +1,4 @@
-"""The queue in a folder, for one machine without Redis: kombu's own, but a message is whole when it appears."""
+"""The file broker, for one machine without Redis: kombu's filesystem transport, with atomic message writes."""
 
 import uuid
 from pathlib import Path
@@ -10,10 +10,10 @@ from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
-    """kombu opens a message under its final name and writes it then; a worker that reads in between dies of it."""
+    """Writes each message atomically. kombu writes under the final name, and a worker crashes on a partial message."""
 
     def _put(self, queue: str, payload: Any, **options: Any) -> None:
-        # kombu reads in the order of the names, and only what ends in the queue's.
+        # kombu reads in name order and takes only names that end with the queue's.
         name = f"{monotonic_ns() // 1_000_000}_{uuid.uuid4()}"
         draft = Path(self.data_folder_out, f"{name}.draft")
         draft.write_text(dumps(payload))
@@ -21,6 +21,6 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """Takes the place of kombu's behind filesystem:// (marketplace/celery.py)."""
+    """Replaces kombu's transport for filesystem:// (marketplace/celery.py)."""
 
     Channel = Channel

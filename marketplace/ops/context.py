@@ -1,4 +1,4 @@
-"""What every page knows besides its own subject: whether cards are taken here, and whether this visitor has a purse."""
+"""Template context of every page: whether cards are on, and whether this visitor has a purse."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ from payments import cards as payments_cards
 
 
 def cards(request: HttpRequest) -> dict[str, Any]:
-    """Asks the database nothing for a visitor without a session cookie."""
+    """Whether cards are on, and whether this visitor has a purse. No query without a session cookie."""
     on = payments_cards.enabled()
     return {"cards_on": on, "has_purse": on and bool(owner_of(request))}

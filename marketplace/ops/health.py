@@ -1,4 +1,4 @@
-"""Two addresses for machines: is this process alive, and can it serve?"""
+"""Health endpoints: /healthz for liveness, /readyz for readiness."""
 
 import time
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from .outage import replace_dead_connections
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 as long as the process answers."""
+    """200 while the process can answer."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when database and chain answer and a settler holds the key; 503 with what does not, otherwise."""
+    """200 when database and chain answer and a settler holds the lease. Otherwise 503, with the state of each."""
     state = {"database": _database(), "chain": _chain(), "settler": _settler()}
     ready = all(word == "ok" for word in state.values())
     answer = {"ready": ready, **state, "waiting": _waiting()}
@@ -49,7 +49,7 @@ _asked = _Asked(0.0, "")
 
 
 def _chain() -> str:
-    """At most one question a second, whoever asks."""
+    """Call the node at most once a second, however often /readyz is requested."""
     global _asked
     if not onchain.enabled():
         return "not_configured"

@@ -1,6 +1,6 @@
-"""While the database does not answer, every page says "later" instead of "broken". Nothing here touches it.
+"""Database outages: pages answer 503 with Retry-After instead of 500.
 
-What became of a payment in that moment is not known: the same one, sent again, finishes and never pays twice.
+The outcome of a payment during the outage is unknown. Sending the same payment again completes it and never pays twice.
 """
 
 import logging
@@ -18,20 +18,20 @@ _SENTENCE = "The shop is temporarily unavailable. Send the same request again. Y
 
 
 class Outage:
-    """Middleware: a database that is down, restarting or held by somebody else is 503 with Retry-After."""
+    """Middleware that answers 503 while the database is down, restarting or locked by another process."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """A session cookie that is none of ours never reaches the database, which refuses some characters."""
+        """Drop a malformed session cookie before it reaches the database, which rejects some characters."""
         session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
         if session is not None and not (session.isascii() and session.isalnum()):
             del request.COOKIES[settings.SESSION_COOKIE_NAME]
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """None for any other error: that one is ours, and a 500."""
+        """503 for a database outage. None for any other error, which stays a 500."""
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         log.error("the database does not answer: %s", error)
@@ -47,6 +47,6 @@ class Outage:
 
 
 def replace_dead_connections() -> None:
-    """After one has failed: whatever else in this process's pool is dead costs no other request."""
+    """Check the whole pool after one connection has failed, so that no other request gets a dead connection."""
     if pool := getattr(connection, "pool", None):
         pool.check()

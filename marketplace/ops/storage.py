@@ -1,9 +1,9 @@
-"""Static files under names that change with their content, also where one script imports another."""
+"""Static files under content-hashed names, also where one script imports another."""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleStorage(CompressedManifestStaticFilesStorage):
-    """WhiteNoise's storage, which also rewrites the imports of ES modules to the hashed names."""
+    """WhiteNoise's storage. It also rewrites the imports of ES modules to the hashed names."""
 
     support_js_module_import_aggregation = True

@@ -1,1 +1,1 @@
-"""What a reader has: library, balance, cards, API keys and approvals. Only ever those of whoever asks."""
+"""A reader's library, balance, cards, API keys and approvals. Every view shows only the requester's own."""

@@ -1,6 +1,6 @@
-"""A person's purse: balance, tab, cards and every movement. Only ever the purse of the session that asks.
+"""A person's purse: balance, tab, cards and activity. Every view acts on the session's own purse only.
 
-What changes something is a POST of this site's own form, and every answer is private.
+Every change is a POST from a form of this site, and every response is private.
 """
 
 import uuid
@@ -31,13 +31,13 @@ _UNSURE = "The card processor isn't responding. You won't be charged twice. Plea
 @require_safe
 @with_cards
 def overview(request: HttpRequest) -> HttpResponse:
-    """Everything about the purse on one page; for who has none yet, how to begin."""
+    """The purse on one page. A visitor without a purse sees how to start."""
     purse = purse_of(request)
     amounts, guests = topup_amounts(0), joining.guests_of_the_address(request)
     if purse is None or purse.joined_to_id:
         return render(request, "reader/balance_empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
-    lines = statement.lines(purse, 2 * shown + 4)  # A purchase has two lines in the books.
+    lines = statement.lines(purse, 2 * shown + 4)  # A purchase has two postings.
     live = tabs.live_charge(purse)
     context = {
         "purse": purse,
@@ -64,7 +64,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_POST
 @with_cards
 def join(request: HttpRequest) -> HttpResponse:
-    """The person says that a guest who named their address was them: what the guest paid and bought is theirs."""
+    """The person claims guest purses with their address: the guest's money and purchases move to their account."""
     if joining.join_guests_of_the_address(request):
         messages.success(request, "Done. The money is in your balance, and the articles are in your library.")
     return SeeOther(reverse("purse"))
@@ -73,7 +73,7 @@ def join(request: HttpRequest) -> HttpResponse:
 @require_safe
 @with_cards
 def movements_csv(request: HttpRequest) -> HttpResponse:
-    """Every movement as a file."""
+    """The whole activity as a CSV file."""
     rows = statement.csv_rows(own_purse(request))
     return csv_files.download("pennypress-balance.csv", statement.CSV_COLUMNS, rows)
 
@@ -81,7 +81,7 @@ def movements_csv(request: HttpRequest) -> HttpResponse:
 @require_POST
 @with_cards
 def top_up(request: HttpRequest) -> HttpResponse:
-    """To the hosted page that fills the balance."""
+    """Redirect to the hosted top-up page."""
     cents = offered_amount(request.POST.get("amount", ""))
     if cents is None:
         messages.error(request, "Choose one of the top-up amounts. You have not been charged.")
@@ -99,7 +99,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
 @require_POST
 @with_cards
 def tab(request: HttpRequest) -> HttpResponse:
-    """Open it, close it, or pay what is owed now."""
+    """Open the tab, close it, or pay what is owed now."""
     purse = own_purse(request)
     wanted = request.POST.get("action", "")
     if wanted == "open" and request.user.is_authenticated and purse.card_id:
@@ -144,7 +144,7 @@ def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
 @require_POST
 @with_cards
 def add_card(request: HttpRequest) -> HttpResponse:
-    """To the hosted page that saves a card and charges nothing. For accounts only: a tab is a small credit."""
+    """Redirect to the hosted page that saves a card and charges nothing. Accounts only: a tab is a small credit."""
     if not request.user.is_authenticated:
         messages.error(request, "Sign in to save a card. You have not been charged.")
         return redirect("account_login")
@@ -154,7 +154,7 @@ def add_card(request: HttpRequest) -> HttpResponse:
 @require_POST
 @with_cards
 def card(request: HttpRequest, card_id: int) -> HttpResponse:
-    """Charge the tab to this card from now on, or forget it."""
+    """Charge the tab to this card from now on, or remove the card."""
     found = get_object_or_404(Card, pk=card_id, purse=own_purse(request), removed_at=None)
     try:
         if request.POST.get("action") == "use":
@@ -173,7 +173,7 @@ def card(request: HttpRequest, card_id: int) -> HttpResponse:
 @require_safe
 @with_cards
 def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
-    """Back from saving a card."""
+    """The return from the hosted page that saves a card."""
     setup = get_object_or_404(Setup, pk=setup_id, purse=own_purse(request))
     try:
         setup = checkout.setup_returned(setup.pk)
@@ -187,13 +187,13 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
     return SeeOther("/purse")
 
 
-# --- Money and articles back --------------------------------------------------------------------------------------
+# --- Refunds ----------------------------------------------------------------------------------------------------
 
 
 @require_POST
 @with_cards
 def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
-    """An article back for its price, to the balance."""
+    """Refund an article to the balance. Access ends."""
     try:
         payment = purses.refund(payment_id, own_purse(request))
     except purses.PurseRefused as refusal:
@@ -206,7 +206,7 @@ def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
 @require_POST
 @with_cards
 def withdraw(request: HttpRequest) -> HttpResponse:
-    """Unspent money back to the card it came from; never more than the page offered."""
+    """Refund unspent money to the card that paid it, for exactly the amount the page offered."""
     purse = own_purse(request)
     offered = {str(charge.pk): (charge, micros) for charge, micros in refunds.refundable(purse)}
     charge, micros = offered.get(request.POST.get("charge", ""), (None, 0))

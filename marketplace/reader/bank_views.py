@@ -1,7 +1,7 @@
 """The page on which a bank asks the cardholder to confirm a charge.
 
-It is the only page that loads a script of another host. Its link opens one charge and shows the amount and the card's
-last four digits, nothing else.
+Only this page loads a script from another host. Its link opens one charge and shows nothing but the amount and the
+card's last four digits.
 """
 
 import uuid
@@ -27,7 +27,7 @@ _STRIPE = ("https://api.stripe.com", "https://hooks.stripe.com", "https://js.str
 
 
 def policy() -> dict[str, list[str]]:
-    """What the page of the bank's question may load besides our own files: the processor's script, and its frames."""
+    """The content security policy that the bank's confirmation adds: the processor's script, calls and frames."""
     origins = {_origin(settings.STRIPE_JS_URL), _origin(settings.STRIPE_API_BASE)}
     if _origin(settings.STRIPE_API_BASE) in _STRIPE:
         origins |= set(_STRIPE)
@@ -43,7 +43,7 @@ def _origin(url: str) -> str:
 @require_http_methods(["GET", "HEAD", "POST"])
 @with_cards
 def authenticate(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
-    """The bank's question about one charge of a tab: with the link of our letter, or in the purse's own session."""
+    """Confirm one charge of a tab with the bank. Opens with the emailed link or in the purse's own session."""
     token = request.GET.get("token", "")
     charge = get_object_or_404(Charge.objects.select_related("card", "purse"), pk=charge_id)
     purse = purse_of(request)

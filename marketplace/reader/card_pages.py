@@ -1,4 +1,4 @@
-"""To the hosted card page: what every page about card money has in common. Cards are never typed in here."""
+"""What all card pages share. Card numbers are entered on the processor's hosted page, never on this site."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -22,13 +22,13 @@ _UNSURE = "The card processor isn't responding. You have not been charged. Pleas
 
 
 class SeeOther(HttpResponseRedirect):
-    """303: whatever was posted, the next request is a GET."""
+    """A 303 redirect: after a POST, the next request is a GET."""
 
     status_code = 303
 
 
 def with_cards(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A page about card money: not there when cards are off, private, and kept by no cache."""
+    """Wrap a card page: 404 while cards are off, and never cached."""
 
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -40,7 +40,7 @@ def with_cards(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
 
 def own_purse(request: HttpRequest) -> Purse:
-    """The purse of this session, or 404: other people's purses are not there."""
+    """Return this session's purse. Raises Http404 without one."""
     found = purse_of(request)
     if found is None:
         raise Http404
@@ -48,9 +48,10 @@ def own_purse(request: HttpRequest) -> Purse:
 
 
 def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, str], str]) -> HttpResponse:
-    """303 to a hosted page for this session's purse, opened from this address; nobody is charged by that.
+    """Redirect to a hosted page for this session's purse. The redirect charges nothing.
 
-    Back with a sentence when it may not or could not be opened; a newcomer whom that happens to leaves no purse.
+    If the page may not or could not be opened, return to `back` with a message. A visitor refused by `may_open` gets no
+    purse.
     """
     here = http.client_address(request)
     try:
@@ -64,11 +65,11 @@ def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, st
 
 
 def offered_amount(text: str) -> int | None:
-    """The top-up that a form names, in cents, if it is one of those on offer."""
+    """The form's top-up in cents, or None if that amount is not on offer."""
     return int(text) if text in {str(cents) for cents in settings.TOPUP_CENTS} else None
 
 
 def topup_amounts(missing_micros: int) -> list[tuple[int, str]]:
-    """The top-ups that cover what is missing."""
+    """The top-ups that cover the missing amount, as (cents, dollars)."""
     covering = [cents for cents in sorted(settings.TOPUP_CENTS) if cents * CENT >= missing_micros]
     return [(cents, dollars(cents * CENT)) for cents in covering]

@@ -1,6 +1,6 @@
-"""What a guest has moves to the account that signs in: the browser's library, and its purse with what that bought.
+"""Moves a guest to an account: the browser's library, and the guest's purse with what it bought.
 
-This happens when somebody signs in and when they press a button, never because a page was looked at.
+A guest moves at sign-in or on a button press, never on a page view.
 """
 
 from allauth.account.models import EmailAddress
@@ -15,7 +15,7 @@ from .purse import GUEST
 
 
 def bring_along(request: HttpRequest) -> None:
-    """Move what this browser holds to the account that is signed in now."""
+    """Move this browser's library and purse to the signed-in account."""
     if not request.user.is_authenticated:
         return
     if ids := request.session.get(library.SESSION_KEY, []):
@@ -34,16 +34,16 @@ def _join(request: HttpRequest, guest: Purse) -> None:
 
 
 def _join_this_browsers(request: HttpRequest) -> None:
-    """Whatever it holds or owes: this browser has used it."""
+    """Join the browser's own purse, with its balance or debt: this browser has used it."""
     if guest := purses.find(f"guest:{request.session[GUEST]}"):
         _join(request, guest)
     del request.session[GUEST]
 
 
 def guests_of_the_address(request: HttpRequest) -> list[Purse]:
-    """Purses of guests who named an address that is proven to be this account's, and are in order.
+    """Guest purses in good standing, with a successful charge, that name a verified address of this account.
 
-    Anybody can name any address, and pay with a stolen card: only whoever owns it can say that it was them.
+    Anyone can enter any address and pay with a stolen card, so only the owner of the address can claim the purse.
     """
     if not request.user.is_authenticated:
         return []
@@ -53,12 +53,12 @@ def guests_of_the_address(request: HttpRequest) -> list[Purse]:
         return []
     guests = Purse.objects.filter(email__in=addresses, owner__startswith="guest:", joined_to=None)
     fine = guests.filter(flag=Purse.Flag.NONE, balance_micros__gte=0, charges__disputes=None)
-    # With nothing paid there is nothing to bring.
+    # A purse without a successful charge has nothing to move.
     return list(fine.filter(charges__state=Charge.State.SUCCEEDED).distinct())
 
 
 def join_guests_of_the_address(request: HttpRequest) -> int:
-    """The person says that it was them; returns how many purses came."""
+    """Join the guest purses that the person claims. Returns how many were found."""
     found = guests_of_the_address(request)
     for guest in found:
         _join(request, guest)

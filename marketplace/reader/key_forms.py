@@ -1,4 +1,4 @@
-"""What a person types about an agent's key, checked: amounts in dollars, whole micros once they are clean."""
+"""Forms for an agent's API key. Amounts are entered in dollars and cleaned to whole micros."""
 
 import datetime
 import uuid
@@ -18,7 +18,7 @@ _NUMBER = "Enter an amount in dollars, such as 0.05."
 
 
 class DollarsField(forms.CharField):
-    """An amount as a decimal string, or nothing: no such limit."""
+    """An amount as a decimal string. Empty means no limit."""
 
     def __init__(self, least_micros: int = MIN_PRICE_MICROS, **options: Any) -> None:
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
@@ -26,7 +26,7 @@ class DollarsField(forms.CharField):
         self.least_micros = least_micros
 
     def clean(self, value: Any) -> int | None:
-        """The micros; a sentence for the person when it is no amount of money."""
+        """Return micros, or None for an empty field. Invalid amounts raise ValidationError."""
         text = super().clean(value).removeprefix("$").strip()
         if not text:
             return None
@@ -44,7 +44,7 @@ class DollarsField(forms.CharField):
 
 
 class KeyForm(forms.Form):
-    """A key's name and limits. Empty means that there is no such limit, and the page says so."""
+    """A key's name and limits. An empty limit means no limit, and the page says so."""
 
     name = forms.CharField(
         max_length=60, help_text="Only you see it: what the agent does or where it runs.", label="Agent name"
@@ -76,7 +76,7 @@ class KeyForm(forms.Form):
 
     @classmethod
     def of(cls, key: ApiKey, data: Any = None) -> "KeyForm":
-        """The form of a key that is there."""
+        """The form for an existing key."""
         initial = {
             "name": key.name,
             "day_budget": _written(key.day_budget_micros),
@@ -89,14 +89,14 @@ class KeyForm(forms.Form):
         return cls(data, chosen=tuple(key.payees), initial=initial)
 
     def clean_name(self) -> str:
-        """One line without invisible characters."""
+        """Normalize to one line without invisible characters."""
         name = one_line(self.cleaned_data["name"])
         if not name:
             raise forms.ValidationError("Enter a name with visible characters.")
         return name
 
     def clean_last_day(self) -> datetime.date | None:
-        """Today at the earliest."""
+        """The last day is today or later."""
         last = self.cleaned_data["last_day"]
         if last and last < timezone.now().date():
             raise forms.ValidationError("This day has passed. Choose a later day, or leave the field empty.")
@@ -105,7 +105,7 @@ class KeyForm(forms.Form):
         return last
 
     def limits(self) -> Limits:
-        """What was typed, once it is clean."""
+        """The limits of a valid form."""
         clean, last = self.cleaned_data, self.cleaned_data["last_day"]
         midnight = last and datetime.datetime.combine(
             last + datetime.timedelta(days=1), datetime.time.min, datetime.UTC
@@ -121,7 +121,7 @@ class KeyForm(forms.Form):
 
 
 class NewKeyForm(KeyForm):
-    """A key that is yet to be made. Its name in the form is the key's own: sent twice, it makes one."""
+    """A new key. The hidden `form` id makes submission idempotent: sent twice, the form creates one key."""
 
     field_order = ["form", "name"]
     form = forms.UUIDField(widget=forms.HiddenInput)
@@ -136,7 +136,7 @@ def _written(micros: int | None) -> str:
 
 
 def _publications(chosen: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Every publication that sells something, and those that were chosen before."""
+    """Publications with an article for sale, and those already chosen."""
     selling = Article.objects.on_sale().order_by().values("publication_id")
     rows = Publication.objects.filter(pk__in=selling) | Publication.objects.filter(
         pk__in=[publication_id_of(payee) for payee in chosen]

@@ -1,6 +1,6 @@
-"""A person's agents: their keys, what each may spend, and what waits for the person's word.
+"""A person's API keys, their limits, and the approvals that agents wait for.
 
-Only ever the agents of whoever is signed in. A key's text is in one answer, the one that made it, and nowhere else.
+Every view shows the signed-in person's own keys only. The text of a key is in one response, the one that created it.
 """
 
 import uuid
@@ -30,7 +30,7 @@ _SHOWN = 50
 @with_cards
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
-    """Every key with what it has spent, and the form for another; posted, the page that shows the new key once."""
+    """List the keys with their spending and offer a form for another. A POST creates a key and shows it once."""
     form = NewKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and (answer := _made(request, form)):
         return answer
@@ -47,7 +47,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def _made(request: HttpRequest, form: NewKeyForm) -> HttpResponse | None:
-    """The one page on which the key stands; None when it was refused, and the form says why."""
+    """The only page that shows the key. None if the key was refused; the form then says why."""
     purse = open_purse(request)
     limits = form.limits()
     try:
@@ -67,7 +67,7 @@ def _made(request: HttpRequest, form: NewKeyForm) -> HttpResponse | None:
 @with_cards
 @login_required
 def detail(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
-    """One key: its limits to change, and what it has bought."""
+    """One key: edit its limits, and see what it has bought."""
     key = _own(request, key_id)
     form = KeyForm.of(key, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -89,7 +89,7 @@ def detail(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
 @with_cards
 @login_required
 def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
-    """Ask once more, then end a key for ever."""
+    """Ask for confirmation, then revoke the key for good."""
     key = _own(request, key_id)
     if request.method == "POST":
         api_keys.revoke(key)
@@ -102,7 +102,7 @@ def revoke(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
 @with_cards
 @login_required
 def waiting(request: HttpRequest) -> HttpResponse:
-    """What waits for an answer, and what was answered."""
+    """Pending approvals, and past ones."""
     purse = purse_of(request)
     asked = list(approvals.waiting(purse)) if purse else []
     done = (
@@ -116,7 +116,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
 @with_cards
 @login_required
 def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
-    """One question of an agent: the address that its 402 names. One click answers it."""
+    """One approval request, at the URL that the agent's 402 names. One click approves or declines it."""
     purse = purse_of(request)
     found = get_object_or_404(approvals.of(purse), pk=approval_id) if purse else None
     if found is None:
@@ -148,7 +148,7 @@ def _answer(request: HttpRequest, found: Approval) -> None:
 
 
 def _own(request: HttpRequest, key_id: uuid.UUID) -> ApiKey:
-    """This person's key, or 404: other people's are not there."""
+    """Return this person's key. Any other key raises Http404."""
     purse = purse_of(request)
     if purse is None:
         raise Http404
@@ -161,7 +161,7 @@ def _spending(key: ApiKey) -> dict[str, object]:
 
 
 def _on_sale(asked: list[Approval]) -> list[tuple[Approval, bool]]:
-    """Each with whether it can still be bought."""
+    """Pair each approval with whether its article is still for sale."""
     ids = [one.resource.removeprefix("article:") for one in asked]
     selling = Article.objects.on_sale().filter(pk__in=[pk for pk in ids if _is_uuid(pk)])
     known = {article.resource for article in selling}
@@ -180,7 +180,7 @@ def _names(payees: Iterable[str]) -> QuerySet[Publication]:
 
 
 def _example(payees: tuple[str, ...]) -> str:
-    """The address of an article that the key may buy: cheap, and of a publication that is allowed."""
+    """The URL of the cheapest article that the key may buy, up to one dollar."""
     cheap = Article.objects.on_sale().filter(agent_price_micros__lte=MICROS)
     if payees:
         cheap = cheap.filter(publication__in=_names(payees))

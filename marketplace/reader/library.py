@@ -1,6 +1,6 @@
-"""The library of whoever asks: the grants that a browser's session or a signed-in account holds.
+"""The requester's library: the grants that a browser's session or a signed-in account holds.
 
-A request without a session cookie costs nothing here.
+A request without a session cookie causes no query here.
 """
 
 import uuid
@@ -23,7 +23,7 @@ _SESSION_MAX = 500
 
 
 def held(request: HttpRequest, resource: str | None = None) -> set[str]:
-    """The ids of the grants that this request's session or account holds, for one resource or for all."""
+    """The ids of the grants in this session or account, for all resources or at least for the one given."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return set()
     ids = set(request.session.get(SESSION_KEY, []))
@@ -36,7 +36,7 @@ def held(request: HttpRequest, resource: str | None = None) -> set[str]:
 
 
 def grants(request: HttpRequest) -> QuerySet[Grant]:
-    """Every grant that this request may use: the shelf's, and what the purse bought for its person or by an agent."""
+    """Every grant this request may use: those in the library, and the purse's purchases, by its owner or an agent."""
     mine = Q(id__in=held(request))
     if found := purse_of(request):
         mine |= Q(buyer__in=purses.buyers(found))
@@ -44,7 +44,7 @@ def grants(request: HttpRequest) -> QuerySet[Grant]:
 
 
 def remember(request: HttpRequest, grant: Grant) -> None:
-    """Put a grant on the reader's shelf: the account's when signed in, this browser's session otherwise."""
+    """Add a grant to the library: the account's when signed in, otherwise this browser's session."""
     if request.user.is_authenticated:
         LibraryEntry.objects.get_or_create(user=request.user, grant=grant)
         return
@@ -54,7 +54,7 @@ def remember(request: HttpRequest, grant: Grant) -> None:
 
 
 def returnable(request: HttpRequest, owned: Iterable[Grant]) -> set[uuid.UUID]:
-    """Which of these grants can be given back now: bought from this purse just now, and never given back before."""
+    """The refundable grants: bought from this purse within REFUND_SECONDS, for an article never refunded before."""
     since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
     fresh = [
         grant for grant in owned if rails.named(grant.payment.rail).from_balance and grant.payment.decided_at > since
@@ -72,6 +72,6 @@ def returnable(request: HttpRequest, owned: Iterable[Grant]) -> set[uuid.UUID]:
 
 
 def shelve(request: HttpRequest, found: QuerySet[Grant]) -> None:
-    """Add grants to the library of the account that is signed in."""
+    """Add grants to the signed-in account's library."""
     entries = [LibraryEntry(user=request.user, grant=grant) for grant in found]
     LibraryEntry.objects.bulk_create(entries, ignore_conflicts=True)

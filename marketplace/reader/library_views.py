@@ -1,4 +1,4 @@
-"""The library and its receipts, as pages. No paid text passes through this room."""
+"""The library and receipt pages. No paid text passes through this module."""
 
 import uuid
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ from . import joining, library
 @require_safe
 @never_cache
 def signed_in(request: HttpRequest) -> HttpResponse:
-    """Where somebody goes who has just signed in: publishers to the studio, readers to their library."""
+    """The landing page after sign-in: the studio for publishers, the library for readers."""
     sells = request.user.is_authenticated and Membership.objects.filter(user=request.user).exists()
     return redirect("studio" if sells else "library")
 
@@ -36,7 +36,7 @@ def signed_in(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def overview(request: HttpRequest) -> HttpResponse:
-    """What this browser, or the account that is signed in, has bought; a receipt that is sent in puts more on it."""
+    """What this browser or account has bought. Posting a receipt adds its article."""
     if request.method == "POST":
         return _redeemed(request, "".join(request.POST.get("receipt", "").split()))
     words = one_line(request.GET.get("q", ""))[:SEARCH_MAX]
@@ -71,7 +71,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
-    """What was paid for one article, and the signed line that opens it again. Only for whoever holds the grant."""
+    """The receipt of one purchase, with the signed code that opens the article again. Only for holders of the grant."""
     grant = get_object_or_404(_held_grants(request), pk=grant_id)
     try:
         listing = catalogue.listing(uuid.UUID(grant.resource.removeprefix("article:")))
@@ -96,7 +96,7 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
 
 
 def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:
-    """Straight to the article that a pasted receipt opens. The gate decides, as it does about the header."""
+    """Redirect to the article that a pasted receipt opens. The gate verifies it like the receipt header."""
     told = receipts.read(signed)
     slug = told.resource_url.removeprefix(f"{settings.BASE_URL}/articles/") if told else ""
     if listing := catalogue.find(slug, include_withdrawn=True):
@@ -119,7 +119,7 @@ def _held_grants(request: HttpRequest) -> QuerySet[Grant]:
 
 
 def _found(grants: QuerySet[Grant], words: str) -> QuerySet[Grant]:
-    """Those whose article's title, or publication, has all of the words."""
+    """The grants whose article has every word in its title or publication name."""
     ids = [resource.removeprefix("article:") for resource in grants.order_by().values_list("resource", flat=True)]
     articles = Article.objects.filter(pk__in=ids)
     for word in words.split():

@@ -1,4 +1,4 @@
-"""A purse's statement in words: what each movement was, for the page and for a spreadsheet. Reads; writes nothing."""
+"""A purse's activity in words, for the page and the CSV file. It only reads."""
 
 import datetime
 import uuid
@@ -34,7 +34,7 @@ _PAID = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One movement. Amounts in micros; `receipt` is the grant it paid for, while that stands."""
+    """One movement. Amounts are in micros; `receipt` is the grant it paid for, unless that was revoked."""
 
     at: datetime.datetime
     what: str
@@ -47,7 +47,7 @@ class Line:
 
 
 def lines(purse: Purse, limit: int) -> list[Line]:
-    """The newest movements first, in three queries however many they are."""
+    """The movements, newest first, in a constant number of queries."""
     moved = movements.movements(purse, limit)
     paid = {move.key.removeprefix("card_paid:") for move in moved if move.kind == "card_paid"}
     purposes = dict(Charge.objects.filter(stripe_charge_id__in=paid).values_list("stripe_charge_id", "purpose"))

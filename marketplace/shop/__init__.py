@@ -1,1 +1,1 @@
-"""Selling: the article and its representations, the paywall and its buttons, and the pages around them."""
+"""Selling: the article and its representations, the paywall and its buttons, and the catalogue pages."""

@@ -1,6 +1,6 @@
-"""One article to one request: the path of every purchase starts and ends here.
+"""The article view: every purchase starts and ends here.
 
-Finds the article, asks the gate, renders, lets the gate settle, and sends. Knows no rail and does no sums.
+It finds the article, asks the gate, renders, lets the gate settle, and sends. It knows no rail and computes no amounts.
 """
 
 from django.conf import settings
@@ -42,21 +42,21 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
 def _sold(
     request: HttpRequest, wanted: Representation, listing: Listing, presented: Presented, offer: Offer
 ) -> HttpResponse:
-    """Verify, render, settle, send. Rendering may fail here and nobody has paid."""
+    """Verify, render, settle, send. If rendering fails, the buyer has not been charged."""
     admission = gate.verify(presented, offer)
     if admission.sells and listing.state != "published":
         raise gate.PaymentRequired(offer)
     body = _body(request, listing, admission)
     response = representations.written(request, wanted, listing, body, admission.grant)
     admitted = admission.settle()
-    # What a key bought is not put into a session's library: that would outlive the key.
+    # A key's purchase never enters the session's library, because the session would outlive the key.
     if wanted is HTML and admitted.proven and presented.bearer is None:
         library.remember(request, admitted.grant)
     return http.with_receipt(response, admitted, offer, presented)
 
 
 def _body(request: HttpRequest, listing: Listing, admission: gate.Admission) -> Body:
-    """The current text, or with ?version=N an earlier one, back to the one that was bought."""
+    """The current text, or an earlier version with ?version=N, but none before the version bought."""
     number = None
     if (asked := request.GET.get("version", "")).isascii() and asked.isdigit() and len(asked) < 9:
         number = max(int(asked), admission.version)
@@ -69,7 +69,7 @@ def _body(request: HttpRequest, listing: Listing, admission: gate.Admission) -> 
 def _required(
     request: HttpRequest, wanted: Representation, listing: Listing, offer: Offer, told: http.Problem = http.UNPAID
 ) -> HttpResponse:
-    """The 402: as JSON for machines, as the paywall for people."""
+    """The 402: JSON for agents, the paywall for people."""
     if listing.state != "published":
         return _withdrawn(request, wanted, listing, told, http.terms_of_withdrawn(offer))
     terms = http.terms(offer, told.word)
@@ -105,7 +105,7 @@ def _paywall(request: HttpRequest, listing: Listing, terms: http.Terms, told: ht
         "json_url": f"{listing.url}.json",
         "expires_minutes": settings.QUOTE_SECONDS // 60,
         "wallet_rpc_url": settings.WALLET_RPC_URL,
-        # While a wallet's payment is under way, or was made already, nobody is asked to pay a second time.
+        # While a wallet payment is pending, and after it was made, the page does not ask for a second payment.
         "cards": paywall.choices(request, terms) if told.status in (400, 402) else None,
         "refund_minutes": settings.REFUND_SECONDS // 60,
     }
@@ -115,7 +115,7 @@ def _paywall(request: HttpRequest, listing: Listing, terms: http.Terms, told: ht
 def _withdrawn(
     request: HttpRequest, wanted: Representation, listing: Listing, told: http.Problem, terms: http.Terms
 ) -> HttpResponse:
-    """410: no longer sold. Owners never come here, unless they have only their wallet left: the terms challenge it."""
+    """410: no longer for sale. Buyers can still read; a buyer with only a wallet answers the challenge in the terms."""
     if wanted is HTML:
         context = {"listing": listing, "charged": told.charged is not False}
         response = render(request, "shop/withdrawn.html", context, status=410)
@@ -131,7 +131,7 @@ def _other_method(request: HttpRequest) -> HttpResponse:
     response["Allow"] = "GET, HEAD, OPTIONS"
     if request.method == "OPTIONS":
         response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
-        # The official clients send Access-Control-Expose-Headers, a header of answers, along with a payment.
+        # The official clients send Access-Control-Expose-Headers, a response header, with the payment request.
         response["Access-Control-Allow-Headers"] = (
             "Accept, Authorization, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X,"
             " Access-Control-Expose-Headers"

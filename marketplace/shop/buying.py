@@ -1,6 +1,6 @@
-"""The buttons of the paywall: buy from the balance, or go to the hosted card page and come back to the open article.
+"""The paywall's buttons: buy from the balance, or pay on the hosted card page and return to the open article.
 
-Everything that changes is a POST of this site's own form; nothing is bought at another price than the page showed.
+Every change is a POST from a form of this site. A purchase never costs more or less than the price on the page.
 """
 
 import uuid
@@ -35,7 +35,7 @@ _RELOADS = 40
 @require_POST
 @with_cards
 def buy(request: HttpRequest, slug: str) -> HttpResponse:
-    """Buy an article from the balance, at the price that was on the page."""
+    """Buy an article from the balance at the price on the page."""
     listing = _on_sale(slug)
     purse = purse_of(request)
     offer = listing.offer(PEOPLE, mime_type="text/html")
@@ -56,7 +56,7 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @with_cards
 def pay(request: HttpRequest, slug: str) -> HttpResponse:
-    """To the hosted card page: fill the balance and buy this article with it, or pay this article alone."""
+    """Redirect to the hosted card page: top up and buy this article, or pay for this article alone."""
     listing = _on_sale(slug)
     offer = _as_shown(listing.offer(PEOPLE, mime_type="text/html"), request.POST.get("quote", ""))
     if offer is None:
@@ -85,7 +85,7 @@ def _on_sale(slug: str) -> Listing:
 
 
 def _as_shown(offer: Offer, quote: str) -> Offer | None:
-    """The offer at the price that was on the page; None when that promise is over, or was none."""
+    """The offer at the quoted price. None if the quote is invalid or has expired."""
     try:
         promised = quotes.read(quote, offer)
     except quotes.QuoteRefused:
@@ -100,11 +100,11 @@ def _as_shown(offer: Offer, quote: str) -> Offer | None:
 @require_safe
 @with_cards
 def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
-    """Back from the hosted page: on to the article, or a page that waits for the processor without any script."""
+    """Return from the hosted page to the article, or to a page that waits for the processor without scripts."""
     charge = get_object_or_404(Charge, pk=charge_id, purse=own_purse(request))
     offer = charges.offer_of(charge)
     target = offer.url.removeprefix(settings.BASE_URL) if offer else reverse("purse")
-    if not charge.fulfilled_at:  # Otherwise a webhook was faster, and nobody need be asked.
+    if not charge.fulfilled_at:  # Otherwise a webhook has already fulfilled the charge.
         try:
             charge = fulfilment.returned(charge.pk)
         except (NoAnswer, StripeRefused):
@@ -135,7 +135,7 @@ def _paid(request: HttpRequest, charge: Charge, offer: Offer | None, target: str
 
 
 def _waiting(request: HttpRequest, charge: Charge, target: str) -> HttpResponse:
-    """Progress in words, and a look every few seconds. The address counts, so that this ends."""
+    """The waiting page. It reloads every few seconds; the URL counts the reloads, so that they end."""
     counted = request.GET.get("look", "")
     turn = int(counted) if counted.isascii() and counted.isdigit() and len(counted) < 4 else 0
     again = f"{reverse('purse_return', args=[charge.pk])}?look={turn + 1}"

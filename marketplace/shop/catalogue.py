@@ -1,4 +1,4 @@
-"""The pages around the articles: home, publication, and how it works. Nothing is sold here; no paid text is shown."""
+"""The catalogue pages: home, publication, and how it works. They sell nothing and show no paid text."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -15,7 +15,7 @@ from publishers.models import Article, Publication
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The catalogue, or what a search finds in titles, summaries and beginnings."""
+    """The catalogue, or search results from titles, summaries and free previews."""
     words = one_line(request.GET.get("q", ""))[:SEARCH_MAX]
     articles = Article.objects.on_sale()
     if words:
@@ -31,7 +31,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def publication(request: HttpRequest, slug: str) -> HttpResponse:
-    """Everything one publication sells."""
+    """Every article that one publication sells."""
     found = get_object_or_404(Publication, slug=slug)
     articles = Article.objects.on_sale().filter(publication=found)
     context = {"publication": found, "page": page_of(request, articles), "owned": _owned(request)}
@@ -40,7 +40,7 @@ def publication(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def about(request: HttpRequest) -> HttpResponse:
-    """How it works, with examples that name a real article, of a price that stock clients pay unasked."""
+    """How it works, with a real article as the example, at a price that stock x402 clients pay by default."""
     article = Article.objects.on_sale().filter(agent_price_micros__lte=MICROS).first()
     context = {
         "example_url": f"{article.url}.md" if article else f"{settings.BASE_URL}/articles/an-article.md",
@@ -53,7 +53,7 @@ def about(request: HttpRequest) -> HttpResponse:
 
 
 def _owned(request: HttpRequest) -> set[str]:
-    """The resources in the reader's library; without a session cookie this asks the database nothing."""
+    """The resources in the reader's library. Without a session cookie no query is made."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return set()
     return set(library.grants(request).values_list("resource", flat=True))

@@ -1,7 +1,7 @@
-"""The catalogue as unpaid requests see it: a listing kept for at most a second, and dropped when anything changes.
+"""The listing cache for unpaid requests. An entry lives for at most a second and is dropped on any change.
 
-It is stale for a notification's travel time at most. That is harmless: a quote of the last price is honoured for its
-whole life. Requests that pay never come here.
+A listing is stale for at most the travel time of a notification. That is harmless, because a quote at the previous
+price is honored until it expires. Requests with a payment or proof bypass the cache.
 """
 
 import time
@@ -16,7 +16,7 @@ _kept: dict[str, tuple[int, float, Listing]] = {}
 
 
 def find(slug: str) -> Listing | None:
-    """The listing of an article that is or was on sale."""
+    """Return the listing of an article that is or was for sale, or None."""
     generation, now = waiters.generation(), time.monotonic()
     if (kept := _kept.get(slug)) and kept[0] == generation and now < kept[1]:
         return kept[2]

@@ -1,4 +1,4 @@
-"""What the paywall offers to people who pay by card: from their balance, by filling it, or this one article."""
+"""What the paywall offers to card buyers: buy from the balance, top up, or pay for this article alone."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from payments.money import dollars
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The card half of a paywall. `amounts`: top-ups in cents that cover the price, as (cents, dollars)."""
+    """The card half of a paywall. `amounts` are the top-ups that cover the price, as (cents, dollars)."""
 
     quote: str
     price: str
@@ -28,9 +28,9 @@ class Choices:
 
 
 def choices(request: HttpRequest, terms: http.Terms) -> Choices | None:
-    """What this visitor may choose; None when cards are off. Without a session cookie the database is not asked.
+    """This visitor's choices, or None while cards are off. Without a session cookie no query is made.
 
-    The card half promises the price of the terms on the same page; it makes a quote of its own only without any.
+    The card half reuses the quote of the terms on the same page, and issues one only if the terms have none.
     """
     if not cards.enabled():
         return None
@@ -49,6 +49,6 @@ def choices(request: HttpRequest, terms: http.Terms) -> Choices | None:
 
 
 def direct(price_micros: int) -> str:
-    """The price in whole cents, if it can be paid by card alone; otherwise empty."""
+    """The price in whole cents if a card can pay it directly, otherwise empty."""
     cents = checkout.by_card_cents(price_micros)
     return dollars(cents * CENT) if cents else ""

@@ -1,4 +1,4 @@
-"""The representations of an article: HTML, Markdown and JSON. The one asked for decides which price applies."""
+"""The representations of an article: HTML, Markdown and JSON. The requested one decides which price applies."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from publishers.articles.catalogue import Body, Listing
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A representation: whom it is for and what it is called on the wire."""
+    """One representation: its audience and its MIME type."""
 
     name: str
     audience: str
@@ -27,15 +27,15 @@ _BY_SUFFIX = {".md": MARKDOWN, ".json": JSON}
 
 
 def wanted(request: HttpRequest, suffix: str) -> Representation:
-    """The form that an address or, without a suffix, the Accept header asks for. Never decided by User-Agent.
+    """Choose the representation by the URL's suffix or, without one, by the Accept header. Never by User-Agent.
 
-    HTML goes to those who name it; a client that takes anything is an agent and gets Markdown.
+    Clients that name HTML get HTML. A client that accepts anything is an agent and gets Markdown.
     """
     if suffix:
         return _BY_SUFFIX[suffix]
     accept = request.META.get("HTTP_ACCEPT", "*/*")
     if len(accept) > _ACCEPT_MAX:
-        return MARKDOWN  # Nobody's browser: parsing it would cost more than the answer.
+        return MARKDOWN  # No browser sends this much, and parsing it would cost more than the response.
     if "html" not in accept and "json" not in accept:
         return MARKDOWN
     offered = ("text/html", "application/json", "text/markdown", "text/plain")
@@ -46,7 +46,7 @@ def wanted(request: HttpRequest, suffix: str) -> Representation:
 def written(
     request: HttpRequest, wanted: Representation, listing: Listing, body: Body, grant: Grant | None
 ) -> HttpResponse:
-    """The paid article in one representation. `grant` is the reader's, when they own it already."""
+    """The paid article in one representation. `grant` is set if the reader already owns it."""
     if wanted is HTML:
         from_balance = grant is not None and rails.named(grant.payment.rail).from_balance
         context = {"listing": listing, "body": body, "grant": grant, "from_balance": from_balance}

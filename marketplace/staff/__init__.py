@@ -1,1 +1,1 @@
-"""What the site's owner sees of the money. For staff only."""
+"""Finance pages, for staff only."""

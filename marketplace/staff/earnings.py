@@ -1,4 +1,4 @@
-"""What the owner of the site sees of the money: read-only, for staff."""
+"""The earnings page: read-only, for staff."""
 
 import datetime
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _DAYS_MAX = 366
 @staff_member_required(login_url="account_login")
 @never_cache
 def earnings(request: HttpRequest) -> HttpResponse:
-    """Earnings by publication and UTC day, as a page or with ?format=csv as a file."""
+    """Earnings by publication and UTC day, as a page or, with ?format=csv, as a file."""
     last = _day(request.GET.get("to", "")) or timezone.now().date()
     first = _day(request.GET.get("from", "")) or last - datetime.timedelta(days=_DAYS_SHOWN - 1)
     first = max(min(first, last), last - datetime.timedelta(days=_DAYS_MAX))

@@ -1,6 +1,6 @@
-"""The sample catalogue: original articles as Markdown files, and the people who sell and read them.
+"""The sample catalogue: original articles as Markdown files, and logins for people who sell and read them.
 
-Each file begins with lines between `---`: title, publication, slug, people and agents (prices in USD), summary.
+Each file starts with a header between `---` lines: title, publication, slug, people, agents (prices in USD), summary.
 """
 
 import secrets
@@ -22,7 +22,7 @@ LOGINS = ("publisher", "reader", "admin")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One file of the catalogue, read but not saved."""
+    """One article file, parsed but not saved."""
 
     title: str
     publication: str
@@ -34,14 +34,14 @@ class Sample:
 
 
 def read(path: Path) -> Sample:
-    """The fields and the text of one file; a missing field is an error that names it."""
+    """Parse one file. A missing field raises an error that names it."""
     _, head, markdown = path.read_text(encoding="utf-8").split("---\n", 2)
     fields = dict(line.split(":", 1) for line in head.strip().splitlines())
     return Sample(**{name.strip(): value.strip() for name, value in fields.items()}, markdown=markdown.strip() + "\n")
 
 
 def put_on_sale(publisher: Person) -> list[Article]:
-    """Make what is missing of the catalogue; what is there stays as its publisher left it."""
+    """Create and publish the missing articles. Existing articles stay unchanged."""
     articles = []
     for path in sorted(FOLDER.glob("*.md")):
         sample = read(path)
@@ -57,7 +57,7 @@ def put_on_sale(publisher: Person) -> list[Article]:
 
 
 def people() -> dict[str, tuple[Person, str]]:
-    """A publisher, a reader and an administrator, each with a new random password, by what they are."""
+    """A publisher, a reader and an administrator by role, each with a new random password."""
     found, accounts = {}, get_user_model().objects
     for name in LOGINS:
         email, password = f"{name}@example.org", secrets.token_urlsafe(15)

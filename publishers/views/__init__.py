@@ -1,1 +1,1 @@
-"""The studio: the pages on which publishers write, price and see what they sold. Members only; no money moves here."""
+"""The studio, where publishers write, set prices and see their sales. Members only; no money moves here."""

@@ -1,4 +1,4 @@
-"""Who may enter. A stranger cannot tell a publication's page from one that does not exist."""
+"""Access control. To a non-member, a publication's page looks like one that does not exist."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ private = cache_control(private=True, no_store=True)
 
 
 def member(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Give the view the publication in the address, for its members; 404 for everybody else who is signed in."""
+    """Pass the publication in the URL to the view. Signed-in non-members get 404."""
 
     @private
     @login_required
@@ -31,12 +31,12 @@ def member(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 
 def article_of(publication: Publication, article_id: Any) -> Article:
-    """One of this publication's own articles with its current version, or 404."""
+    """Return one of this publication's articles with its current version. Any other raises Http404."""
     articles = Article.objects.filter(publication=publication, current_version__isnull=False)
     return get_object_or_404(articles.select_related("publication", "current_version"), pk=article_id)
 
 
 def owners_only(publication: Publication) -> None:
-    """404 for an editor."""
+    """Raises Http404 for editors."""
     if publication.role != Membership.OWNER:
         raise Http404("Only owners change a publication.")

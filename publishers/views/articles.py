@@ -1,4 +1,4 @@
-"""Writing and pricing articles. An error or a colleague who was faster never costs the author a word."""
+"""Writing and pricing articles. The author loses no text to an error or to a colleague's concurrent save."""
 
 import json
 import uuid
@@ -27,7 +27,7 @@ VIEWERS = {"buyer": "Reader before paying", "owner": "Reader after paying", "age
 @require_GET
 @member
 def article_list(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """Every article of the publication, searched by title and narrowed by state."""
+    """The publication's articles, searched by title and filtered by state."""
     wanted = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     state = request.GET.get("state", "")
     found = Article.objects.filter(publication=publication).for_lists().order_by("-made_at", "id")
@@ -52,7 +52,7 @@ def article_list(request: HttpRequest, publication: Publication) -> HttpResponse
 @require_http_methods(["GET", "POST"])
 @member
 def new_article(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """Write an article. It is a draft until it is published, by the second button or later."""
+    """Write an article. It is a draft until it is published, with “Save and publish” or later."""
     form = ArticleForm(request.POST or None, new=True, initial={"people_price": "0.25", "agent_price": "0.05"})
     if form.is_valid():
         try:
@@ -73,7 +73,7 @@ def new_article(request: HttpRequest, publication: Publication) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @member
 def edit_article(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
-    """Change text or prices: the text becomes the next version, each changed price the next price version."""
+    """Change text or prices. A changed text becomes a new version, and a changed price a new price version."""
     article = article_of(publication, article_id)
     prices = pricing.open_prices(article)
     form = ArticleForm(
@@ -101,7 +101,7 @@ def edit_article(request: HttpRequest, publication: Publication, article_id: uui
 @require_GET
 @member
 def article_page(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
-    """One article: its state, addresses, prices and their history, its versions, and how often it sold."""
+    """One article: its state, URLs, current and past prices, versions, and number of sales."""
     article = article_of(publication, article_id)
     listing = _listing(article)
     context = {
@@ -121,7 +121,7 @@ def article_page(request: HttpRequest, publication: Publication, article_id: uui
 @require_POST
 @member
 def publish(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
-    """Put it on sale."""
+    """Publish the article."""
     article = article_of(publication, article_id)
     if writing.publish(article):
         messages.success(request, "Published. The article is for sale.")
@@ -131,7 +131,7 @@ def publish(request: HttpRequest, publication: Publication, article_id: uuid.UUI
 @require_POST
 @member
 def withdraw(request: HttpRequest, publication: Publication, article_id: uuid.UUID) -> HttpResponse:
-    """Take it off sale; whoever bought it can still read it."""
+    """Unpublish the article. Buyers can still read it."""
     article = article_of(publication, article_id)
     if writing.withdraw(article):
         messages.success(request, "Unpublished. Buyers can still read the article.")
@@ -141,7 +141,7 @@ def withdraw(request: HttpRequest, publication: Publication, article_id: uuid.UU
 @require_GET
 @member
 def version(request: HttpRequest, publication: Publication, article_id: uuid.UUID, number: int) -> HttpResponse:
-    """An older text as it was."""
+    """One version of the text."""
     article = article_of(publication, article_id)
     if number >= 2**31:
         raise Http404("No such version.")
@@ -152,7 +152,7 @@ def version(request: HttpRequest, publication: Publication, article_id: uuid.UUI
 @require_POST
 @member
 def preview_unsaved(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """What is in the editor, as readers will see it. Nothing is saved."""
+    """Preview the editor's text as readers will see it. Saves nothing."""
     form = TextForm(request.POST)
     ready = form.is_valid()
     context = {"publication": publication, "form": form, "draft": form.cleaned_data.get("draft") if ready else None}
@@ -162,7 +162,7 @@ def preview_unsaved(request: HttpRequest, publication: Publication) -> HttpRespo
 @require_GET
 @member
 def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.UUID, who: str) -> HttpResponse:
-    """The article as somebody else gets it, whether it is on sale or not."""
+    """Preview the article as a reader or an agent gets it, published or not."""
     if who not in VIEWERS:
         raise Http404("Nobody of that name.")
     article = article_of(publication, article_id)
@@ -189,7 +189,7 @@ def _listing(article: Article) -> catalogue.Listing:
 
 
 def _before_the_author(request: HttpRequest, article: Article, prices: dict[str, Any]) -> dict[str, Any]:
-    """What the editor shows first: the current text, or an older one that the author wants back."""
+    """The editor's initial values: the current text, or an older version to restore."""
     text = article.current_version
     again = request.GET.get("from", "")
     if again.isascii() and again.isdigit() and len(again) < 10:
@@ -218,7 +218,7 @@ def _saved(request: HttpRequest, article: Article) -> HttpResponse:
 def _second(
     request: HttpRequest, publication: Publication, article: Article, form: ArticleForm, said: str
 ) -> HttpResponse:
-    """Somebody was faster. The author's text stays in the editor; saving again puts it on top, knowingly."""
+    """Handle a concurrent save. The author's text stays in the editor; saving again replaces the newer version."""
     prices = pricing.open_prices(article)
     form.data = form.data.copy()
     form.data.update(
@@ -235,7 +235,7 @@ def _editor(
     article: Article | None = None,
     conflict: bool = False,
 ) -> HttpResponse:
-    """The editor with whatever was typed, warnings about the prices, and what the publisher keeps."""
+    """The editor with the submitted values, a price warning, and the publisher's share."""
     micros = []
     for field in ("people_price", "agent_price"):
         try:

@@ -1,4 +1,4 @@
-"""The studio's front door: what a publication earned, what sold, and what to do next."""
+"""The studio's home: a publication's earnings, sales, next steps and settings."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -20,7 +20,7 @@ from .access import member, owners_only, private
 @private
 @login_required
 def studio(request: HttpRequest) -> HttpResponse:
-    """Straight to the only publication; a choice when there are several; how to begin when there is none."""
+    """Redirect to a single publication, list several, or explain how to start."""
     publications = list(Publication.objects.filter(members=request.user))
     if len(publications) == 1:
         return redirect("studio_home", publications[0].slug)
@@ -33,7 +33,7 @@ def studio(request: HttpRequest) -> HttpResponse:
 @private
 @login_required
 def new_publication(request: HttpRequest) -> HttpResponse:
-    """Start a publication; whoever starts it owns it."""
+    """Create a publication. Its creator becomes its owner."""
     form = PublicationForm(request.POST or None)
     if form.is_valid():
         publication = writing.create_publication(owner=request.user, **form.cleaned_data)
@@ -45,7 +45,7 @@ def new_publication(request: HttpRequest) -> HttpResponse:
 @require_GET
 @member
 def publication_home(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """Balance, sales, best sellers; for newcomers the steps to the first sale."""
+    """Balance, sales and best sellers, or the steps to the first sale."""
     counts = sales.counts(publication)
     articles = Article.objects.filter(publication=publication)
     context = {
@@ -66,7 +66,7 @@ def publication_home(request: HttpRequest, publication: Publication) -> HttpResp
 @require_http_methods(["GET", "POST"])
 @member
 def settings(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """Name, description and zone, for owners."""
+    """Name, description and time zone, for owners."""
     owners_only(publication)
     form = PublicationForm(request.POST or None, instance=publication)
     if form.is_valid():

@@ -1,4 +1,4 @@
-"""What was sold and what it came to. Every number leads to the rows it sums."""
+"""Sales and the balance. Every total links to the rows it sums."""
 
 import uuid
 import zoneinfo
@@ -25,7 +25,7 @@ PAGE = 50
 @require_GET
 @member
 def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """The sales that the filter selects, newest first."""
+    """The filtered sales, newest first."""
     form, found = _filtered(request, publication)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     conditions = request.GET.copy()
@@ -46,7 +46,7 @@ def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
 @require_GET
 @member
 def sales_csv(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """The same sales as a file."""
+    """The filtered sales as a CSV file."""
     _, found = _filtered(request, publication)
     rows = sales.csv_rows(publication, found)
     return csv_files.download(f"{publication.slug}-sales.csv", sales.CSV_COLUMNS, rows)
@@ -55,7 +55,7 @@ def sales_csv(request: HttpRequest, publication: Publication) -> HttpResponse:
 @require_GET
 @member
 def sale(request: HttpRequest, publication: Publication, payment_id: uuid.UUID) -> HttpResponse:
-    """One sale: who was asked what, what was paid, and how it was shared."""
+    """One sale: the offer, the payment, and its breakdown."""
     payment = sales.of(publication, pk=payment_id).first()
     if payment is None:
         raise Http404("No such sale.")
@@ -73,11 +73,11 @@ def sale(request: HttpRequest, publication: Publication, payment_id: uuid.UUID) 
 @require_GET
 @member
 def balance(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """Why the balance is what it is: the sums, and under them every entry of the books that moved it."""
+    """How the balance is calculated: the totals, and every posting that changed it."""
     ours = publication.accounts
     moved = (
         Posting.objects.filter(Q(target__code__in=ours) | Q(source__code__in=ours))
-        # Clearing moves nothing in or out: it only makes pending money certain.
+        # The end of a hold changes no total: it only turns pending money into earned money.
         .exclude(transaction__kind="cleared")
         .select_related("transaction", "target", "transaction__payment")
         .order_by("-transaction__made_at", "-id")

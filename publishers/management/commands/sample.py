@@ -1,4 +1,4 @@
-"""`manage.py sample`: publications, articles and logins to try the site with. A second run adds what is missing."""
+"""`manage.py sample`: publications, articles and logins to try the site with. Each run adds only what is missing."""
 
 import json
 from typing import Any
@@ -11,16 +11,16 @@ from publishers.models import Article
 
 
 class Command(BaseCommand):
-    """Fills a site with the sample catalogue and prints the logins; each run gives them new passwords."""
+    """Creates the sample catalogue and prints the logins. Each run sets new passwords."""
 
     help = "Make sample publications, articles and logins; every run gives the three logins new passwords."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """One switch."""
+        """Add `--json`."""
         parser.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Make what is missing, then say what there is."""
+        """Create what is missing, then print the articles and logins."""
         people = sample.people()
         made = sample.put_on_sale(people["publisher"][0])
         articles = Article.objects.filter(pk__in=[article.pk for article in made]).for_lists().order_by("made_at")
