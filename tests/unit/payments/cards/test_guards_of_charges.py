@@ -398,6 +398,14 @@ def test_when_the_money_is_let_go_of_is_said_once():
     assert ledger.balance("expense:processor", "USD") == -470_000
 
 
+def test_a_fee_is_booked_once_and_said_once():
+    """Who compares the books counts what it had to mend."""
+    assert charges.post_fee("txn_1", 47)
+    assert not charges.post_fee("txn_1", 47)
+    assert not charges.post_fee("txn_2", 0)
+    assert ledger.balance("expense:processor", "USD") == -470_000
+
+
 def test_a_live_charge_of_a_guest_stays_the_guests_and_its_money_is_the_owners():
     guest, owner = debtor(), buyers.purse()
     attempt = charge("confirming", guest)
