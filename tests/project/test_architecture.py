@@ -221,6 +221,15 @@ def one_writer_of_the_books(module: Module) -> Iterator[str]:
             yield f"line {call.lineno} writes a {first}"
 
 
+def one_door(module: Module) -> Iterator[str]:
+    """Only payments/gate.py makes an Admission or an Admitted: no other code can let a request in."""
+    if module.path == "payments/gate.py":
+        return
+    for call in module.calls():
+        if (made := _chain(call.func)[-1]) in ("Admission", "Admitted"):
+            yield f"line {call.lineno} makes an {made}"
+
+
 def _chain(node: ast.expr) -> list[str]:
     """What is called, from left to right: Posting.objects.filter(…).update is [Posting, objects, filter, update]."""
     found: list[str] = []
@@ -268,7 +277,7 @@ def modules() -> list[Module]:
     return [Module(str(path.relative_to(ROOT)), path.read_text()) for path in paths if path.parent.name != "migrations"]
 
 
-RULES = (arrows, borders, one_writer_of_the_books, small, whole_money, signs)
+RULES = (one_door, arrows, borders, one_writer_of_the_books, small, whole_money, signs)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -279,6 +288,8 @@ def test_every_module_keeps_the_rule(rule) -> None:
 
 
 BROKEN = [
+    (one_door, "marketplace/shop/article.py", "from payments import gate\ngate.Admitted(1, 2, True)"),
+    (one_door, "payments/fulfilment.py", "from payments.gate import Admission\nAdmission(offer)"),
     (arrows, "payments/quotes.py", "from publishers.models import Article"),
     (arrows, "payments/management/commands/audit.py", "import marketplace.shop.article"),
     (arrows, "publishers/pricing.py", "def late():\n    from marketplace.shop import listings"),
@@ -322,6 +333,8 @@ def test_each_rule_can_be_broken(rule, path: str, text: str) -> None:
 
 
 ALLOWED = [
+    (one_door, "payments/gate.py", "Admission(offer)"),
+    (one_door, "payments/fulfilment.py", "gate.verify(presented, offer).settle()"),
     (arrows, "marketplace/shop/article.py", "from publishers.articles import catalogue\nfrom payments import gate"),
     (arrows, "payments/rails/exact.py", "from payments.onchain import rpc\nfrom . import RailRefused"),
     (arrows, "payments/gate.py", "import math\nfrom django.db import models\nfrom payments import money"),
