@@ -50,7 +50,7 @@ def lines(purse: Purse, limit: int) -> list[Line]:
     """The newest movements first, in three queries however many they are."""
     moved = movements.movements(purse, limit)
     paid = {move.key.removeprefix("card_paid:") for move in moved if move.kind == "card_paid"}
-    purposes = dict(Charge.objects.filter(reference__in=paid).values_list("stripe_charge_id", "purpose"))
+    purposes = dict(Charge.objects.filter(stripe_charge_id__in=paid).values_list("stripe_charge_id", "purpose"))
     payments = [move.payment_id for move in moved if move.payment_id]
     receipts = dict(Grant.objects.filter(payment_id__in=payments, revoked_at=None).values_list("payment_id", "id"))
     return [
