@@ -62,7 +62,7 @@ def word(purse: Purse, micros: int, number: int = 1) -> str:
 @pytest.mark.both_sides("REFUND_SECONDS")
 def test_an_article_can_be_given_back_for_ten_minutes(now: datetime):
     purse = till.purse(WORTH)
-    for number, seconds in ((1, 599), (2, 601)):
+    for number, seconds in ((1, 599), (2, 600)):
         payment = till.press(purse, till.offer(number)).payment
         Payment.objects.filter(id=payment.id).update(decided_at=now - timedelta(seconds=seconds))
     early, late = Payment.objects.order_by("resource")
@@ -72,7 +72,7 @@ def test_an_article_can_be_given_back_for_ten_minutes(now: datetime):
 
 
 @pytest.mark.both_sides("REFUND_SECONDS")
-@pytest.mark.parametrize(("seconds", "offered"), [(599, True), (601, False)])
+@pytest.mark.parametrize(("seconds", "offered"), [(599, True), (600, False)])
 def test_the_library_offers_that_for_ten_minutes(now: datetime, seconds: int, offered: bool):
     reader = cast.person("reader")
     purse = till.purse(WORTH, holder=f"user:{reader.pk}")
@@ -96,7 +96,7 @@ def test_a_card_sale_is_held_for_a_week(now: datetime):
     assert payment.decided_at
     week = timedelta(days=7)
     assert holds.clear(payment.decided_at + week - timedelta(seconds=1)) == 0
-    assert holds.clear(payment.decided_at + week + timedelta(seconds=1)) == 1
+    assert holds.clear(payment.decided_at + week) == 1
     assert Payment.objects.get().state == State.FINAL
 
 
