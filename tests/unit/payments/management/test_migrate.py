@@ -186,7 +186,7 @@ REFUSED = [
     "ALTER ROLE CURRENT_USER CREATEROLE",
     "SET ROLE {owner}",
     "GRANT {owner} TO CURRENT_USER",
-    "COPY payments_posting TO AGENT 'cat'",
+    "COPY payments_posting TO PROGRAM 'cat'",
     "INSERT INTO django_migrations (app, name, applied) VALUES ('payments', '0099', now())",
     "UPDATE pg_trigger SET tgenabled = 'D'",
 ]
