@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from payments.cards import enabled as cards_enabled
+from payments.cards.checkout import FLOOR_CENTS
 from payments.onchain import rpc
 
 _LARGEST_RECURSION_LIMIT = 10_000
@@ -49,7 +50,7 @@ def cards(**_: Any) -> list[CheckMessage]:
         if not getattr(settings, name):
             hint = "docs/configuration.md says what for."
             found.append(Warning(f"{name} is missing.", hint=hint, id="payments.W002"))
-    if min([*settings.TOPUP_CENTS, settings.DIRECT_FROM_CENTS, settings.TAB_LIMIT_CENTS]) < 50:
+    if min([*settings.TOPUP_CENTS, settings.DIRECT_FROM_CENTS, settings.TAB_LIMIT_CENTS]) < FLOOR_CENTS:
         found.append(Error("No card can be charged less than 50 cents.", id="payments.E007"))
     if settings.CLEARING_HOLD_SECONDS <= settings.REFUND_SECONDS:
         hint = "Otherwise an article could be given back after its publisher was paid."

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
+from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState, Purse
 from payments.proofs import receipts, wallets
 from payments.rails import RAILS, named
 from payments.rails.protocol import Asked, Known, RailRefused, Shown, Unknowable, Verified
@@ -143,7 +143,8 @@ class Admission:
             return Admitted(grant, payment, self.proven)
         if named(payment.rail).arrived(payment):
             raise AlreadyPaid  # The money arrived late: the buyer owned the article by another payment.
-        raise PaymentRequired(self.offer, payment.reason, _REASONS.get(payment.reason, "The payment did not succeed."))
+        sentence = named(payment.rail).reasons.get(payment.reason, "The payment did not succeed.")
+        raise PaymentRequired(self.offer, payment.reason, sentence)
 
     def _prepare(self) -> None:
         if self.shown:
@@ -267,7 +268,7 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
     if presented.wallet_proof and (buyer := wallets.proven(presented.wallet_proof, offer)):
         return grants.filter(buyer=buyer).first()
     if presented.purse and presented.bearer is None:
-        return grants.filter(buyer=f"purse:{presented.purse}").first()
+        return grants.filter(buyer=Purse.buyer_of(presented.purse)).first()
     return None
 
 
@@ -321,12 +322,3 @@ def _wait(payment: Payment) -> Payment:
     if payment.state in OPEN:
         raise PaymentInFlight
     return payment
-
-
-_REASONS = {
-    "insufficient_funds": "The wallet does not have enough funds.",
-    "authorization_expired": "The authorization expired before it could be settled.",
-    "authorization_used": "The authorization was already used or canceled. It did not pay for this article.",
-    "transaction_simulation_failed": "The token contract refuses this payment.",
-    "settlement_failed": "The payment failed twice on the chain.",
-}

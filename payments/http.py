@@ -25,6 +25,11 @@ NOTHING = Presented()
 _PAYMENT_HEADERS = {name: f"HTTP_{name.replace('-', '_')}" for rail in RAILS for name in rail.headers}
 _SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X", "HTTP_AUTHORIZATION")
 _TEXT_MAX = 200
+# What scripts of other sites may send. The official clients send Access-Control-Expose-Headers, a header of answers,
+# along with a payment.
+ALLOWED_HEADERS = ", ".join(
+    ("Accept", "Authorization", *_PAYMENT_HEADERS, "PAYMENT-RECEIPT", "SIGN-IN-WITH-X", "Access-Control-Expose-Headers")
+)
 _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After, WWW-Authenticate"
 
 
@@ -38,7 +43,7 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
         return NOTHING
     pays = request.method == "GET"
     return Presented(
-        headers={name: sent[key] for name, key in _PAYMENT_HEADERS.items() if key in sent} if pays else {},
+        headers=_payment_headers(request) if pays else {},
         receipt=sent.get("HTTP_PAYMENT_RECEIPT", ""),
         wallet_proof=sent.get("HTTP_SIGN_IN_WITH_X", ""),
         grants=frozenset(grants),
@@ -47,6 +52,10 @@ def presented(request: HttpRequest, grants: Collection[str] = (), purse_id: str 
         address=client_address(request),
         user_agent=sent.get("HTTP_USER_AGENT", ""),
     )
+
+
+def _payment_headers(request: HttpRequest) -> dict[str, str]:
+    return {name: request.META[key] for name, key in _PAYMENT_HEADERS.items() if key in request.META}
 
 
 def pressed(request: HttpRequest, purse_id: str, quote: str) -> Presented:
@@ -75,6 +84,11 @@ def client_address(request: HttpRequest) -> str:
         return str(ipaddress.ip_address(said))
     except ValueError:
         return ""
+
+
+def needs_quotable(shown: Presented) -> bool:
+    """Whether the offer needs its quotable prices, because what was shown echoes no quote."""
+    return any(rail.needs_quotable(shown) for rail in RAILS)
 
 
 # --- The terms: what a 402 asks -------------------------------------------------------------------------
@@ -214,17 +228,16 @@ def ways_back_in() -> list[dict[str, str]]:
 # --- The paid answer ------------------------------------------------------------------------------------
 
 
-def with_receipt(
-    response: HttpResponse, admitted: gate.Admitted, offer: Offer, shown: Presented = NOTHING
-) -> HttpResponse:
+def with_receipt(response: HttpResponse, admitted: gate.Admitted, offer: Offer, request: HttpRequest) -> HttpResponse:
     """Add the receipt (only for a proven buyer) and the settlement, in the protocol version that the request used."""
     settled: dict[str, Any] = {"success": True, "amount": str(admitted.payment.amount_micros)}
     settled |= admitted.settlement()
     if admitted.proven:
         response["PAYMENT-RECEIPT"] = receipt = admitted.receipt(offer)
         settled["extensions"] = {"offer-receipt": {"info": {"receipt": {"format": "jws", "signature": receipt}}}}
+    shown = _payment_headers(request)
     for rail in RAILS:
-        for name, value in rail.answer(shown.headers, settled).items():
+        for name, value in rail.answer(shown, settled).items():
             response[name] = value
     return sealed(response, private=True)
 

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 
 from payments import cards, fulfilment, onchain
-from payments.cards import holds, reconciliation, sweeper
+from payments.cards import holds, reconciliation, sweeper, webhooks
 from payments.cards.facts import NoAnswer
 from payments.onchain import rpc, watcher
 
@@ -36,8 +36,13 @@ def audit_books() -> None:
 def sweep_cards() -> None:
     """Complete unfinished card operations, then fulfil the paid charges."""
     if cards.enabled():
-        sweeper.sweep()
+        # Buyers wait for what the inbox says. A round of the sweeper may be slow, and the worker may end in it.
+        webhooks.apply_waiting()
         fulfilment.fulfil_paid()
+        try:
+            sweeper.sweep()
+        finally:
+            fulfilment.fulfil_paid()
 
 
 @shared_task(name="payments.settle_tabs")

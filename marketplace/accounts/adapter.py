@@ -1,5 +1,6 @@
 """allauth adapters: the hook after every sign-in, and allauth's messages in this site's wording."""
 
+import logging
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -9,6 +10,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from marketplace.reader import joining
+
+log = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -36,8 +39,15 @@ class AccountAdapter(DefaultAccountAdapter):
     }
 
     def post_login(self, request: HttpRequest, user: Any, **options: Any) -> HttpResponse:
-        """Move this browser's library and purse to the account. The session's data survives the sign-in."""
-        joining.bring_along(request)
+        """Move this browser's library and purse to the account. The session's data survives the sign-in.
+
+        A failure stops nobody from signing in: what was not moved stays in the session, and the library and the balance
+        page offer to move it.
+        """
+        try:
+            joining.bring_along(request)
+        except Exception:
+            log.exception("what %s had as a guest was not moved", user)
         return super().post_login(request, user, **options)
 
 

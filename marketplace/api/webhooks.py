@@ -7,15 +7,16 @@ from django.views.decorators.http import require_POST
 from marketplace.reader.card_pages import with_cards
 from payments.cards import webhooks
 
-BODY_MAX = 256 * 1024
-
 
 @csrf_exempt
 @require_POST
 @with_cards
 def stripe(request: HttpRequest) -> HttpResponse:
     """Verify and store one event, and answer at once. A forged one gets 400."""
-    if int(request.META.get("CONTENT_LENGTH") or 0) > BODY_MAX or len(body := request.body) > BODY_MAX:
+    if (
+        int(request.META.get("CONTENT_LENGTH") or 0) > webhooks.MAX_BYTES
+        or len(body := request.body) > webhooks.MAX_BYTES
+    ):
         return HttpResponse(status=413)
     try:
         webhooks.receive(body, request.headers.get("Stripe-Signature", ""))

@@ -33,7 +33,7 @@ _UNSURE = "The card processor isn't responding. You won't be charged twice. Plea
 def overview(request: HttpRequest) -> HttpResponse:
     """The purse on one page. A visitor without a purse sees how to start."""
     purse = purse_of(request)
-    amounts, guests = topup_amounts(0), joining.guests_of_the_address(request)
+    amounts, guests = topup_amounts(0), joining.waiting_guests(request)
     if purse is None or purse.joined_to_id:
         return render(request, "reader/balance_empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
@@ -65,7 +65,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @with_cards
 def join(request: HttpRequest) -> HttpResponse:
     """The person claims guest purses with their address: the guest's money and purchases move to their account."""
-    if joining.join_guests_of_the_address(request):
+    if joining.claim_waiting(request):
         messages.success(request, "Done. The money is in your balance, and the articles are in your library.")
     return SeeOther(reverse("purse"))
 

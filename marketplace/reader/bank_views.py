@@ -25,6 +25,9 @@ from .purse import purse_of
 
 _STRIPE = ("https://api.stripe.com", "https://hooks.stripe.com", "https://js.stripe.com")
 
+# A PaymentIntent in one of these states has nothing to ask the bank any more.
+_DECIDED = ("succeeded", "processing", "canceled")
+
 
 def policy() -> dict[str, list[str]]:
     """The content security policy that the bank's confirmation adds: the processor's script, calls and frames."""
@@ -66,6 +69,8 @@ def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpRes
         return render(request, "reader/authenticated.html", context)
     try:
         asked = charges.authentication(charge)
+        if asked["status"] in _DECIDED:
+            return render(request, "reader/authenticated.html", context | {"charge": charges.look(charge)})
     except (NoAnswer, StripeRefused):
         return render(request, "reader/authenticated.html", context | {"no_answer": True}, status=503)
     context["asked"] = {

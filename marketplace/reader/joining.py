@@ -40,13 +40,22 @@ def _join_this_browsers(request: HttpRequest) -> None:
     del request.session[GUEST]
 
 
-def guests_of_the_address(request: HttpRequest) -> list[Purse]:
+def waiting_guests(request: HttpRequest) -> list[Purse]:
+    """Guest purses that the signed-in person may claim: this browser's, and those that name their verified address.
+
+    This browser's is here only when it could not be moved at sign-in.
+    """
+    if not request.user.is_authenticated:
+        return []
+    own = purses.find(f"guest:{request.session[GUEST]}") if GUEST in request.session else None
+    return [*([own] if own and own.joined_to_id is None else []), *_guests_of_the_address(request)]
+
+
+def _guests_of_the_address(request: HttpRequest) -> list[Purse]:
     """Guest purses in good standing, with a successful charge, that name a verified address of this account.
 
     Anyone can enter any address and pay with a stolen card, so only the owner of the address can claim the purse.
     """
-    if not request.user.is_authenticated:
-        return []
     proven = EmailAddress.objects.filter(user=request.user, verified=True).values_list("email", flat=True)
     addresses = {spelling for email in proven for spelling in (email, email.lower())}
     if not addresses:
@@ -57,9 +66,11 @@ def guests_of_the_address(request: HttpRequest) -> list[Purse]:
     return list(fine.filter(charges__state=Charge.State.SUCCEEDED).distinct())
 
 
-def join_guests_of_the_address(request: HttpRequest) -> int:
-    """Join the guest purses that the person claims. Returns how many were found."""
-    found = guests_of_the_address(request)
+def claim_waiting(request: HttpRequest) -> int:
+    """Join the guest purses that the person claims, and move this browser's library. Returns how many purses."""
+    found = waiting_guests(request)
+    bring_along(request)
     for guest in found:
-        _join(request, guest)
+        if guest.joined_to_id is None:
+            _join(request, guest)
     return len(found)

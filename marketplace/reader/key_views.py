@@ -156,8 +156,7 @@ def _own(request: HttpRequest, key_id: uuid.UUID) -> ApiKey:
 
 
 def _spending(key: ApiKey) -> dict[str, object]:
-    today, in_all = api_keys.remaining(key)
-    return {"key": key, "today_micros": api_keys.spent_today(key), "today_left": today, "all_left": in_all}
+    return {"key": key, "today_micros": api_keys.spent_today(key)}
 
 
 def _on_sale(asked: list[Approval]) -> list[tuple[Approval, bool]]:

@@ -63,7 +63,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "entries": entries,
         "words": words,
         "refund_minutes": settings.REFUND_SECONDS // 60,
-        "guests": joining.guests_of_the_address(request) if cards.enabled() else [],
+        "guests": joining.waiting_guests(request) if cards.enabled() else [],
     }
     return render(request, "reader/library.html", context)
 

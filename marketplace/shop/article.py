@@ -31,7 +31,7 @@ def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     if presented == http.NOTHING:
         return _required(request, wanted, listing, listing.offer(wanted.audience, mime_type=wanted.mime_type))
     listing = catalogue.find(slug, include_withdrawn=True) or listing
-    quotable = "X-PAYMENT" in presented.headers
+    quotable = http.needs_quotable(presented)
     offer = listing.offer(wanted.audience, mime_type=wanted.mime_type, with_quotable=quotable)
     try:
         return _sold(request, wanted, listing, presented, offer)
@@ -52,7 +52,7 @@ def _sold(
     # A key's purchase never enters the session's library, because the session would outlive the key.
     if wanted is HTML and admitted.proven and presented.bearer is None:
         library.remember(request, admitted.grant)
-    return http.with_receipt(response, admitted, offer, presented)
+    return http.with_receipt(response, admitted, offer, request)
 
 
 def _body(request: HttpRequest, listing: Listing, admission: gate.Admission) -> Body:
@@ -131,9 +131,5 @@ def _other_method(request: HttpRequest) -> HttpResponse:
     response["Allow"] = "GET, HEAD, OPTIONS"
     if request.method == "OPTIONS":
         response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
-        # The official clients send Access-Control-Expose-Headers, a response header, with the payment request.
-        response["Access-Control-Allow-Headers"] = (
-            "Accept, Authorization, PAYMENT-SIGNATURE, X-PAYMENT, PAYMENT-RECEIPT, SIGN-IN-WITH-X,"
-            " Access-Control-Expose-Headers"
-        )
+        response["Access-Control-Allow-Headers"] = http.ALLOWED_HEADERS
     return http.sealed(response)

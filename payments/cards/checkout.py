@@ -17,12 +17,12 @@ from payments import purses
 from payments.models import Charge, Purse, Setup
 from payments.money import format_usd
 from payments.offers import Offer
-from payments.purses import PurseRefused
+from payments.purses import CARD_FLOOR_MICROS, PurseRefused
 
 from . import charges, saved_cards, stripe_api, tabs
 from .facts import NoAnswer, Session, StripeRefused
 
-FLOOR_CENTS = 50
+FLOOR_CENTS = CARD_FLOOR_MICROS // charges.CENT
 # The limit for all buyers together: tests of stolen cards would exceed it, and a shop of this size does not.
 _IN_ALL_PER_HOUR = 1000
 
@@ -80,11 +80,6 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
     return page.url
 
 
-def returned(charge_id: uuid.UUID) -> Charge:
-    """The buyer is back from the page: look up what became of the charge. Raises NoAnswer."""
-    return charges.look(Charge.objects.select_related("purse").get(id=charge_id))
-
-
 def setup_returned(setup_id: uuid.UUID) -> Setup:
     """The buyer is back from saving a card: keep the card and open the tab. Raises NoAnswer."""
     setup = Setup.objects.select_related("purse").get(id=setup_id)
@@ -102,10 +97,10 @@ def apply_setup(setup: Setup, found: Session) -> None:
     if facts is None:
         return
     with transaction.atomic(durable=True):
+        purse = purses.locked(setup.purse_id)
         if not Setup.objects.filter(id=setup.id, state="open").update(state="done"):
             return
         setup.refresh_from_db()
-        purse = purses.locked(setup.purse_id)
         card = saved_cards.add(purse, facts)
         Purse.objects.filter(id=purse.id).update(card=card)
         if found.email:

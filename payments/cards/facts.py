@@ -78,11 +78,9 @@ class Session:
     id: str
     status: str
     url: str
-    charge_id: str
     intent: str
     setup_intent: str
     email: str
-    customer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +114,7 @@ class Money:
     source: str
     amount_cents: int
     fee_cents: int
-    available_at: datetime
     intent: str = ""
-    stripe_charge_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

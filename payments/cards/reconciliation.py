@@ -130,10 +130,9 @@ def _apply(money: Money) -> None:
         refunds.look(intent)
 
 
-def run() -> Report | None:
+def run() -> None:
     """Reconcile on schedule. Without an answer from the processor, returns None and the next run tries again."""
     try:
-        return reconcile()
+        reconcile()
     except NoAnswer as error:
         log.warning("no reconciliation: %s", error)
-        return None

@@ -3,7 +3,7 @@
 import logging
 import uuid
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from payments import purses
@@ -27,10 +27,13 @@ def keep(charge_id: uuid.UUID, stripe_card_id: str) -> None:
     except Exception:  # For example, a payment method that is not a card.
         log.exception("the card of charge %s could not be kept", charge_id)
         return
-    with transaction.atomic(durable=True):
-        purse = purses.locked(Charge.objects.values_list("purse_id", flat=True).get(id=charge_id))
-        card = add(purse, facts)
-        Purse.objects.filter(id=purse.id, card=None).update(card=card)
+    try:
+        with transaction.atomic(durable=True):
+            purse = purses.locked(Charge.objects.values_list("purse_id", flat=True).get(id=charge_id))
+            card = add(purse, facts)
+            Purse.objects.filter(id=purse.id, card=None).update(card=card)
+    except DatabaseError:
+        log.exception("the card of charge %s could not be kept", charge_id)
 
 
 def add(purse: Purse, facts: CardFacts) -> Card:

@@ -186,7 +186,7 @@ def refund(intent_id: str, amount_cents: int, refund_id: str, key: str) -> Refun
 def refunds_of(intent_id: str) -> list[RefundFacts]:
     """Every refund of an intent, ours or made by hand."""
     found = _call(lambda v1: v1.refunds.list({"payment_intent": intent_id, "limit": 100}))
-    return [_refund(one) for one in found.auto_paging_iter()]
+    return [_refund(one) for one in _pages(found)]
 
 
 def dispute(dispute_id: str) -> DisputeFacts:
@@ -308,11 +308,9 @@ def _session(found: Any) -> Session:
         id=found.id,
         status=found.status or "",
         url=_get(found, "url") or "",
-        charge_id=_get(found, "client_reference_id") or "",
         intent=_id(_get(found, "payment_intent")),
         setup_intent=_id(_get(found, "setup_intent")),
         email=(_get(details, "email") or "").lower() if details else "",
-        customer=_id(_get(found, "customer")),
     )
 
 
@@ -337,9 +335,7 @@ def _money(found: Any) -> Money:
         source=_id(source),
         amount_cents=found.amount,
         fee_cents=found.fee,
-        available_at=_moment(found.available_on),
         intent="" if isinstance(source, str) else _id(_get(source, "payment_intent")),
-        stripe_charge_id="" if isinstance(source, str) else _id(_get(source, "charge")),
     )
 
 

@@ -19,8 +19,7 @@ _AT_ONCE = 200
 
 
 def sweep() -> None:
-    """One round: the inbox, unfinished charges, paid charges without a balance transaction, refunds, saved cards."""
-    webhooks.apply_waiting()
+    """One round: unfinished charges, paid charges without a balance transaction, refunds, saved cards."""
     now = timezone.now()
     live = Charge.objects.filter(state__in=Charge.LIVE, look_at__lte=now).select_related("purse", "card")
     for charge in live.order_by("look_at")[:_AT_ONCE]:

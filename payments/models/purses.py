@@ -60,7 +60,12 @@ class Purse(models.Model):
     @property
     def buyer(self) -> str:
         """The purse's name in payments and grants."""
-        return f"purse:{self.pk}"
+        return self.buyer_of(self.pk)
+
+    @staticmethod
+    def buyer_of(purse_id: object) -> str:
+        """The name in payments and grants of the purse with this id."""
+        return f"purse:{purse_id}"
 
     @staticmethod
     def id_of(buyer: str) -> str:

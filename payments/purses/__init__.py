@@ -54,7 +54,7 @@ def find(owner: str) -> Purse | None:
 
 def buyers(purse: Purse) -> list[str]:
     """Every buyer name of this purse: its own and those of guests' purses that were joined to it."""
-    return [purse.buyer, *(f"purse:{pk}" for pk in purse.joined.values_list("id", flat=True))]
+    return [purse.buyer, *(Purse.buyer_of(pk) for pk in purse.joined.values_list("id", flat=True))]
 
 
 def locked(purse_id: uuid.UUID) -> Purse:
@@ -62,8 +62,15 @@ def locked(purse_id: uuid.UUID) -> Purse:
 
     Every writer locks the purse before any row that belongs to it: a fixed lock order prevents deadlocks.
     """
-    purse = Purse.objects.select_for_update(of=("self",)).get(id=purse_id)
-    return Purse.objects.select_for_update().get(id=purse.joined_to_id) if purse.joined_to_id else purse
+    while True:
+        # Joining is final, so this read is stale at most once.
+        owner_id = Purse.objects.values_list("joined_to_id", flat=True).get(id=purse_id) or purse_id
+        with transaction.atomic():
+            both = Purse.objects.select_for_update().filter(id__in={purse_id, owner_id}).order_by("id")
+            rows = {purse.id: purse for purse in both}
+            if (rows[purse_id].joined_to_id or purse_id) == owner_id:
+                return rows[owner_id]
+            transaction.set_rollback(True)  # It was joined meanwhile: release the lock, and lock both in order.
 
 
 # --- Filling and emptying: inside the caller's transaction ------------------------------------------------
@@ -127,7 +134,7 @@ def _why_not(purse_id: uuid.UUID, amount_micros: int) -> PurseRefused:
     return PurseRefused("insufficient_balance", "Your balance is too low for this purchase.")
 
 
-def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Payment:
+def refund(payment_id: uuid.UUID, purse: Purse) -> Payment:
     """Refund an article's price to the balance and revoke access: within REFUND_SECONDS, once per article and buyer.
 
     Raises PurseRefused when the time is over, the article was refunded before, or the payment is not this purse's. No
@@ -139,7 +146,7 @@ def refund(payment_id: uuid.UUID, purse: Purse, reason: str = "buyer") -> Paymen
             # The purse is locked before the payment's row: a dispute reverses purchases while holding the purse lock.
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
-            if row is None or not take_back(row, Kind.REFUND, reason):
+            if row is None or not take_back(row, Kind.REFUND, "buyer"):
                 raise PurseRefused("refund_too_late", "This purchase can no longer be refunded.")
             paid_up(purse.id)
             notify.send()

@@ -12,6 +12,8 @@ from . import move
 
 def join(guest: Purse, owner: Purse) -> None:
     """Move a guest's balance, charges, cards and purchases to an account's purse. Idempotent."""
+    if Purse.objects.filter(id=guest.id).exclude(joined_to=None).exists():
+        return  # Joining is final. Locking for nothing could deadlock with a writer that holds the guest's purse.
     with transaction.atomic(durable=True):
         first, second = sorted((guest.id, owner.id))
         locked = {p.id: p for p in Purse.objects.filter(id__in=(first, second)).select_for_update().order_by("id")}

@@ -39,11 +39,12 @@ def movements(purse: Purse, limit: int = 100) -> list[Movement]:
     found = []
     for pk, amount in sums.items():
         entry = entries[pk]
-        debit = debits.get(entry.key.removeprefix("reversed:"))
+        debit = debits.get(_sale_of(entry.key))
         found.append(
             Movement(
                 entry.made_at,
-                entry.kind,
+                # A refund of what a guest bought goes to the guest's balance, and on to the account's.
+                accounts.Kind.REFUND if debit and entry.kind == accounts.Kind.JOINED else entry.kind,
                 entry.key,
                 amount,
                 after,
@@ -62,6 +63,12 @@ def _lines(purse: Purse) -> QuerySet[Posting]:
 
 
 def _debits(keys: list[str]) -> dict[str, Debit]:
-    ids = [key.removeprefix("reversed:").removeprefix("sale:") for key in keys if "sale:" in key]
-    rows = Debit.objects.filter(payment_id__in=ids).select_related("key")
-    return {accounts.Kind.SALE.key(row.payment_id): row for row in rows}
+    """The debits of these keys' sales, by payment id."""
+    sales = [sale for key in keys if (sale := _sale_of(key))]
+    return {str(row.payment_id): row for row in Debit.objects.filter(payment_id__in=sales).select_related("key")}
+
+
+def _sale_of(key: str) -> str:
+    """The id of the payment whose sale a key is about: the sale, its reversal, or a refund on to a joined purse."""
+    _, is_sale, payment_id = key.rpartition(accounts.Kind.SALE.key(""))
+    return payment_id if is_sale else ""

@@ -66,6 +66,13 @@ class Exact:
     name = "exact"
     headers: tuple[str, ...] = ("PAYMENT-SIGNATURE", "X-PAYMENT")
     from_balance = False
+    reasons: Mapping[str, str] = {
+        "insufficient_funds": "The wallet does not have enough funds.",
+        "authorization_expired": "The authorization expired before it could be settled.",
+        "authorization_used": "The authorization was already used or canceled. It did not pay for this article.",
+        "transaction_simulation_failed": "The token contract refuses this payment.",
+        "settlement_failed": "The payment failed twice on the chain.",
+    }
 
     @property
     def enabled(self) -> bool:
@@ -79,6 +86,10 @@ class Exact:
         promised = quotes.issue(offer)
         requirement = _requirement(promised)
         return Asked(accepts=requirement, accepts_v1=_in_version_1(requirement, offer), quote=promised.token)
+
+    def needs_quotable(self, presented: Presented) -> bool:
+        """Version 1 echoes no quote."""
+        return "X-PAYMENT" in presented.headers
 
     def read(self, presented: Presented) -> Credential | None:
         """Parse the credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1); None without either."""
@@ -228,9 +239,6 @@ def _requirement(promised: quotes.Quote) -> dict[str, Any]:
     }
 
 
-# --- Reading ------------------------------------------------------------------------------------------
-
-
 def _decoded(header: str) -> dict:
     malformed = RailRefused("invalid_payload", "The payment header is not base64-encoded JSON.", malformed=True)
     if len(header) > _MAX_HEADER_CHARS:
@@ -299,9 +307,6 @@ def _uint(text: Any) -> int:
     if not isinstance(text, str) or not _UINT.fullmatch(text) or (number := int(text)) >= 1 << 256:
         raise ValueError("not a uint256 in decimal digits")
     return number
-
-
-# --- Checking -----------------------------------------------------------------------------------------
 
 
 def _quote_id(credential: Credential, offer: Offer) -> str:

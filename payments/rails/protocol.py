@@ -88,6 +88,8 @@ class Rail(Protocol):
     # Whether the rail pays from a buyer's balance. Its sales are then pending until their hold is over, and can be
     # refunded to the balance.
     from_balance: bool
+    # What to say of each reason for which a claimed payment of this rail was released or failed, for people.
+    reasons: Mapping[str, str]
 
     @property
     def enabled(self) -> bool:
@@ -96,6 +98,10 @@ class Rail(Protocol):
 
     def quote(self, offer: Offer, refused: str = "") -> Asked | None:
         """What the rail asks for an offer; None when it does not sell this offer. `refused`: the word of a refusal."""
+        ...
+
+    def needs_quotable(self, presented: Presented) -> bool:
+        """Whether the credential echoes no quote, so that its amount is matched against `Offer.quotable`."""
         ...
 
     def read(self, presented: Presented) -> Any | None:

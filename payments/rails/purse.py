@@ -39,6 +39,8 @@ class PurseRail:
     name = purses.RAIL
     headers: tuple[str, ...] = ()
     from_balance = True
+    # Its payments are decided when they are claimed: none is released or fails.
+    reasons: Mapping[str, str] = {}
 
     @property
     def enabled(self) -> bool:
@@ -60,6 +62,10 @@ class PurseRail:
         wrong = ', error="invalid_token"' if refused == api_keys.invalid().word else ""
         extension = {EXTENSION: {"info": info, "schema": {"type": "object"}}}
         return Asked(extensions=extension, authenticate=_CHALLENGE + wrong)
+
+    def needs_quotable(self, presented: Presented) -> bool:
+        """A key pays the price of now, and a person the one of the quote on the page."""
+        return False
 
     def read(self, presented: Presented) -> Credential | None:
         """The API key or the session that pays. The key takes precedence; a session pays only if "buy" was pressed."""

@@ -3,14 +3,17 @@
 import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 
 from marketplace.accounts.models import User
 from marketplace.models import LibraryEntry
-from payments import purses
-from payments.models import Purse, Transaction
+from payments import purses, tasks
+from payments.cards import charges, saved_cards, sweeper
+from payments.models import Charge, Purse, Transaction
+from payments.purses import joining
 from tests import buyers, cast
 from tests.bank import Bank
-from tests.visitor import CANARY, Forms, Visitor, owls, paid
+from tests.visitor import CANARY, HTML, Forms, Visitor, owls, paid
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 
@@ -155,3 +158,58 @@ def test_two_browsers_of_one_person_join_both_purses(bank: Bank):
         cast.sign_in(guest.client, reader)
     assert purse_of(reader).balance_micros == 9_500_000
     assert len(purses.buyers(purse_of(reader))) == 3
+
+
+@pytest.mark.parametrize("error", [OperationalError("deadlock detected"), RuntimeError("a bug")])
+def test_what_could_not_be_moved_at_sign_in_is_offered_afterwards(bank: Bank, monkeypatch, error: Exception):
+    guest, address = guest_who_bought(bank, "somebody@example.com")
+    purse, reader = guest.purse(), cast.person("reader")
+
+    def broken(*_: Purse) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(joining, "join", broken)
+        cast.sign_in(guest.client, reader)
+    purse.refresh_from_db()
+    assert purse.joined_to is None
+    guest.press("/library", "/purse/join", seen=200)
+    assert purse_of(reader).balance_micros == 4_750_000
+    assert CANARY in guest.see(address)
+
+
+def test_a_card_that_cannot_be_kept_does_not_keep_the_article(bank: Bank, monkeypatch):
+    address, guest = owls().get_absolute_url(), Visitor()
+    back = paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"])
+
+    def broken(*_: object) -> None:
+        raise OperationalError("deadlock detected")
+
+    monkeypatch.setattr(saved_cards, "add", broken)
+    assert guest.client.get(back, headers=HTML)["Location"] == address
+    assert Charge.objects.get().bought_id
+
+
+def test_a_paid_charge_is_fulfilled_while_the_processor_is_away(bank: Bank):
+    address, guest = owls().get_absolute_url(), Visitor()
+    back = paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"])
+    charge = charges.look(Charge.objects.get())
+    assert (charge.state, charge.fulfilled_at) == ("succeeded", None)
+    bank.fault("/v1/", "500", times=50)
+    answer = guest.client.get(back, headers=HTML)
+    bank.no_faults()
+    assert (answer.status_code, answer["Location"]) == (303, address)
+
+
+def test_a_paid_charge_is_fulfilled_before_a_slow_round_of_the_sweeper(bank: Bank, monkeypatch):
+    address, guest = owls().get_absolute_url(), Visitor()
+    paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"])
+
+    def killed() -> None:
+        assert Charge.objects.get().fulfilled_at
+        raise SystemExit("the worker is restarted in a slow round")
+
+    charges.look(Charge.objects.get())
+    monkeypatch.setattr(sweeper, "sweep", killed)
+    with pytest.raises(SystemExit):
+        tasks.sweep_cards()

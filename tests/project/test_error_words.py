@@ -8,6 +8,7 @@ import pytest
 
 from payments import gate, http
 from payments.offers import Offer, Price
+from payments.rails.exact import EXACT
 from tests.error_words import PAGE, promised, told_to_people
 
 ROOT = PAGE.parents[1]
@@ -111,7 +112,7 @@ def test_a_new_word_is_found_wherever_it_can_stand(tmp_path, line):
 
 def test_every_reason_for_which_a_payment_is_let_go_has_a_sentence():
     files = [ROOT / "payments" / "onchain" / name for name in ("record.py", "settler.py", "watcher.py")]
-    assert words_of(files) == set(gate._REASONS)
+    assert words_of(files) == set(EXACT.reasons)
 
 
 def test_the_errors_of_the_gate_have_the_promised_status_and_say_the_promised_thing_of_a_charge():

@@ -21,11 +21,15 @@ form.addEventListener("submit", async (event) => {
     const stripe = window.Stripe(publicKey);
     const choice = paymentMethod ? { payment_method: paymentMethod } : {};
     const { paymentIntent, error } = await stripe.confirmCardPayment(clientSecret, choice);
-    if (paymentIntent?.status === "succeeded" || paymentIntent?.status === "processing") {
+    const status = (paymentIntent ?? error?.payment_intent)?.status;
+    if (status === "succeeded" || status === "processing") {
       say("Confirmed. One moment…");
       return form.submit();
     }
-    say(`${error?.message ?? "Your bank did not confirm the payment."} You have not been charged. You can try again.`);
+    // Only the card's bank and the processor's own checks say for certain that no money moved.
+    const certain = !error || ["card_error", "validation_error", "invalid_request_error"].includes(error.type);
+    const reassurance = certain ? "You have not been charged. You can try again." : "Try again: you won't be charged twice.";
+    say(`${error?.message ?? "Your bank did not confirm the payment."} ${reassurance}`);
   } catch {
     say("The card processor isn't responding. Try again: you won't be charged twice.");
   }

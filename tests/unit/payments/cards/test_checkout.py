@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from marketplace.shop import paywall
@@ -162,3 +164,14 @@ def test_a_page_that_saves_a_card_is_looked_at_less_and_less_often_and_to_the_en
     assert bank.pay(url)["paid"]
     assert looks(timedelta(days=3)) == 1
     assert Setup.objects.get().state == "done"
+
+
+def test_a_saved_card_locks_the_purse_before_its_page(bank: Bank):
+    """Like every writer: a sign-in that joins the purse at this moment locks in the same order."""
+    purse = buyers.purse()
+    bank.pay(checkout.save_card(purse, "/"))
+    with CaptureQueriesContext(connection) as asked:
+        assert checkout.setup_returned(Setup.objects.get().pk).state == "done"
+    written = [query["sql"] for query in asked if query["sql"].startswith("UPDATE") or "ORDER BY" in query["sql"]]
+    assert ["payments_purse" in sql for sql in written[:2]] == [True, False]
+    assert "payments_setup" in written[1]

@@ -4,8 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from marketplace.reader import statement
 from payments import gate, purses, quotes
 from payments.books import accounts, ledger
 from payments.models import Payment, Purse
@@ -118,8 +121,24 @@ def test_a_guest_who_signs_in_keeps_balance_and_articles():
     assert buyers.present(buyers.key(owner), buyers.offer()).payment == payment
     purses.refund(payment.id, owner)
     assert (_balance(guest), _balance(owner)) == (0, 1_100_000)
+    refunded = movements.movements(owner)[0]
+    assert (refunded.kind, refunded.payment_id, refunded.amount_micros) == ("refund", payment.id, 50_000)
+    assert statement.lines(owner, 10)[0].what == "Refund", "also when it was bought as a guest"
     with pytest.raises(gate.PaymentRequired):
         buyers.press(guest, buyers.offer(2))
+
+
+def test_a_joined_purse_is_locked_together_with_the_account_and_joined_once(django_assert_num_queries):
+    """In one statement, ordered: two writers who lock both cannot deadlock, and a second sign-in locks nothing."""
+    owner = buyers.purse(owner="user:1")
+    guest = buyers.purse(owner="guest:1")
+    joining.join(guest, owner)
+    with transaction.atomic(), CaptureQueriesContext(connection) as asked:
+        assert purses.locked(guest.id).id == owner.id
+    locking = [query["sql"] for query in asked if 'ORDER BY "payments_purse"."id"' in query["sql"]]
+    assert len(locking) == 1
+    with django_assert_num_queries(1):
+        joining.join(guest, owner)
 
 
 def test_the_statement_explains_the_balance_line_by_line():
