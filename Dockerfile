@@ -15,7 +15,7 @@ FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin pennypress
 WORKDIR /app
 COPY --from=builder /app /app
-# All interfaces: inside a container 127.0.0.1 is reachable by nobody else.
+# All interfaces: 127.0.0.1 inside a container cannot be reached from outside it.
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 WEB_BIND=0.0.0.0:8000
 USER 10001:10001
 EXPOSE 8000

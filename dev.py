@@ -3,7 +3,7 @@
 
 import sys
 
-# Whoever starts this with an older Python shall read a sentence and not a syntax error.
+# On an older Python, print a clear message instead of a syntax error.
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit("Pennypress needs Python 3.11 or newer. If it is installed beside this one: python3.11 dev.py …")
 

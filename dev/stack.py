@@ -116,14 +116,14 @@ class Stack:
 
     def _tell(self, *request: str) -> None:
         if self.clerk is None or self.clerk.stdin is None:
-            raise Stop("There is nobody left to ask in this run.")
+            raise Stop("The helper process of this run has stopped.")
         with contextlib.suppress(BrokenPipeError):
             self.clerk.stdin.write(f"{json.dumps(request)}\n")
             self.clerk.stdin.flush()
 
     def _hear(self, verb: str) -> Any:
         if self.clerk is None or self.clerk.stdout is None:
-            raise Stop("There is nobody left to ask in this run.")
+            raise Stop("The helper process of this run has stopped.")
         said = json.loads(self.clerk.stdout.readline() or '{"problem": ""}')
         self.children.still_starting()
         if "problem" in said:

@@ -27,7 +27,7 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
         if cards_enabled():
             return []
         hint = "Set CHAIN_RPC_URL and PAY_TO, or STRIPE_SECRET_KEY."
-        return [Warning("No way to be paid is on.", hint=hint, id="payments.W001")]
+        return [Warning("No payment method is configured.", hint=hint, id="payments.W001")]
     if missing:
         return [Error(f"The exact rail is half configured: {missing[0]} is missing.", id="payments.E001")]
     try:
@@ -48,12 +48,12 @@ def cards(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for name in ("STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET"):
         if not getattr(settings, name):
-            hint = "docs/configuration.md says what for."
+            hint = "See docs/configuration.md."
             found.append(Warning(f"{name} is missing.", hint=hint, id="payments.W002"))
     if min([*settings.TOPUP_CENTS, settings.DIRECT_FROM_CENTS, settings.TAB_LIMIT_CENTS]) < FLOOR_CENTS:
         found.append(Error("No card can be charged less than 50 cents.", id="payments.E007"))
     if settings.CLEARING_HOLD_SECONDS <= settings.REFUND_SECONDS:
-        hint = "Otherwise an article could be given back after its publisher was paid."
+        hint = "Otherwise an article could be refunded after its publisher was paid."
         found.append(Error("CLEARING_HOLD_SECONDS must be longer than REFUND_SECONDS.", hint=hint, id="payments.E008"))
     return found
 

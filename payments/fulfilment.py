@@ -1,7 +1,7 @@
 """Fulfilment: a paid charge buys the article it was made for, through the gate like every other purchase.
 
-If the gate refuses, the money stays in the buyer's balance. The pages and webhooks call this room as soon as a charge
-is paid; the worker sweeps the charges they left unfinished. Every function is idempotent.
+If the gate refuses, the money stays in the buyer's balance. The buyer's return calls this room; the worker does the
+rest. Every function is idempotent.
 """
 
 import logging

@@ -46,7 +46,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test left in this process's memory is not there for the next.
 
-    A listing least of all: the next test may have another article at the same address before the bell has rung.
+    A listing least of all: the next test may have another article at the same address before the notification arrives.
     """
     monkeypatch.setattr(listings, "_kept", {})
     monkeypatch.setattr(listings, "_SECONDS", 0.0)

@@ -13,9 +13,9 @@ from marketplace.settings import *  # noqa: E402, F403
 from marketplace.settings import DATABASES, STORAGES  # noqa: E402
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, not memory: several threads and the doorbell open it.
+    # A file, not memory: several threads and the listener for notifications open it.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}
-# An empty folder: nothing is served from it, and nobody collects into it while a test looks.
+# An empty folder: nothing is served from it, and no test collects static files into it.
 STATIC_ROOT = Path(tempfile.mkdtemp(prefix="pennypress-static-"))
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -104,7 +104,7 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     charge = get_object_or_404(Charge, pk=charge_id, purse=own_purse(request))
     offer = charges.offer_of(charge)
     target = offer.url.removeprefix(settings.BASE_URL) if offer else reverse("purse")
-    if not charge.fulfilled_at:  # Otherwise a webhook has already fulfilled the charge.
+    if not charge.fulfilled_at:  # Otherwise the worker has already fulfilled the charge.
         try:
             charge = fulfilment.returned(charge.pk)
         except (NoAnswer, StripeRefused):

@@ -99,10 +99,10 @@ def _entries_are_whole() -> Iterator[Finding]:
         for (pk, kind, digest, closed_by), lines in itertools.groupby(cursor, key=operator.itemgetter(0, 1, 2, 3)):
             if closed_by != pk or _digest(kind, lines, accounts) != digest:
                 broken.append(pk if isinstance(pk, uuid.UUID) else uuid.UUID(pk))
-    yield from finding("entry_broken", "An entry has not the postings it was made with.", broken)
+    yield from finding("entry_broken", "A transaction's postings differ from those it was created with.", broken)
     known = Transaction.objects.filter(id=OuterRef("transaction_id"))
     homeless = Posting.objects.filter(~Exists(known)).values_list("id", flat=True)
-    yield from finding("posting_without_entry", "A posting belongs to no entry.", homeless)
+    yield from finding("posting_without_entry", "A posting belongs to no transaction.", homeless)
 
 
 def _digest(kind: str, lines: Iterable[tuple], accounts: dict[int, tuple[str, str]]) -> str | None:
@@ -123,18 +123,18 @@ def _entries_have_reasons() -> Iterator[Finding]:
     yield from finding("sale_without_payment", "A sale belongs to no payment.", orphans)
     arrivals = Transaction.objects.filter(kind="unclaimed")
     nowhere = arrivals.filter(transfer=None, reversed_by=None).values_list("id", flat=True)
-    yield from finding("entry_without_transfer", "Money is booked that never came.", nowhere)
+    yield from finding("entry_without_transfer", "The books record money that never arrived.", nowhere)
     used = Q(kind="sale", payment__isnull=False) | Q(transfer__isnull=False)
     undone = Transaction.objects.filter(used, reversed_by__isnull=False).values_list("id", flat=True)
-    yield from finding("reversed_in_use", "An entry was taken back and still counts.", undone)
-    yield from finding("reversal_differs", "A reversal does not take back what it says.", _wrong_reversals())
+    yield from finding("reversed_in_use", "A transaction was reversed but is still in use.", undone)
+    yield from finding("reversal_differs", "A reversal does not exactly undo its transaction.", _wrong_reversals())
     kinds = Posting.objects.values_list("transaction__kind", "source_id", "target_id").distinct()
     codes = dict(Account.objects.values_list("id", "code"))
     for kind, source, target in kinds:
         if not usual(kind, codes.get(source, ""), codes.get(target, "")):
             lines = Posting.objects.filter(transaction__kind=kind, source_id=source, target_id=target)
             ids = lines.values_list("transaction_id", flat=True)
-            yield from finding("entry_unexpected", f"No {kind} moves money so.", ids)
+            yield from finding("entry_unexpected", f"A {kind} never moves money between these accounts.", ids)
 
 
 # Between which accounts each kind of transaction moves money. `*` stands for any text without a colon.
@@ -203,7 +203,7 @@ def _sales_match_payments() -> Iterator[Finding]:
     )
     right = Q(posted=F("amount_micros"), earned=1, fees__lte=1, lines=F("earned") + F("fees"))
     wrong = booked.exclude(right).values_list("id", flat=True)
-    yield from finding("sale_differs", "A sale is not what its payment says.", wrong)
+    yield from finding("sale_differs", "A sale differs from its payment.", wrong)
 
 
 def _grants_match_payments() -> Iterator[Finding]:
@@ -211,14 +211,14 @@ def _grants_match_payments() -> Iterator[Finding]:
     live = Q(grants__revoked_at=None, grants__isnull=False)
     missing = Payment.objects.filter(state__in=OWNED).annotate(held=Count("grants", filter=live)).exclude(held=1)
     yield from finding(
-        "payment_without_grant", "A paid payment has not exactly one grant.", missing.values_list("id", flat=True)
+        "payment_without_grant", "A paid payment has no live grant or several.", missing.values_list("id", flat=True)
     )
     granted = Grant.objects.filter(revoked_at=None)
     paid = Payment.objects.filter(id=OuterRef("payment_id"), state__in=OWNED)
     free = granted.filter(~Exists(paid)).values_list("id", flat=True)
     yield from finding("grant_without_payment", "A grant has no paid payment.", free)
     other = granted.exclude(buyer=F("payment__buyer"), resource=F("payment__resource")).values_list("id", flat=True)
-    yield from finding("grant_differs", "A grant is for another buyer or thing than its payment.", other)
+    yield from finding("grant_differs", "A grant names another buyer or resource than its payment.", other)
 
 
 def _proofs_are_spent_once() -> Iterator[Finding]:
@@ -234,15 +234,15 @@ def _transfers_are_booked() -> Iterator[Finding]:
     """Every transfer is posted with its amount, and every paid payment of the exact rail has exactly one transfer."""
     seen = Transfer.objects.filter(orphaned_at=None)
     unbooked = seen.filter(received=None).exclude(value=0).values_list("id", flat=True)
-    yield from finding("transfer_unbooked", "A transfer is in no entry.", unbooked)
+    yield from finding("transfer_unbooked", "A transfer is in no transaction.", unbooked)
     booked = seen.exclude(received=None)
     totals = booked.annotate(posted=_digits(Coalesce(Sum("received__postings__amount_micros"), 0)))
     differing = totals.exclude(value=F("posted")).values_list("id", flat=True)
-    yield from finding("transfer_differs", "A transfer's entry has another amount.", differing)
+    yield from finding("transfer_differs", "A transfer's transaction has another amount.", differing)
     paid = Payment.objects.filter(state__in=OWNED, rail="exact")
     paired = paid.annotate(moved=Count("transfers", filter=Q(transfers__orphaned_at=None))).exclude(moved=1)
     yield from finding(
-        "payment_without_transfer", "A paid payment has not exactly one transfer.", paired.values_list("id", flat=True)
+        "payment_without_transfer", "A paid payment has no transfer or several.", paired.values_list("id", flat=True)
     )
     proof = "payment__authorization__"
     same = {name: F(proof + name) for name in ("chain_id", "token", "nonce", "recipient")}
@@ -268,7 +268,7 @@ def _floors_hold() -> Iterator[Finding]:
         if code in ("world:stripe", "suspense:stripe"):
             continue  # Either sign: we may owe the processor after a dispute, and it also posts adjustments of its own.
         if amount > 0 if code.startswith(("world:", "expense:", "loss:")) else amount < 0:
-            yield Finding("account_below_floor", f"{code} stands at {amount} micros.", (code,))
+            yield Finding("account_below_floor", f"The balance of {code} is {amount} micros.", (code,))
 
 
 _CHECKS = (
@@ -321,7 +321,7 @@ def _against_chain(facts: _Facts) -> Iterator[Finding]:
     known = facts.known
     if known is None:
         if Account.objects.filter(code=accounts.world(settings.CHAIN_ID)).exists():
-            yield Finding("chain_unknown", "The books have entries of a chain that the database never met.")
+            yield Finding("chain_unknown", "The books have transactions of a chain that the database does not know.")
         return
     if rpc.genesis_hash() != known.genesis_hash:
         yield Finding("another_chain", "The node is on another chain than the books.")

@@ -77,4 +77,4 @@ def _send(charge: Charge, subject: str, text: str) -> None:
     try:
         send_mail(subject, f"{text}\n\n{settings.SITE_NAME}\n", settings.DEFAULT_FROM_EMAIL, [charge.purse.email])
     except (OSError, SMTPException):
-        log.exception("a letter about %s was not sent", charge)
+        log.exception("mail about %s was not sent", charge)

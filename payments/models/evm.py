@@ -42,7 +42,7 @@ class Lease(models.Model):
         constraints = [models.UniqueConstraint(fields=["chain_id", "key"], name="lease_one_per_key")]
 
     def __str__(self) -> str:
-        return f"0x{self.key.hex()} held by {self.holder or 'nobody'}"
+        return f"0x{self.key.hex()} held by {self.holder or 'no process'}"
 
 
 class Submission(models.Model):

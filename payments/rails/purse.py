@@ -1,4 +1,4 @@
-"""The purse rail: an API key (a bearer token, RFC 6750), or a signed-in person who pressed "buy", pays from a balance.
+"""The purse rail: an API key (a bearer token, RFC 6750), or a person who pressed "buy", pays from a balance.
 
 The money moves only in our books, so the claim's own commit decides the payment. The gate never waits for this rail.
 """

@@ -164,7 +164,7 @@ def preview_unsaved(request: HttpRequest, publication: Publication) -> HttpRespo
 def preview_as(request: HttpRequest, publication: Publication, article_id: uuid.UUID, who: str) -> HttpResponse:
     """Preview the article as a reader or an agent gets it, published or not."""
     if who not in VIEWERS:
-        raise Http404("Nobody of that name.")
+        raise Http404("No such viewer.")
     article = article_of(publication, article_id)
     listing = _listing(article)
     offer = listing.offer(AGENTS if who == "agent" else PEOPLE, mime_type="text/markdown")

@@ -230,7 +230,7 @@ def test_a_new_price_is_shown_on_an_old_page_before_anything_is_signed(visits, s
     studio.get_by_role("button", name="Save", exact=True).click()
     expect(studio.locator("main")).to_contain_text("$0.40")
     page.clock.set_system_time((time.time() + 14 * 60) * 1000)
-    # The shelf keeps a listing for some seconds, so the new price may not be there on the first look.
+    # The shop keeps a listing for some seconds, so the new price may not be there on the first look.
     shop.wait(lambda: shop.terms(address, Accept="text/html")["accepts"][0]["amount"] == "400000", "the new price")
     pay_button(page).click()
     expect(page.locator("#pay-status")).to_contain_text("The price is now $0.40. To pay it, press the button again.")

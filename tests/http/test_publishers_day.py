@@ -117,5 +117,5 @@ def test_a_publishers_day(shop, studio):
 
 
 def _soon(found) -> bool:
-    """A listing may be kept for a second; the bell usually rings at once."""
+    """A listing may be kept for a second; the notification usually arrives at once."""
     return Shop.wait(found, "the new listing")

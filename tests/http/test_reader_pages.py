@@ -220,7 +220,7 @@ def test_what_was_bought_is_in_this_browsers_library_and_marked_in_the_catalogue
     assert "In your library" not in shown(Client(), "/")
 
 
-def test_signing_in_moves_this_browsers_shelf_to_the_account():
+def test_signing_in_moves_this_browsers_library_to_the_account():
     article = owls()
     browser, _ = reader_of(article)
     reader: User = cast.person("reader")

@@ -1,4 +1,4 @@
-"""Bells and waiters: whoever waits is woken by a commit, on both databases, and a lost bell costs time only."""
+"""Notifications and waiters: a commit wakes those who wait, on both databases. A lost notification costs time only."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ def elsewhere(act: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-def bell() -> Iterator[Listener]:
+def listener() -> Iterator[Listener]:
     opened = Listener()
     opened.wait(0)  # The first time it says: look once.
     while opened.wait(0):
@@ -63,36 +63,36 @@ def took(act: Callable[[], Any]) -> tuple[float, Any]:
     return time.monotonic() - began, result
 
 
-# --- The bell -----------------------------------------------------------------------------------------
+# --- The listener -------------------------------------------------------------------------------------
 
 
-def test_a_new_ear_looks_once_and_then_hears_nothing():
-    bell = Listener()
-    assert bell.wait(0)
-    seconds, rang = took(lambda: bell.wait(0.15))
-    assert not rang
+def test_a_new_listener_looks_once_and_then_hears_nothing():
+    listener = Listener()
+    assert listener.wait(0)
+    seconds, notified = took(lambda: listener.wait(0.15))
+    assert not notified
     assert 0.1 < seconds < 2
-    bell.close()
+    listener.close()
 
 
-def test_a_commit_rings(bell: Listener):
+def test_a_commit_notifies(listener: Listener):
     elsewhere(lambda: decide(a_payment()))
-    seconds, rang = took(lambda: bell.wait(5))
-    assert rang
+    seconds, notified = took(lambda: listener.wait(5))
+    assert notified
     assert seconds < 2
-    assert not bell.wait(0.05)
+    assert not listener.wait(0.05)
 
 
-def test_a_commit_wakes_who_is_waiting(bell: Listener):
+def test_a_commit_wakes_who_is_waiting(listener: Listener):
     later = threading.Timer(0.1, elsewhere, [lambda: decide(a_payment())])
     later.start()
-    seconds, rang = took(lambda: bell.wait(10))
+    seconds, notified = took(lambda: listener.wait(10))
     later.join()
-    assert rang
+    assert notified
     assert seconds < 5
 
 
-def test_what_is_rolled_back_does_not_ring(bell: Listener):
+def test_what_is_rolled_back_does_not_notify(listener: Listener):
     def undone() -> None:
         with transaction.atomic():
             a_payment()
@@ -100,41 +100,41 @@ def test_what_is_rolled_back_does_not_ring(bell: Listener):
             transaction.set_rollback(True)
 
     elsewhere(undone)
-    assert not bell.wait(0.1)
+    assert not listener.wait(0.1)
 
 
-def test_nothing_rings_before_the_commit(bell: Listener):
+def test_no_notification_comes_before_the_commit(listener: Listener):
     heard: list[bool] = []
 
     def slow() -> None:
         with transaction.atomic():
             a_payment()
             notify.send()
-            heard.append(bell.wait(0.1))
+            heard.append(listener.wait(0.1))
 
-    # The ear is the bell's own connection, so it may be used from this other thread.
+    # The listener has a connection of its own, so this other thread may use it.
     elsewhere(slow)
     assert heard == [False]
-    assert bell.wait(5)
+    assert listener.wait(5)
 
 
 @pytest.mark.postgresql
-def test_an_ear_that_was_cut_off_says_look_and_hears_again(bell: Listener):
-    assert bell._line
+def test_a_listener_that_was_cut_off_looks_and_hears_again(listener: Listener):
+    assert listener._line
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [bell._line.info.backend_pid])
-    assert bell.wait(0.2)
-    assert bell.wait(0.2)  # Connected anew: look once.
-    assert not bell.wait(0.1)
+        cursor.execute("SELECT pg_terminate_backend(%s)", [listener._line.info.backend_pid])
+    assert listener.wait(0.2)
+    assert listener.wait(0.2)  # Connected anew: look once.
+    assert not listener.wait(0.1)
     elsewhere(lambda: decide(a_payment()))
-    assert bell.wait(5)
+    assert listener.wait(5)
 
 
-def test_a_closed_ear_opens_again(bell: Listener):
-    bell.close()
-    bell.close()
-    assert bell.wait(0.1)
-    assert not bell.wait(0.1)
+def test_a_closed_listener_opens_again(listener: Listener):
+    listener.close()
+    listener.close()
+    assert listener.wait(0.1)
+    assert not listener.wait(0.1)
 
 
 # --- The waiters --------------------------------------------------------------------------------------
@@ -174,14 +174,14 @@ def test_who_waits_for_something_else_is_not_woken():
     assert waiters.count() == 0
 
 
-def test_what_was_decided_before_is_noticed_without_a_bell():
+def test_what_was_decided_before_is_noticed_without_a_notification():
     payment = a_payment()
     decide(payment)
     seconds, _ = took(lambda: waiters.until_decided(payment.id, 20))
     assert seconds < 10
 
 
-def test_a_lost_bell_costs_a_quarter_of_a_second_and_not_the_decision(monkeypatch: pytest.MonkeyPatch):
+def test_a_lost_notification_costs_a_quarter_of_a_second_and_not_the_decision(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(notify, "send", lambda: None)
     assert max(wait_for([a_payment()], 20)) < 10
 

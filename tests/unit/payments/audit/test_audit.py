@@ -259,7 +259,7 @@ def test_every_word_of_the_audit_is_documented_and_tested():
 
 def test_every_kind_of_entry_and_of_account_is_documented():
     contract = (configured.BASE_DIR / "docs" / "audit.md").read_text()
-    kinds = contract.split("## Kinds of entries")[1].split("\n## ")[0]
+    kinds = contract.split("## Kinds of transactions")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", kinds, re.MULTILINE)) == audit._MOVES.keys() | audit._REVERSALS.keys()
     accounts = contract.split("## Accounts")[1].split("\n## ")[0]
     sides = {code.split(":")[0] for moves in audit._MOVES.values() for move in moves for code in move}

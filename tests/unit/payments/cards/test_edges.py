@@ -84,7 +84,7 @@ def test_the_library_offers_that_for_ten_minutes(now: datetime, seconds: int, of
     assert (f"{payment.id}" in page) is offered
 
 
-# --- Clearing -----------------------------------------------------------------------------------------------
+# --- The hold -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.both_sides("CLEARING_HOLD_SECONDS")

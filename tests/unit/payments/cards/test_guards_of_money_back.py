@@ -1,4 +1,4 @@
-"""Each guard of refunds, disputes, tabs and clearing alone. Nobody asks the processor unless a test says its answer."""
+"""Each guard of refunds, disputes, tabs and holds alone. The processor is asked only if a test gives its answer."""
 
 from datetime import timedelta
 from typing import Any
@@ -528,11 +528,11 @@ def test_of_two_who_would_remind_one_does(change: dict[str, Any]):
     Charge.objects.update(state="canceled")
 
 
-# --- Clearing -------------------------------------------------------------------------------------------
+# --- The hold -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_the_last_word_on_clearing_is_the_purse_as_it_is_then(flag: str):
+def test_a_hold_ends_only_if_the_purse_allows_it_at_that_moment(flag: str):
     """A dispute may have come since the purses were chosen."""
     purse = buyers.purse(1_000_000)
     buyers.press(purse, buyers.offer())

@@ -1,4 +1,4 @@
-"""The shelf: one cheap query for everybody, the paid text for nobody but owners."""
+"""The catalogue: one cheap query for every visitor, and the paid text for owners only."""
 
 import uuid
 
