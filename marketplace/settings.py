@@ -139,7 +139,7 @@ CELERY_BEAT_SCHEDULE = {
     "watch-the-chain": {"task": "payments.watch_chain", "schedule": 1.0, "options": {"expires": 5}},
     "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0},
     "sweep-cards": {"task": "payments.sweep_cards", "schedule": 5.0, "options": {"expires": 30}},
-    "settle-tabs": {"task": "payments.settle_tabs", "schedule": 60.0, "options": {"expires": 60}},
+    "charge-tabs": {"task": "payments.charge_tabs", "schedule": 60.0, "options": {"expires": 60}},
     "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0},
     "reconcile": {"task": "payments.reconcile", "schedule": 86400.0},
 }

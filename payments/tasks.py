@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 
 from payments import cards, fulfilment, onchain
-from payments.cards import holds, reconciliation, sweeper, webhooks
+from payments.cards import holds, reconciliation, sweeper, tabs, webhooks
 from payments.cards.facts import NoAnswer
 from payments.onchain import rpc, watcher
 
@@ -45,11 +45,12 @@ def sweep_cards() -> None:
             fulfilment.fulfil_paid()
 
 
-@shared_task(name="payments.settle_tabs")
-def settle_tabs() -> None:
+@shared_task(name="payments.charge_tabs")
+def charge_tabs() -> None:
     """Charge the tabs that are due, and release the earnings whose hold is over."""
     if cards.enabled():
-        sweeper.settle_tabs()
+        tabs.charge_due()
+        tabs.dun()
         holds.clear()
 
 

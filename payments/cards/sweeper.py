@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from payments.models import Charge, Setup
 
-from . import charges, refunds, stripe_api, tabs, webhooks
+from . import charges, refunds, stripe_api, webhooks
 from .checkout import setup_returned
 from .facts import Declined, NoAnswer, StripeRefused
 
@@ -46,12 +46,6 @@ def _finish(charge: Charge) -> None:
     charges.look(charge)
     if charge.purpose == Charge.Purpose.TAB:
         charges.drive(charge)
-
-
-def settle_tabs() -> None:
-    """Charge the tabs that are due, and run dunning."""
-    tabs.settle_due()
-    tabs.dun()
 
 
 def fetch_undelivered() -> None:

@@ -54,7 +54,7 @@ def limit_micros(purse: Purse) -> int:
     return cents * charges.CENT
 
 
-def settle_from_micros(limit: int) -> int:
+def charge_from_micros(limit: int) -> int:
     """The debt from which a tab is charged at once, in micros: the usual amount or 90% of the limit, if that is less.
 
     Not the whole limit: a debt rarely reaches the limit to the micro, and what remains below it rarely buys anything.
@@ -71,7 +71,7 @@ def next_charge_at(purse: Purse) -> datetime | None:
     live = live_charge(purse)
     if live is not None:
         return live.retry_at or timezone.now()
-    if owed >= settle_from_micros(purse.tab_limit_micros):
+    if owed >= charge_from_micros(purse.tab_limit_micros):
         return timezone.now()
     return purse.owing_since + timedelta(days=settings.TAB_DAYS) if owed >= purses.CARD_FLOOR_MICROS else None
 
@@ -82,7 +82,7 @@ def live_charge(purse: Purse) -> Charge | None:
     return live.filter(purse=purse).first() or live.filter(purse__joined_to=purse).first()
 
 
-def settle_due(now: datetime | None = None) -> list[Charge]:
+def charge_due(now: datetime | None = None) -> list[Charge]:
     """Charge every tab that is due. Flagged purses are skipped: each new charge would start dunning again."""
     now = now or timezone.now()
     open_ones = Purse.objects.filter(flag=Purse.Flag.NONE, tab_opened_at__isnull=False).exclude(card=None)
@@ -92,11 +92,11 @@ def settle_due(now: datetime | None = None) -> list[Charge]:
         balance_micros__lte=F("tab_limit_micros") / 10 - F("tab_limit_micros")
     )
     due = owing.filter(old | enough).order_by("owing_since").values_list("id", flat=True)
-    made = [settle(purse_id) for purse_id in due[:_AT_ONCE]]
+    made = [charge_tab(purse_id) for purse_id in due[:_AT_ONCE]]
     return [charge for charge in made if charge]
 
 
-def settle(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
+def charge_tab(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
     """Charge one tab for what is owed, in whole cents. None when nothing can be charged or a charge is in progress.
 
     `asked` means that the owner asked to pay, which is possible also when the tab is past due or closed. One
@@ -123,7 +123,7 @@ def pay_now(purse: Purse) -> Charge | None:
     """The owner asks to pay what is owed: charge the card chosen now, at once. Raises PurseRefused or NoAnswer."""
     charge = live_charge(purse)
     if charge is None:
-        charge = settle(purse.id, asked=True)
+        charge = charge_tab(purse.id, asked=True)
     elif charge.state == Charge.State.DECLINED:
         charge = retry(charge)
     elif charge.state == Charge.State.ACTION and _too_much(charge):
@@ -170,7 +170,7 @@ def _what_is_left(charge: Charge) -> Charge:
     charge.refresh_from_db()
     purse = _purse(charge)
     purses.paid_up(purse.id)
-    return settle(purse.id, asked=True) or charge
+    return charge_tab(purse.id, asked=True) or charge
 
 
 def use_card(card: Card) -> None:

@@ -22,7 +22,7 @@ ASKS = "4000002760003184"
 def asked(bank: Bank) -> tuple[Charge, str]:
     """A tab whose bank wants to ask, and the link in the letter about it."""
     purse = bank.owing(card=ASKS)
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert charge
     assert charge.state == "action"
     link = re.search(r"http\S+/purse/authenticate/\S+", str(mail.outbox[-1].body))
@@ -121,7 +121,7 @@ def test_what_the_processor_says_counts_and_not_what_the_page_says(bank: Bank, a
 
 def test_the_purses_own_session_needs_no_link(bank: Bank):
     visitor, purse = owing(bank)
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert charge
     assert "$6.00" in visitor.see(f"/purse/authenticate/{charge.pk}")
     assert "Confirm with your bank" in visitor.see("/purse")

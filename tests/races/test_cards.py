@@ -38,7 +38,7 @@ def together(work, number: int = 12) -> list:
 
 def test_twelve_workers_settle_one_tab_once(bank):
     purse = bank.owing(600)
-    together(lambda: tabs.settle(purse.id))
+    together(lambda: tabs.charge_tab(purse.id))
     for _ in range(3):
         bank.later()
     assert Charge.objects.filter(purse=purse).count() == 1

@@ -204,10 +204,10 @@ def test_a_tab_that_is_paid_settled_and_heard_of_at_once_is_charged_once(bank: B
         return charge.state if charge else ""
 
     def settle() -> str:
-        charge = tabs.settle(purse.id)
+        charge = tabs.charge_tab(purse.id)
         return charge.state if charge else ""
 
-    at_once([pay, settle, tabs.settle_due, lambda: hear(bank.post()), swept] * 4)
+    at_once([pay, settle, tabs.charge_due, lambda: hear(bank.post()), swept] * 4)
     hear(bank.post())
     for _ in range(3):
         swept()
@@ -220,7 +220,7 @@ def test_a_tab_that_is_paid_settled_and_heard_of_at_once_is_charged_once(bank: B
 def test_purchases_while_the_tab_is_charged_are_owed_afterwards(bank: Bank):
     purse = bank.tab()
     buyers.press(purse, buyers.offer(500, 6_000_000))
-    answers = at_once([*buying(purse, OFFERS[:20]), *[lambda: tabs.settle(purse.id)] * 4])
+    answers = at_once([*buying(purse, OFFERS[:20]), *[lambda: tabs.charge_tab(purse.id)] * 4])
     bought = words(answers[:20])
     for _ in range(3):
         swept()

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from payments import fulfilment, purses
-from payments.cards import charges, checkout, refunds, sweeper, tabs
+from payments.cards import charges, checkout, refunds, tabs
 from payments.models import Card, Charge, Payment, PaymentState, Purse, Setup
 from payments.offers import Offer
 from payments.purses import joining
@@ -184,7 +184,8 @@ class Doings:
     # --- The tab ----------------------------------------------------------------------------------------
 
     def _settle(self) -> str:
-        sweeper.settle_tabs()
+        tabs.charge_due()
+        tabs.dun()
         return ""
 
     def _pay_now(self) -> str:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def test_an_answer_that_is_lost_charges_once(bank, path, kind, when):
     purse = bank.owing(600)
     bank.fault(path, kind, when)
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert charge.state in ("new", "created", "confirming")
     bank.lose()
     for _ in range(3):
@@ -40,7 +40,7 @@ def test_one_key_for_other_parameters_is_refused_and_charges_nothing(bank):
 def test_a_new_card_is_tried_even_if_the_answer_is_lost(bank: Bank):
     """What the old card's bank said is still on the intent, and is not about the new one."""
     purse = bank.owing(600, "4000000000000341")
-    assert tabs.settle(purse.id).state == "declined"
+    assert tabs.charge_tab(purse.id).state == "declined"
     bank.pay(checkout.save_card(purse, "/"))
     bank.fault("/confirm$", "drop", "before")
     checkout.setup_returned(purse.setups.latest("made_at").id)
@@ -55,7 +55,7 @@ def test_a_card_that_was_removed_at_the_processor_ends_the_charge(bank: Bank, se
     """Being refused is an end: to send the same again for ever is none."""
     purse = bank.owing(600, "4000000000000341")
     if sent:
-        tabs.settle(purse.id)
+        tabs.charge_tab(purse.id)
     stripe_api.forget_card(purse.card.stripe_card_id)
     charge = tabs.pay_now(purse)
     assert charge.state == "failed"
@@ -67,7 +67,7 @@ def test_a_card_that_was_removed_at_the_processor_ends_the_charge(bank: Bank, se
 def test_what_is_said_of_an_attempt_again_is_no_news_of_the_next(bank: Bank):
     """The same card; the event of the first refusal is late, and the confirmation of the last attempt is on its way."""
     purse = bank.owing(600, "4000000000000341")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     late = bank.post()
     Charge.objects.filter(id=charge.id).update(attempt=charges.ATTEMPTS - 2)
     bank.fault("/confirm$", "drop", "before")

@@ -140,7 +140,7 @@ def test_a_dispute_that_is_won_does_not_pay_a_tab(bank):
     purse = bank.tab(card="4000000000000341")
     charge = bank.top_up(purse, 500)
     buyers.press(purse, buyers.offer(1, 11_000_000))
-    assert tabs.settle(purse.id).state == "declined"
+    assert tabs.charge_tab(purse.id).state == "declined"
     made = bank.do("disputes", charge=charge.stripe_charge_id, kind="fraudulent")
     bank.bring()
     bank.do(f"disputes/{made['id']}/close", won=True)

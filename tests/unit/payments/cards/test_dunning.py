@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def test_a_declined_tab_is_tried_after_one_three_and_five_days_and_then_no_more(bank):
     purse = bank.owing(600, card="4000000000000341")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     now = timezone.now()
     seen = []
     for _ in range(4):
@@ -31,7 +31,7 @@ def test_a_declined_tab_is_tried_after_one_three_and_five_days_and_then_no_more(
     assert len(set(confirms)) == len(confirms) == 4
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("past_due", -6_000_000)
-    assert tabs.settle_due(now + timedelta(days=90)) == []  # Or dunning would begin anew for ever.
+    assert tabs.charge_due(now + timedelta(days=90)) == []  # Or dunning would begin anew for ever.
     with pytest.raises(gate.PaymentRequired) as refused:
         buyers.press(purse, buyers.offer(77))
     assert refused.value.word == "purse_past_due"
@@ -43,7 +43,7 @@ def test_a_declined_tab_is_tried_after_one_three_and_five_days_and_then_no_more(
 def test_paying_now_with_a_new_card_ends_it(bank):
     purse = bank.owing(600, card="4000000000000341")
     for _ in range(4):
-        charge = newest(purse) if purse.charges.exists() else tabs.settle(purse.id)
+        charge = newest(purse) if purse.charges.exists() else tabs.charge_tab(purse.id)
         Charge.objects.filter(id=charge.id, state="declined").update(retry_at=timezone.now())
         tabs.dun()
     assert newest(purse).state == "failed"
@@ -63,7 +63,7 @@ def test_a_stolen_card_is_not_tried_again(bank):
     lost = bank.do("payment_methods", card="4000000000009979", customer=purse.customer)
     purse.card.__class__.objects.filter(id=purse.card_id).update(stripe_card_id=lost["id"])
     buyers.press(purse, buyers.offer(1, 6_000_000))
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert (charge.state, charge.reason) == ("failed", "stolen_card")
     tabs.dun(timezone.now() + timedelta(days=30))
     assert len(bank.requests("/confirm")) == 1
@@ -72,11 +72,11 @@ def test_a_stolen_card_is_not_tried_again(bank):
 
 def test_a_bank_that_wants_to_ask_is_answered_by_the_buyer_refused_once_then_accepted(bank):
     purse = bank.owing(600, card="4000002760003184")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert (charge.state, charge.reason) == ("action", "authentication_required")
     letter = outbox.outbox[-1]
     assert f"/purse/authenticate/{charge.id}?token=" in letter.body
-    assert tabs.settle(purse.id) is None
+    assert tabs.charge_tab(purse.id) is None
     tabs.dun(timezone.now() + timedelta(hours=1))
     assert len(outbox.outbox) == 1
     bank.do(f"payment_intents/{charge.intent}/authenticate", ok=False)
@@ -90,13 +90,13 @@ def test_a_bank_that_wants_to_ask_is_answered_by_the_buyer_refused_once_then_acc
 
 def test_nobody_answers_the_bank_reminded_thrice_given_up_after_a_week(bank):
     purse = bank.owing(600, card="4000002760003184")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     for day in range(1, 9):
         tabs.dun(timezone.now() + timedelta(days=day, minutes=1))
     charge.refresh_from_db()
     assert charge.state == "canceled"
     assert len(outbox.outbox) == 4
-    assert tabs.settle_due(timezone.now() + timedelta(days=60)) == []
+    assert tabs.charge_due(timezone.now() + timedelta(days=60)) == []
     purse.refresh_from_db()
     assert (purse.flag, purse.balance_micros) == ("past_due", -6_000_000)
     assert bank.state()["payment_intent"][charge.intent]["status"] == "canceled"
@@ -120,7 +120,7 @@ def due_again(charge: Charge) -> None:
 
 def test_a_declined_tab_that_was_paid_by_a_top_up_is_not_charged_again(bank):
     purse = bank.owing(600, card="4000000000000341")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert charge.state == "declined"
     bank.top_up(purse, 1000)
     assert balance(purse) == 4_000_000
@@ -133,7 +133,7 @@ def test_a_declined_tab_that_was_paid_by_a_top_up_is_not_charged_again(bank):
 
 def test_a_declined_tab_of_which_a_part_was_paid_is_charged_for_the_rest(bank):
     purse = bank.owing(600, card="4000000000000341")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     bank.top_up(purse, 500)
     mend(bank, purse)
     due_again(charge)
@@ -144,7 +144,7 @@ def test_a_declined_tab_of_which_a_part_was_paid_is_charged_for_the_rest(bank):
 
 def test_paying_now_never_charges_more_than_is_owed_now(bank):
     purse = bank.owing(600, card="4000000000000341")
-    tabs.settle(purse.id)
+    tabs.charge_tab(purse.id)
     bank.top_up(purse, 500)
     mend(bank, purse)
     assert tabs.pay_now(purse).amount_micros == 1_000_000
@@ -153,7 +153,7 @@ def test_paying_now_never_charges_more_than_is_owed_now(bank):
 
 def test_a_bank_is_not_asked_any_more_about_what_was_paid_otherwise(bank):
     purse = bank.owing(600, card="4000002760003184")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert charge.state == "action"
     bank.top_up(purse, 1000)
     tabs.dun()
@@ -164,7 +164,7 @@ def test_a_bank_is_not_asked_any_more_about_what_was_paid_otherwise(bank):
 def test_giving_back_what_was_owed_for_opens_the_purse_again(bank):
     purse = bank.tab(card="4000000000000341")
     bought = buyers.press(purse, buyers.offer(1, 6_000_000)).payment
-    assert tabs.settle(purse.id).state == "declined"
+    assert tabs.charge_tab(purse.id).state == "declined"
     purses.refund(bought.id, purse)
     assert (balance(purse), purse.flag) == (0, "")
 
@@ -172,7 +172,7 @@ def test_giving_back_what_was_owed_for_opens_the_purse_again(bank):
 def test_a_buyer_whose_processor_does_not_answer_keeps_no_other_from_being_dunned(bank: Bank):
     purses_ = [bank.owing(600, "4000002760003184") for _ in range(2)]
     for purse in purses_:
-        assert tabs.settle(purse.id).state == "action"
+        assert tabs.charge_tab(purse.id).state == "action"
     bank.fault("/v1/payment_intents/pi_", "drop", method="GET")
     tabs.dun(timezone.now() + timedelta(days=8))
     tabs.dun(timezone.now() + timedelta(days=8))
@@ -181,7 +181,7 @@ def test_a_buyer_whose_processor_does_not_answer_keeps_no_other_from_being_dunne
 
 def test_a_bank_that_asks_again_has_its_reminders_again(bank: Bank):
     purse = bank.owing(600, "4000002760003184")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     Charge.objects.filter(id=charge.id).update(state="processing", reminders=3)
     assert charges.look(charge).state == "action"
     tabs.dun(timezone.now() + timedelta(days=1, minutes=1))

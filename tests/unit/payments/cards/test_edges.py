@@ -247,7 +247,7 @@ def test_a_tab_is_charged_when_five_dollars_are_owed(charged: list[int], owed: i
     assert word(purse, owed) == ""
     purse.refresh_from_db()
     assert (tabs.next_charge_at(purse) <= timezone.now()) is bool(due)
-    tabs.settle_due()
+    tabs.charge_due()
     assert charged == due
 
 
@@ -258,7 +258,7 @@ def test_or_when_nine_tenths_of_its_limit_are(charged: list[int], owed: int, due
     assert word(purse, owed) == ""
     purse.refresh_from_db()
     assert (tabs.next_charge_at(purse) <= timezone.now()) is bool(due)
-    tabs.settle_due()
+    tabs.charge_due()
     assert charged == due
 
 
@@ -269,6 +269,6 @@ def test_or_after_a_week(charged: list[int]):
     purse.refresh_from_db()
     week = purse.owing_since + timedelta(days=7)
     assert tabs.next_charge_at(purse) == week
-    assert tabs.settle_due(week - timedelta(seconds=1)) == []
-    tabs.settle_due(week + timedelta(seconds=1))
+    assert tabs.charge_due(week - timedelta(seconds=1)) == []
+    tabs.charge_due(week + timedelta(seconds=1))
     assert charged == [500_000]

@@ -414,7 +414,7 @@ WRONG = [
 def test_the_last_word_on_a_tab_charges_nobody_who_may_not_be(charged: list[int], change: dict[str, Any], what: str):
     purse = debtor()
     Purse.objects.update(**change)
-    assert tabs.settle(purse.id) is None
+    assert tabs.charge_tab(purse.id) is None
     assert charged == []
 
 
@@ -422,18 +422,18 @@ def test_the_last_word_on_a_tab_charges_nobody_who_may_not_be(charged: list[int]
 def test_nor_does_the_first_look_choose_them(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], what: str):
     debtor()
     chosen: list[Any] = []
-    monkeypatch.setattr(tabs, "settle", chosen.append)
-    tabs.settle_due()
+    monkeypatch.setattr(tabs, "charge_tab", chosen.append)
+    tabs.charge_due()
     assert len(chosen) == 1
     Purse.objects.update(**change)
-    tabs.settle_due()
+    tabs.charge_due()
     assert len(chosen) == 1
 
 
 @pytest.mark.parametrize(("owed", "due"), [(499_999, []), (500_000, [500_000]), (509_999, [500_000])])
 def test_no_card_is_charged_less_than_half_a_dollar_or_a_part_of_a_cent(charged: list[int], owed: int, due: list[int]):
     purse = debtor(owed)
-    tabs.settle(purse.id)
+    tabs.charge_tab(purse.id)
     assert charged == due
 
 
@@ -441,7 +441,7 @@ def test_no_card_is_charged_less_than_half_a_dollar_or_a_part_of_a_cent(charged:
 def test_who_asks_to_pay_may_when_late_and_not_when_frozen(charged: list[int], flag: str):
     purse = debtor()
     Purse.objects.update(flag=flag, tab_opened_at=None)
-    tabs.settle(purse.id, asked=True)
+    tabs.charge_tab(purse.id, asked=True)
     assert charged == ([6_000_000] if flag in ("", "past_due") else [])
 
 
@@ -450,7 +450,7 @@ def test_a_tab_that_is_being_charged_is_not_charged_beside_it(charged: list[int]
     purse = debtor()
     charge = charges.begin(purse, Charge.Purpose.TAB, 6_000_000)
     Charge.objects.filter(id=charge.id).update(state=state)
-    assert tabs.settle(purse.id) is None
+    assert tabs.charge_tab(purse.id) is None
     assert charged == []
 
 
@@ -458,7 +458,7 @@ def test_a_guests_charge_that_is_under_way_is_the_owners(charged: list[int]):
     guest, owner = buyers.purse(), debtor()
     charges.begin(guest, Charge.Purpose.TAB, 6_000_000)
     Purse.objects.filter(id=guest.id).update(joined_to=owner)
-    assert tabs.settle(owner.id) is None
+    assert tabs.charge_tab(owner.id) is None
 
 
 def test_without_a_saved_card_no_tab_is_opened():

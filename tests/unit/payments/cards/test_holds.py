@@ -34,7 +34,7 @@ def test_pending_becomes_earned_when_hold_funds_and_order_allow(bank):
     unpaid = bank.tab()
     buyers.press(unpaid, buyers.offer(3, 1_000_000))
     assert holds.clear(now + timedelta(days=90)) == 0
-    tabs.settle_due(now + timedelta(days=8))
+    tabs.charge_due(now + timedelta(days=8))
     bank.later()
     assert holds.clear(now + timedelta(days=90)) == 1
     bank.agrees()

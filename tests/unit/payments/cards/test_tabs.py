@@ -19,9 +19,9 @@ def test_less_than_half_a_dollar_is_carried(bank):
     purse = bank.tab()
     buyers.press(purse, buyers.offer(1, 490_000))
     Purse.objects.filter(id=purse.id).update(owing_since=timezone.now() - timedelta(days=30))
-    assert tabs.settle_due() == []
+    assert tabs.charge_due() == []
     buyers.press(purse, buyers.offer(2, 15_000))
-    (charge,) = tabs.settle_due()
+    (charge,) = tabs.charge_due()
     assert (charge.state, charge.amount_micros) == ("succeeded", 500_000)
     assert balance(purse) == -5_000  # Half a cent stays on the tab.
     bank.agrees()
@@ -30,19 +30,19 @@ def test_less_than_half_a_dollar_is_carried(bank):
 def test_a_tab_is_charged_at_its_amount_at_its_limit_or_after_a_week(bank):
     small = bank.tab(limit=3_000_000)
     buyers.press(small, buyers.offer(1, 2_690_000))
-    assert tabs.settle_due() == []
+    assert tabs.charge_due() == []
     buyers.press(small, buyers.offer(2, 20_000))
-    assert [charge.amount_micros for charge in tabs.settle_due()] == [2_710_000]
+    assert [charge.amount_micros for charge in tabs.charge_due()] == [2_710_000]
     large = bank.tab(limit=10_000_000)
     buyers.press(large, buyers.offer(3, 4_990_000))
-    assert tabs.settle_due() == []
-    assert tabs.settle_due(timezone.now() + timedelta(days=7, seconds=1))[0].purse_id == large.id
-    assert tabs.settle_due(timezone.now() + timedelta(days=30)) == []
+    assert tabs.charge_due() == []
+    assert tabs.charge_due(timezone.now() + timedelta(days=7, seconds=1))[0].purse_id == large.id
+    assert tabs.charge_due(timezone.now() + timedelta(days=30)) == []
 
 
 def test_a_card_authenticated_when_it_was_saved_is_not_asked_again(bank):
     purse = bank.owing(600, card="4000002500003155")
-    assert tabs.settle(purse.id).state == "succeeded"
+    assert tabs.charge_tab(purse.id).state == "succeeded"
     paid_once(bank, purse, 6_000_000)
 
 
@@ -72,14 +72,14 @@ def test_no_card_is_charged_whose_holder_never_opened_a_tab(bank: Bank):
     assert purse.balance_micros == -3_000_000
     assert purse.card is not None
     Purse.objects.filter(id=purse.id).update(owing_since=timezone.now() - timedelta(days=30))
-    assert tabs.settle_due() == []
+    assert tabs.charge_due() == []
     assert tabs.pay_now(purse).state == "succeeded"  # Asked by the buyer.
 
 
 def test_a_closed_tab_is_charged_what_was_owed_and_never_again(bank: Bank):
     purse = bank.owing(600)
     tabs.close_tab(purse)
-    assert [charge.state for charge in tabs.settle_due()] == ["succeeded"]
+    assert [charge.state for charge in tabs.charge_due()] == ["succeeded"]
     purse.refresh_from_db()
     assert (purse.balance_micros, purse.tab_opened_at) == (0, None)
     opened = bank.tab()

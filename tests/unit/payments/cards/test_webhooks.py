@@ -36,7 +36,7 @@ def test_a_webhook_after_our_own_result_changes_nothing(bank):
 def test_a_webhook_before_we_stored_the_intent_is_adopted_by_our_own_id(bank, monkeypatch):
     purse = bank.owing(600)
     monkeypatch.setattr(charges, "step", lambda *_, **__: False)  # The worker dies after the call.
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     monkeypatch.undo()
     assert (charge.state, charge.intent) == ("new", "")
     made = next(iter(bank.state()["payment_intent"].values()))
@@ -71,7 +71,7 @@ def test_ten_copies_of_each_webhook_are_one_entry(bank):
 
 def test_failed_after_succeeded_and_a_new_card_during_dunning(bank):
     purse = bank.owing(600, card="4000000000000341")
-    charge = tabs.settle(purse.id)
+    charge = tabs.charge_tab(purse.id)
     assert (charge.state, charge.reason) == ("declined", "generic_decline")
     declined = bank.post()
     url = checkout.save_card(purse, "/")

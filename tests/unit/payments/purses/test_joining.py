@@ -20,7 +20,7 @@ def test_a_guest_who_owes_and_joins_an_account_that_owes_is_joined(bank: Bank):
     """Both are being charged at this moment; only one of them can go on under one name."""
     owner, guest = bank.owing(600, "4000000000000341"), bank.owing(700, "4000000000000341")
     for purse in (owner, guest):
-        assert tabs.settle(purse.id).state == "declined"
+        assert tabs.charge_tab(purse.id).state == "declined"
     joining.join(guest, owner)
     owner.refresh_from_db()
     assert owner.balance_micros == -13_000_000
