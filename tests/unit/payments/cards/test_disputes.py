@@ -108,7 +108,7 @@ def test_a_fraud_warning_freezes_and_sends_back_what_is_unspent(bank):
 
 
 def moved(name: str, cents: int, fee: int = 0) -> Money:
-    return Money(name, "adjustment", "dp_review", cents, fee, timezone.now())
+    return Money(name, "adjustment", "dp_review", cents, fee)
 
 
 def disputed(charge: Charge, status: str, *money: Money) -> None:

@@ -324,7 +324,7 @@ def test_a_confirmation_that_never_arrived_is_sent_again_only_while_it_is_ours_t
 
 def test_an_expired_page_ends_nothing_that_was_paid_meanwhile(monkeypatch: pytest.MonkeyPatch):
     attempt = charge("created", intent="", session="cs_1")
-    monkeypatch.setattr(stripe_api, "session", lambda _: Session("cs_1", "expired", "", "", "", "", "", ""))
+    monkeypatch.setattr(stripe_api, "session", lambda _: Session("cs_1", "expired", "", "", "", ""))
     with overtaken(Charge, elsewhere(attempt, "failed")):
         charges.look(attempt)
     assert (state(attempt), attempt.reason) == ("failed", "")
@@ -496,7 +496,7 @@ def test_an_article_that_was_given_back_is_not_bought_again_with_the_same_money(
 
 
 def complete(status: str = "complete") -> Session:
-    return Session("cs_1", status, "", "", "", "seti_1", "typed@example.org", "cus_1")
+    return Session("cs_1", status, "", "", "seti_1", "typed@example.org")
 
 
 @pytest.fixture

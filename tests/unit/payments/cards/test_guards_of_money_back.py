@@ -204,7 +204,7 @@ def test_a_refund_of_what_was_never_paid_is_nobodys():
 
 
 def moved(name: str, cents: int, fee: int = 0) -> Money:
-    return Money(name, "adjustment", "dp_1", cents, fee, timezone.now())
+    return Money(name, "adjustment", "dp_1", cents, fee)
 
 
 def disputed(status: str, *money: Money, intent: str = "pi_1", name: str = "dp_1") -> DisputeFacts:

@@ -82,7 +82,7 @@ refunds.apply(RefundFacts("re_1", "succeeded", 100, "pi_1", ""))
 settings.CLEARING_HOLD_SECONDS = 0
 assert holds.clear()
 for status, cents in (("needs_response", -400), ("won", 400)):
-    moved = Money(f"txn_{status}", "adjustment", "dp_1", cents, 0, now)
+    moved = Money(f"txn_{status}", "adjustment", "dp_1", cents, 0)
     disputes.apply(DisputeFacts("dp_1", status, "fraudulent", 400, "pi_1", (moved,)))
 assert Purse.objects.get(id=owner.id).flag == ""
 event = Event("evt_1", "x", "", "{}")
