@@ -72,7 +72,7 @@ def test_an_empty_wallet_is_told_so_and_may_buy_once_it_is_filled(client: Client
 
     said = json.loads(refused["text"])
     assert (refused["status"], said["error"], said["charged"]) == (402, "insufficient_funds", False)
-    assert said["message"] == "The wallet does not hold enough. You have not been charged."
+    assert said["message"] == "The wallet does not have enough funds. You have not been charged."
     assert proof.transfers(shop, wallet) == []
     assert proof.states(shop, wallet) == ["released"]
 
