@@ -7,14 +7,14 @@ import ast
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
 
 from dev.install import ROOT
 
-PACKAGES = ("payments", "publishers", "marketplace", "dev")
+from .modules import Module, chain, file_of, modules
+
 BOOKS = {"Account", "Transaction", "Posting"}
 WRITES = {"create", "bulk_create", "get_or_create", "update_or_create", "update", "bulk_update", "delete", "save"}
 SPEAK_HTTP = {"payments/http.py", "payments/admin.py"}
@@ -131,51 +131,6 @@ def room_of(path: str) -> str | None:
     return max(named)[1] if named else None
 
 
-@functools.cache
-def file_of(name: str) -> str | None:
-    """The file that a dotted name of ours is in, whether it names a module or something in one; None for others'."""
-    if name.partition(".")[0] not in PACKAGES:
-        return None
-    place = name.replace(".", "/")
-    for path in (f"{place}.py", f"{place}/__init__.py"):
-        if (ROOT / path).is_file():
-            return path
-    return file_of(name.rpartition(".")[0]) if "." in name else None
-
-
-@dataclass(frozen=True)
-class Module:
-    """One file: its path from the top of the tree, its text, and what Python makes of it."""
-
-    path: str
-    text: str
-
-    @functools.cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.text)
-
-    def calls(self) -> Iterator[ast.Call]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
-
-    def imports(self, *, typing: bool = True) -> Iterator[str]:
-        """Every imported name, absolute and in full: payments.models.Posting. Without `typing`, those of run time."""
-        package = self.path.removesuffix(".py").split("/")[:-1]
-        for node in _walk(self.tree, typing):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                above = package[: len(package) - node.level + 1] if node.level else []
-                origin = ".".join([*above, *([node.module] if node.module else [])])
-                yield from (f"{origin}.{alias.name}" for alias in node.names)
-
-
-def _walk(node: ast.AST, typing: bool) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if typing or not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield child
-            yield from _walk(child, typing)
-
-
 def arrows(module: Module) -> Iterator[str]:
     """A module imports its own room and the rooms that the table allows it."""
     here = room_of(module.path)
@@ -212,7 +167,7 @@ def one_writer_of_the_books(module: Module) -> Iterator[str]:
         return
     imported = {name.rpartition(".")[2] for name in module.imports() if "models" in name.split(".")} & BOOKS
     for call in module.calls():
-        first, *rest = _chain(call.func)
+        first, *rest = chain(call.func)
         if first in ("models", "books") and rest and rest[0] in BOOKS:
             first, *rest = rest
         elif first not in imported:
@@ -226,18 +181,8 @@ def one_door(module: Module) -> Iterator[str]:
     if module.path == "payments/gate.py":
         return
     for call in module.calls():
-        if (made := _chain(call.func)[-1]) in ("Admission", "Admitted"):
+        if (made := chain(call.func)[-1]) in ("Admission", "Admitted"):
             yield f"line {call.lineno} makes an {made}"
-
-
-def _chain(node: ast.expr) -> list[str]:
-    """What is called, from left to right: Posting.objects.filter(…).update is [Posting, objects, filter, update]."""
-    found: list[str] = []
-    while isinstance(node, ast.Attribute | ast.Call):
-        if isinstance(node, ast.Attribute):
-            found.append(node.attr)
-        node = node.value if isinstance(node, ast.Attribute) else node.func
-    return [node.id if isinstance(node, ast.Name) else "", *reversed(found)]
 
 
 def small(module: Module) -> Iterator[str]:
@@ -268,13 +213,6 @@ def signs(module: Module) -> Iterator[str]:
     """Every module says at its door what it is."""
     if module.text.strip() and not ast.get_docstring(module.tree):
         yield "has no docstring"
-
-
-@functools.cache
-def modules() -> list[Module]:
-    """Every module of ours but the migrations, read and parsed once."""
-    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    return [Module(str(path.relative_to(ROOT)), path.read_text()) for path in paths if path.parent.name != "migrations"]
 
 
 RULES = (one_door, arrows, borders, one_writer_of_the_books, small, whole_money, signs)
@@ -372,6 +310,12 @@ def test_every_excuse_is_still_needed() -> None:
         bare = Module(path.replace("payments/", "payments/not_"), texts[path].text)
         rule = whole_money if what == "float" else small
         assert list(rule(bare)), f"{excuse} is excused for nothing"
+
+
+def test_no_test_file_is_longer_than_a_reader_can_hold() -> None:
+    texts = {path: path.read_text() for path in (ROOT / "tests").rglob("*.py") if ".venv" not in path.parts}
+    assert len(texts) > 100
+    assert [str(path) for path, text in texts.items() if text.count("\n") > FILE_LINES] == []
 
 
 def upward(table: dict[str, Room]) -> list[str]:

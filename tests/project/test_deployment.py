@@ -24,7 +24,7 @@ from django.test import RequestFactory
 
 from dev.chain import free_port
 from dev.install import ROOT, UV_VERSION
-from tests.project.test_architecture import Module
+from tests.project.modules import Module
 from tests.project.test_configuration import PAGE
 from tests.project.test_content_policy import check_policy
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -95,3 +96,13 @@ def turn(settler: Settler) -> None:
     settler._caught_up_at = float("-inf")
     settler._fees = None
     settler.turn()
+
+
+def state(payment: Payment) -> str:
+    payment.refresh_from_db()
+    return payment.state
+
+
+def becomes(payment: Payment, where: str, **more: Any) -> Any:
+    """Somebody else has brought the payment there."""
+    return lambda: Payment.objects.filter(id=payment.id).update(state=where, **more)
