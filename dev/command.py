@@ -11,7 +11,7 @@ from dev.say import Stop, say
 _USAGE = """usage: dev.py demo [options]      run the whole shop on this machine, with its own local chain (demo --help)
        dev.py test [arguments]    run every test, on SQLite and on PostgreSQL
                                   Extra arguments are passed to pytest.
-                                  --quick: within a minute, the tests that need one database and no other program
+                                  --quick: the tests that need one database and no other program
                                   --require-all: a skipped test is a failure
        dev.py manage [arguments]  run manage.py in the project's environment
        dev.py bench [arguments]   run the benchmark against the official middleware"""
