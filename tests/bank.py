@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import httpx
-
 from dev.standin import WEBHOOK_SECRET, Standin
 from payments import fulfilment, tasks
 from payments.books import ledger
@@ -11,7 +9,7 @@ from payments.cards import checkout, reconciliation, webhooks
 from payments.models import Charge, ProcessorEvent, Purse, Setup, Transaction
 from payments.offers import Offer
 
-from . import buyers
+from . import buyers, local
 
 CENT = 10_000
 VISA = "4242424242424242"
@@ -24,7 +22,7 @@ class Bank:
 
     def __init__(self, standin: Standin, settings: Any) -> None:
         self.settings = settings
-        self.http = httpx.Client(base_url=f"{standin.url}/_fake/", timeout=30)
+        self.http = local.client(f"{standin.url}/_fake/", timeout=30)
         self.url = standin.url
         settings.STRIPE_SECRET_KEY = standin.secret_key
         settings.STRIPE_PUBLISHABLE_KEY = standin.publishable_key

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import httpx
 import stripe
 
 from dev.standin import Standin
+from tests import local
 
 
 class Driver:
@@ -13,7 +13,7 @@ class Driver:
 
     def __init__(self, standin: Standin) -> None:
         self.url, self.key, self.public_key = standin.url, standin.secret_key, standin.publishable_key
-        self.http = httpx.Client(base_url=standin.url)
+        self.http = local.client(standin.url)
         self._requests = stripe.RequestsClient()
         self.stripe = self.client(self.key)
         self.v1 = self.stripe.v1
