@@ -2,6 +2,7 @@
 append-only tables are emptied between them.
 """
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from payments.onchain import signatures, watcher
 from tests import databases, edges, outside
 from tests.bank import Bank
 from tests.chain import LocalChain
-from tests.faults.stage import Stage, open_stage
 from tests.shop import ANVIL, Shop, open_shop
 
 
@@ -31,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         databases.mark(item)
         if item.get_closest_marker("postgresql") and connection.vendor != "postgresql":
             item.add_marker(elsewhere)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage rarely, and never among the imported modules. It was a seventh of what the tests cost."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session")
@@ -123,21 +130,6 @@ def shop() -> Iterator[Shop]:
     """One running shop for all tests that only buy from it. It has a name too, since passkeys belong to one."""
     with open_shop("main", ALLOWED_HOSTS="127.0.0.1,localhost") as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def _slow_stage() -> Iterator[Stage]:
-    """One with a block a second: what is under way stays under way long enough to collide."""
-    with open_stage("slow", block_time=1, BATCH_MAX="8") as stage:
-        yield stage
-
-
-@pytest.fixture
-def slow_stage(_slow_stage: Stage) -> Iterator[Stage]:
-    """After every test: everything runs again without a hand being lifted, and the books hold."""
-    yield _slow_stage
-    _slow_stage.restore()
-    _slow_stage.shop.audit()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """On which database a test runs, and how the tables are emptied after one that commits.
 
 Most tests are about one thing that no database changes, and run once. Money, races, faults, prices and roles are what
-a database can get wrong: those run on SQLite and on PostgreSQL. `dev.py test` starts one run on each, side by side.
+a database can get wrong: those run on SQLite and on PostgreSQL. `dev.py test` starts all runs side by side.
 """
 
 import functools
@@ -11,16 +11,14 @@ from collections.abc import Sequence
 import pytest
 from django.db import connection, transaction
 
-# Below tests/: what runs on both databases.
-BOTH = ("unit/payments/", "unit/publishers/test_pricing.py", "races/", "faults/")
-# What runs once, beside the run on SQLite. The rest that runs once does so on PostgreSQL: so both take equally long.
-ON_SQLITE = ("browser/", "interop/", "standin/", "contracts/", "project/")
+from dev.suite import BOTH, ON_SQLITE
+
 # Folders whose tests start programs, and fixtures that do. The stand-in for Stripe is a thread, and not among them.
 PROGRAMS = (
     *("browser/", "interop/", "contracts/", "project/", "faults/", "races/", "http/test_clocks.py"),
     *("standin/test_script.py", "standin/test_second_witness.py"),
 )
-STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage", "slow_stage"}
+STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage"}
 USES_THE_DATABASE = {"db", "transactional_db", "live_server"}
 # What `migrate` puts there, and no test changes.
 _KEPT = {"django_migrations", "django_content_type", "django_site", "auth_permission"}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -17,6 +18,7 @@ import psycopg
 
 from dev import chain as dev_chain
 from dev.stack import Stack
+from tests import local
 from tests.wallet import Wallet, decoded
 
 # Seconds after which a test says that something never happens. A busy machine is slow, and that is no failure: how fast
@@ -33,7 +35,7 @@ class Shop:
         self.line = stack.line()
         self.url: str = self.line["base_url"]
         self._known: list[Any] = []
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, headers={"Accept": "application/json"})
+        self.http = local.client(self.url, timeout=PATIENCE, headers={"Accept": "application/json"})
 
     def article(self, number: int = 0) -> dict[str, Any]:
         return self.line["articles"][number]
@@ -91,7 +93,7 @@ class Shop:
     def reader(self) -> dict[str, str]:
         """A new account, made on the site's own pages: what a test buys for it is in no other test's way."""
         login = {"email": f"reader-{secrets.token_hex(4)}@example.org", "password": secrets.token_urlsafe(12)}
-        with httpx.Client(base_url=self.url, timeout=PATIENCE, follow_redirects=True) as browser:
+        with local.client(self.url, timeout=PATIENCE, follow_redirects=True) as browser:
             asked = self._post(browser, "/accounts/signup/", email=login["email"], password1=login["password"])
             code = self.wait(lambda: self._code(login["email"]), "the mail with the code")
             known = self._post(browser, str(asked.url), code=code)
@@ -148,18 +150,16 @@ def open_shop(name: str, *, block_time: float | None = None, rpc_url: str | None
         broker_url=None,
         database_url=_database(name),
     )
-    before = {key: os.environ.get(key) for key in variables}
-    os.environ.update(variables)
     stack = kind(options)
     try:
-        stack.start(ANVIL)
+        # Only while it starts: another shop that starts later must not get them too.
+        with patch.dict(os.environ, variables):
+            stack.start(ANVIL)
         shop = Shop(stack)
         with shop.http:
             yield shop
     finally:
         stack.stop()
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
 
 
 def _database(name: str) -> str | None:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +57,15 @@ KINDS = [
     Kind("x402-0.2-httpx", "0.2.1", "x402_v1.py", ("httpx",), **V1),
     Kind("x402-0.2-requests", "0.2.1", "x402_v1.py", ("requests",), **V1),
 ]
+
+
+@contextmanager
+def started() -> Iterator[dict[str, "Client"]]:
+    """Those that can run here, by name, until the end of this."""
+    running = {kind.name: Client(kind) for kind in KINDS if not missing(kind)}
+    yield running
+    for client in running.values():
+        client.close()
 
 
 def missing(kind: Kind) -> str:

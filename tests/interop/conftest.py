@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dev import environment
-from tests.interop.clients import KINDS, ROOT, Client, missing
+from tests.interop.clients import KINDS, ROOT, Client, missing, started
 from tests.shop import Shop
 
 pytest.register_assert_rewrite("tests.interop.proof")
@@ -27,10 +27,8 @@ print(article.url)
 @pytest.fixture(scope="session")
 def clients() -> Iterator[dict[str, Client]]:
     """Those that can run here, by name."""
-    running = {kind.name: Client(kind) for kind in KINDS if not missing(kind)}
-    yield running
-    for client in running.values():
-        client.close()
+    with started() as running:
+        yield running
 
 
 @pytest.fixture(params=KINDS, ids=str)
@@ -39,14 +37,6 @@ def client(request: pytest.FixtureRequest, clients: dict[str, Client]) -> Client
     if why := missing(request.param):
         pytest.skip(why)
     return clients[request.param.name]
-
-
-@pytest.fixture
-def all_clients(clients: dict[str, Client]) -> list[Client]:
-    """All of them at once."""
-    if lacking := [why for kind in KINDS if (why := missing(kind))]:
-        pytest.skip("; ".join(lacking))
-    return list(clients.values())
 
 
 @pytest.fixture(scope="session")

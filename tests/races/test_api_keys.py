@@ -17,9 +17,9 @@ MANY, WINNERS = 200, 7
 
 
 @pytest.fixture(scope="module")
-def addresses(_slow_stage: Stage) -> list[str]:
+def addresses(_stage: Stage) -> list[str]:
     """Two hundred articles, all at one price."""
-    return make(_slow_stage, articles=MANY).addresses
+    return make(_stage, articles=MANY).addresses
 
 
 def asked(texts: list[str], addresses: list[str]) -> list[Answer]:

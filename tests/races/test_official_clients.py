@@ -8,12 +8,12 @@ from tests.interop.clients import KINDS, Client
 from tests.interop.wire import tapped
 
 
-def test_who_meets_a_503_and_signs_again_pays_once(slow_stage: Stage, all_clients: list[Client]):
-    shop = slow_stage.shop
+def test_who_meets_a_503_and_signs_again_pays_once(stage: Stage, all_clients: list[Client]):
+    shop = stage.shop
     with tapped(shop.url) as wire:
         article, url = shop.article(5), wire.url(shop.article(5)["md_url"])
         pairs = list(zip(all_clients, shop.wallets(len(KINDS)), strict=True))
-        with slow_stage.no_blocks():
+        with stage.no_blocks():
             for client, wallet in pairs:
                 client.order(wallet, url)
             for client, _ in pairs:
