@@ -1,6 +1,7 @@
-"""`dev.py test`: the static checks and every test, in two runs side by side, one on SQLite and one on PostgreSQL.
+"""`dev.py test`: the static checks and every test, in four runs side by side, two on SQLite and two on PostgreSQL.
 
-Tests whose result can depend on the database are in both runs, all others in one. tests/databases.py marks them.
+Tests whose result can depend on the database run on both, all others on one. tests/databases.py marks them. There are
+four runs because each spends half its time waiting for blocks and processes.
 """
 
 import os
@@ -8,11 +9,18 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dev import environment, install, services
 from dev.children import Child, Children
 from dev.say import Stop, say
+
+# Below tests/: what runs on both databases, and what runs once, on SQLite. All the rest runs once, on PostgreSQL.
+BOTH = ("unit/payments", "unit/publishers/test_pricing.py", "races", "faults")
+ON_SQLITE = ("browser", "interop", "standin", "contracts", "project")
 
 _ALL = "not slow and not stripe"
 _WITHOUT_POSTGRES = f"{_ALL} and not postgresql"
@@ -39,7 +47,7 @@ def run(arguments: list[str], require_all: bool = False) -> int:
         variables = _environment(anvil, folder, children)
         failed = [] if arguments else _checks(variables)
         options = ["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]
-        failed += _tests([*options, *arguments], variables, folder, children)
+        failed += _tests(options, arguments, variables, folder, children)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,8 +100,8 @@ def _environment(anvil: Path, folder: Path, children: Children) -> dict[str, str
     return variables
 
 
-def _sqlite(folder: Path) -> str:
-    return f"sqlite:///{folder / 'pennypress.sqlite3'}"
+def _sqlite(folder: Path, name: str = "pennypress") -> str:
+    return f"sqlite:///{folder / name}.sqlite3"
 
 
 def _checks(variables: dict[str, str]) -> list[str]:
@@ -107,23 +115,58 @@ def _checks(variables: dict[str, str]) -> list[str]:
     return [name for name, command in checks.items() if not _run(name, command, variables)]
 
 
-def _tests(options: list[str], variables: dict[str, str], folder: Path, children: Children) -> list[str]:
-    """Run both at the same time, because each spends half its time waiting for blocks and processes."""
-    second = None
-    if "TEST_POSTGRES_URL" in variables:
-        command = [str(install.PYTHON), "-m", "pytest", "-m", _ON_POSTGRES, *options]
-        on_postgres = {**variables, "DATABASE_URL": variables["TEST_POSTGRES_URL"]}
-        second = Child("tests on PostgreSQL", command, on_postgres, folder / "tests-on-postgresql.txt")
-        second.stops_first = True
-        say(f"--- {second.name} have started too. Their output follows at the end.")
-        children.start(second)
+@dataclass(frozen=True)
+class _Tests:
+    """One run of pytest: the marker expression and the paths that choose its tests, and its database."""
+
+    name: str
+    markers: str
+    paths: list[str]
+    database: str
+
+
+def _runs(arguments: list[str], folder: Path, postgres: str | None) -> list[_Tests]:
+    """The runs of the whole suite; or at most two, on the two databases, of what the arguments choose."""
+    sqlite = _sqlite(folder)
+    if postgres is None:
+        return [_Tests("tests on SQLite", _WITHOUT_POSTGRES, arguments, sqlite)]
+    if arguments:
+        return [
+            _Tests("tests on SQLite", _ON_SQLITE, arguments, sqlite),
+            _Tests("tests on PostgreSQL", _ON_POSTGRES, arguments, postgres),
+        ]
+    another = urlsplit(postgres)._replace(path="/others").geturl()
+    races = ("races", "faults")
+    return [
+        _Tests("money on SQLite", _ON_SQLITE, _in(*BOTH), sqlite),
+        _Tests("races and faults on PostgreSQL", _ON_POSTGRES, _in(*races), postgres),
+        _Tests("programs on SQLite", _ON_SQLITE, _in(*ON_SQLITE), _sqlite(folder, "programs")),
+        _Tests("everything else on PostgreSQL", _ON_POSTGRES, _in("", but=[*races, *ON_SQLITE]), another),
+    ]
+
+
+def _in(*paths: str, but: Sequence[str] = ()) -> list[str]:
+    """pytest's arguments for these paths below tests/ without those."""
+    return [*(f"tests/{path}" for path in paths), *(f"--ignore=tests/{path}" for path in but)]
+
+
+def _tests(
+    options: list[str], arguments: list[str], variables: dict[str, str], folder: Path, children: Children
+) -> list[str]:
+    """Run all at the same time: the first in the foreground, and the others' output follows it."""
+    first, *others = _runs(arguments, folder, variables.get("TEST_POSTGRES_URL"))
+    running = []
+    for number, run in enumerate(others):
+        command = [str(install.PYTHON), "-m", "pytest", "-m", run.markers, *options, *run.paths]
+        child = Child(run.name, command, {**variables, "DATABASE_URL": run.database}, folder / f"tests-{number}.txt")
+        child.stops_first = True
+        running.append(children.start(child))
+    if running:
+        say(f"--- Started too, and shown later: {', '.join(child.name for child in running)}")
     failed = []
-    chosen = _ON_SQLITE if second else _WITHOUT_POSTGRES
-    if not _run("tests on SQLite", ["-m", "pytest", "-m", chosen, *options], variables):
-        failed.append("tests on SQLite")
-    if second and not _passed(second):
-        failed.append(second.name)
-    return failed
+    if not _run(first.name, ["-m", "pytest", "-m", first.markers, *options, *first.paths], variables):
+        failed.append(first.name)
+    return failed + [child.name for child in running if not _passed(child)]
 
 
 def _passed(run: Child) -> bool:
