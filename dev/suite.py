@@ -21,6 +21,8 @@ from dev.say import Stop, say
 # Below tests/: what runs on both databases, and what runs once, on SQLite. All the rest runs once, on PostgreSQL.
 BOTH = ("unit/payments", "unit/publishers/test_pricing.py", "races", "faults")
 ON_SQLITE = ("browser", "interop", "standin", "contracts", "project")
+# It measures CPU seconds, so it is not quick.
+_TIMINGS = "unit/publishers/articles/test_costs.py"
 
 _ALL = "not slow and not stripe"
 _WITHOUT_POSTGRES = f"{_ALL} and not postgresql"
@@ -47,7 +49,8 @@ def run(arguments: list[str], require_all: bool = False) -> int:
         variables = _environment(anvil, folder, children)
         failed = [] if arguments else _checks(variables)
         options = ["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]
-        failed += _tests(options, arguments, variables, folder, children)
+        runs = _runs(arguments, folder, variables.get("TEST_POSTGRES_URL"))
+        failed += _tests(options, runs, variables, folder, children)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,16 +60,25 @@ def run(arguments: list[str], require_all: bool = False) -> int:
 
 
 def quick(arguments: list[str]) -> int:
-    """Run ruff and the tests that need only one database file: no chain, no shop, no browser."""
+    """Run ruff and the tests that need only one database file: no chain, no shop, no browser. Two runs side by side."""
     began = time.monotonic()
     install.python_packages(install.ALL_GROUPS)
     folder = Path(tempfile.mkdtemp(prefix="pennypress-test-"))
-    variables = {**environment.for_tests(), "SECRET_KEY": _SECRET_KEY, "DATABASE_URL": _sqlite(folder)}
+    children = Children()
+    variables = {**environment.for_tests(), "SECRET_KEY": _SECRET_KEY}
+    half = ("unit/payments/audit", "unit/payments/cards", "unit/payments/purses", "unit/payments/sql")
+    others = _in("unit", "http", but=[*half, _TIMINGS])
+    runs = [
+        _Tests("quick tests", _QUICK, _in(*half), _sqlite(folder)),
+        _Tests("other quick tests", _QUICK, others, _sqlite(folder, "others")),
+    ]
+    if arguments:
+        runs = [_Tests("quick tests", _QUICK, arguments, _sqlite(folder))]
     try:
         failed = [] if _run("ruff check", ["-m", "ruff", "check", "."], variables) else ["ruff check"]
-        if not _run("quick tests", ["-m", "pytest", "-q", "-m", _QUICK, *arguments], variables):
-            failed.append("quick tests")
+        failed += _tests(["-q"], runs, variables, folder, children)
     finally:
+        children.stop()
         shutil.rmtree(folder, ignore_errors=True)
     return _verdict(failed, began)
 
@@ -151,10 +163,10 @@ def _in(*paths: str, but: Sequence[str] = ()) -> list[str]:
 
 
 def _tests(
-    options: list[str], arguments: list[str], variables: dict[str, str], folder: Path, children: Children
+    options: list[str], runs: list[_Tests], variables: dict[str, str], folder: Path, children: Children
 ) -> list[str]:
-    """Run all at the same time: the first in the foreground, and the others' output follows it."""
-    first, *others = _runs(arguments, folder, variables.get("TEST_POSTGRES_URL"))
+    """Run all at the same time: the first in the foreground, and the others' output follows it. Returns the failed."""
+    first, *others = runs
     running = []
     for number, run in enumerate(others):
         command = [str(install.PYTHON), "-m", "pytest", "-m", run.markers, *options, *run.paths]
@@ -164,7 +176,8 @@ def _tests(
     if running:
         say(f"--- Started too, and shown later: {', '.join(child.name for child in running)}")
     failed = []
-    if not _run(first.name, ["-m", "pytest", "-m", first.markers, *options, *first.paths], variables):
+    command = ["-m", "pytest", "-m", first.markers, *options, *first.paths]
+    if not _run(first.name, command, {**variables, "DATABASE_URL": first.database}):
         failed.append(first.name)
     return failed + [child.name for child in running if not _passed(child)]
 
