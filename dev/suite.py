@@ -147,13 +147,13 @@ def _runs(arguments: list[str], folder: Path, postgres: str | None) -> list[_Tes
             _Tests("tests on SQLite", _ON_SQLITE, arguments, sqlite),
             _Tests("tests on PostgreSQL", _ON_POSTGRES, arguments, postgres),
         ]
-    another = urlsplit(postgres)._replace(path="/others").geturl()
+    another = urlsplit(postgres)._replace(path="/races").geturl()
     races = ("races", "faults")
     return [
         _Tests("money on SQLite", _ON_SQLITE, _in(*BOTH), sqlite),
-        _Tests("races and faults on PostgreSQL", _ON_POSTGRES, _in(*races), postgres),
+        _Tests("races and faults on PostgreSQL", _ON_POSTGRES, _in(*races), another),
         _Tests("programs on SQLite", _ON_SQLITE, _in(*ON_SQLITE), _sqlite(folder, "programs")),
-        _Tests("everything else on PostgreSQL", _ON_POSTGRES, _in("", but=[*races, *ON_SQLITE]), another),
+        _Tests("everything else on PostgreSQL", _ON_POSTGRES, _in("", but=[*races, *ON_SQLITE]), postgres),
     ]
 
 
