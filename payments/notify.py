@@ -13,7 +13,7 @@ import psycopg
 from django.db import connection
 
 CHANNEL = "pennypress"
-_POLL_SECONDS = 0.004
+_POLL_SECONDS = 0.01
 
 
 def send() -> None:

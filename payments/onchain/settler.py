@@ -30,7 +30,9 @@ GAS_EACH = 150_000
 _GAS_BASE = 60_000
 _GAS_PER_ITEM = GAS_EACH + GAS_EACH // 32 + 12_000
 _IN_FLIGHT_MAX = 4
-_POLL_SECONDS = 0.05
+# A chain that mines at once has mined by the first look; other blocks take seconds.
+_FIRST_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.25
 _IDLE_SECONDS = 1.0
 _RESEND_SECONDS = 2.0
 _DECIDING_SECONDS = 1.0
@@ -58,6 +60,9 @@ class Settler:
         self.lease = LeaseHolder(settings.CHAIN_ID, self.key)
         self._fees: _Fees | None = None
         self._caught_up_at = 0.0
+        self._look_seconds = _FIRST_LOOK_SECONDS
+        # The newest block in which all sent transactions were looked for. Only another block can change the answers.
+        self._looked_in = b""
         self._sent_at: dict[int, float] = {}
         # The newest block when each attempt was first seen waiting. A block number avoids comparing two clocks.
         self._waiting_at: dict[int, int] = {}
@@ -92,12 +97,13 @@ class Settler:
         """One round of work. Returns how many seconds to wait for a notification before the next."""
         self._catch_up()
         open_ones = self._follow_all()
-        if len(open_ones) >= _IN_FLIGHT_MAX:
-            return _POLL_SECONDS
-        claims = self._claims()
-        if claims and self._settle(claims):
+        if len(open_ones) < _IN_FLIGHT_MAX and (claims := self._claims()) and self._settle(claims):
+            self._look_seconds = _FIRST_LOOK_SECONDS
             return 0
-        return _POLL_SECONDS if open_ones else _IDLE_SECONDS
+        if not open_ones:
+            return _IDLE_SECONDS
+        pause, self._look_seconds = self._look_seconds, min(2 * self._look_seconds, _LOOK_SECONDS)
+        return pause
 
     def _sent(self) -> QuerySet[Submission]:
         return Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, state=Submission.State.SENT)
@@ -118,14 +124,21 @@ class Settler:
         self._forget_all_but({attempt.id for submission in sent for attempt in submission.attempts.all()})
         if not sent:
             return []
+        head = rpc.block("latest")
+        if head.hash == self._looked_in:
+            for submission in sent:
+                self._keep_going(submission, head)
+            return sent
         count = rpc.transaction_count(self.key)
-        return [submission for submission in sent if not self._follow(submission, count)]
+        pending = [submission for submission in sent if not self._follow(submission, count, head)]
+        self._looked_in = head.hash
+        return pending
 
     def _forget_all_but(self, attempts: set[int]) -> None:
         self._sent_at = {number: at for number, at in self._sent_at.items() if number in attempts}
         self._waiting_at = {number: at for number, at in self._waiting_at.items() if number in attempts}
 
-    def _follow(self, submission: Submission, count: int) -> bool:
+    def _follow(self, submission: Submission, count: int, head: rpc.Block) -> bool:
         """Follow one transaction; True once its nonce is decided. `count`: the key's transactions on the chain."""
         attempts = list(submission.attempts.all())
         for attempt in reversed(attempts):
@@ -133,14 +146,17 @@ class Settler:
                 return self._mined(submission, found)
         if count > submission.key_nonce:
             return self._lost(submission, attempts)
-        newest = max(attempts, key=lambda attempt: attempt.max_fee)
-        if newest.id not in self._waiting_at:
-            self._waiting_at[newest.id] = rpc.block("latest").number
+        self._keep_going(submission, head)
+        return False
+
+    def _keep_going(self, submission: Submission, head: rpc.Block) -> None:
+        """Send a pending transaction again, with a higher fee if it has waited for long."""
+        newest = max(submission.attempts.all(), key=lambda attempt: attempt.max_fee)
+        self._waiting_at.setdefault(newest.id, head.number)
         if timezone.now().timestamp() - newest.made_at.timestamp() > settings.FEE_BUMP_SECONDS:
             newest = self._bump(submission, newest) or newest
         if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
             self._send(newest)
-        return False
 
     def _mined(self, submission: Submission, found: rpc.Receipt) -> bool:
         if settings.CHAIN_CONFIRMATIONS > 1:

@@ -98,6 +98,7 @@ class Counter:
         worker._sent_at.clear()
         worker._resting.clear()
         worker._fees = None
+        worker._looked_in = b""
         return worker.turn()
 
     def buy(self, wallet: Wallet, wanted: Offer) -> Payment:
