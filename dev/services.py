@@ -45,7 +45,14 @@ def postgres(children: Children, folder: Path) -> str:
     if made.returncode:
         raise Stop(f"PostgreSQL's initdb failed:\n{made.stderr}")
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(home)]
-    for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "jit=off", "autovacuum=off"):
+    for setting in (
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "max_connections=300",
+        "jit=off",
+        "autovacuum=off",
+    ):
         command += ["-c", setting]
     server = Child("PostgreSQL", [*_as_postgres(), *command], dict(os.environ), folder / "postgres.log")
     server.folder = home

@@ -20,7 +20,7 @@ from dev.say import Stop, say
 
 # Below tests/: what runs on both databases, and what runs once, on SQLite. All the rest runs once, on PostgreSQL.
 BOTH = ("unit/payments", "unit/publishers/test_pricing.py", "races", "faults")
-ON_SQLITE = ("browser", "interop", "standin", "contracts", "project")
+ON_SQLITE = ("project", "contracts", "standin", "browser", "interop")
 # It measures CPU seconds, so it is not quick.
 _TIMINGS = "unit/publishers/articles/test_costs.py"
 

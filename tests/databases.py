@@ -19,7 +19,8 @@ PROGRAMS = (
     *("standin/test_script.py", "standin/test_second_witness.py"),
 )
 STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage"}
-USES_THE_DATABASE = {"db", "transactional_db", "live_server"}
+# Unit tests of queries that each database could answer in its own way. Of the others only those run on both that commit.
+_QUERIES = ("unit/payments/audit/", "unit/publishers/test_pricing.py")
 # What `migrate` puts there, and no test changes.
 _KEPT = {"django_migrations", "django_content_type", "django_site", "auth_permission"}
 # Where the watcher and the settler are: of no worth while nothing was claimed, booked or seen.
@@ -30,11 +31,16 @@ def mark(item: pytest.Item) -> None:
     """Say by markers which of the runs a test belongs to; `dev/suite.py` chooses by them."""
     path = item.path.relative_to(item.config.rootpath / "tests").as_posix()
     fixtures = set(getattr(item, "fixturenames", ()))
-    pure = path.startswith("unit/") and not fixtures & USES_THE_DATABASE and not item.get_closest_marker("django_db")
-    if pure or not path.startswith(BOTH):
+    once = path.startswith("unit/") and not path.startswith(_QUERIES) and not _commits(item, fixtures)
+    if once or not path.startswith(BOTH):
         item.add_marker("on_sqlite" if path.startswith(ON_SQLITE) else "on_postgresql")
     if path.startswith(PROGRAMS) or fixtures & STARTS_A_PROGRAM:
         item.add_marker("programs")
+
+
+def _commits(item: pytest.Item, fixtures: set[str]) -> bool:
+    marked = item.get_closest_marker("django_db")
+    return bool(fixtures & {"transactional_db", "live_server"} or marked and marked.kwargs.get("transaction"))
 
 
 def has_money() -> bool:
