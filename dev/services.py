@@ -16,6 +16,13 @@ from dev.children import Child, Children
 from dev.say import Stop, tail
 
 _USER = "pennypress"
+# Two runs of tests need a database each.
+SECOND_DATABASE = "races"
+# A cluster for one run need not survive a crash of the machine, and its tables stay small.
+_SETTINGS = (
+    *("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300"),
+    *("jit=off", "autovacuum=off"),
+)
 
 
 def postgres_programs() -> Path | None:
@@ -45,14 +52,7 @@ def postgres(children: Children, folder: Path) -> str:
     if made.returncode:
         raise Stop(f"PostgreSQL's initdb failed:\n{made.stderr}")
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(home)]
-    for setting in (
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-        "max_connections=300",
-        "jit=off",
-        "autovacuum=off",
-    ):
+    for setting in _SETTINGS:
         command += ["-c", setting]
     server = Child("PostgreSQL", [*_as_postgres(), *command], dict(os.environ), folder / "postgres.log")
     server.folder = home
@@ -62,11 +62,12 @@ def postgres(children: Children, folder: Path) -> str:
     environment = {**os.environ, "PGPASSWORD": password}
     address = ["-h", "127.0.0.1", "-p", str(port), "-U", _USER]
 
-    def answers() -> bool:
-        create = [str(programs / "createdb"), *address, _USER]
+    def created(name: str) -> bool:
+        create = [str(programs / "createdb"), *address, name]
         return subprocess.run(create, env=environment, capture_output=True).returncode == 0
 
-    _wait(server, answers)
+    _wait(server, lambda: created(_USER))
+    created(SECOND_DATABASE)
     return f"postgres://{_USER}:{password}@127.0.0.1:{port}/{_USER}"
 
 

@@ -147,7 +147,7 @@ def _runs(arguments: list[str], folder: Path, postgres: str | None) -> list[_Tes
             _Tests("tests on SQLite", _ON_SQLITE, arguments, sqlite),
             _Tests("tests on PostgreSQL", _ON_POSTGRES, arguments, postgres),
         ]
-    another = urlsplit(postgres)._replace(path="/races").geturl()
+    another = urlsplit(postgres)._replace(path=f"/{services.SECOND_DATABASE}").geturl()
     races = ("races", "faults")
     return [
         _Tests("money on SQLite", _ON_SQLITE, _in(*BOTH), sqlite),

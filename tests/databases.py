@@ -1,7 +1,8 @@
 """On which database a test runs, and how the tables are emptied after one that commits.
 
 Most tests are about one thing that no database changes, and run once. Money, races, faults, prices and roles are what
-a database can get wrong: those run on SQLite and on PostgreSQL. `dev.py test` starts all runs side by side.
+a database can get wrong: those run on SQLite and on PostgreSQL, except unit tests that commit nothing. `dev.py test`
+starts all runs side by side.
 """
 
 import functools
@@ -19,7 +20,7 @@ PROGRAMS = (
     *("standin/test_script.py", "standin/test_second_witness.py"),
 )
 STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage"}
-# Unit tests of queries that each database could answer in its own way. Of the others only those run on both that commit.
+# Unit tests of queries that each database could answer in its own way. Of the others those that commit run on both.
 _QUERIES = ("unit/payments/audit/", "unit/publishers/test_pricing.py")
 # What `migrate` puts there, and no test changes.
 _KEPT = {"django_migrations", "django_content_type", "django_site", "auth_permission"}
