@@ -100,13 +100,16 @@ def test_the_pages_please_axe_and_fit(chromium: Browser, shop: Shop, mode: str):
         page.goto(address)
         looks(page, mode)
     page.goto("/purse/keys")
-    page.get_by_role("link", name=re.compile("^Change limits of A")).first.click()
+    # A click does not wait for the page that it opens.
+    with page.expect_navigation():
+        page.get_by_role("link", name=re.compile("^Change limits of A")).first.click()
     looks(page, mode)
     page.get_by_label("Total budget").fill("ten")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("main")).to_contain_text("Enter an amount in dollars")
     looks(page, mode)
-    page.get_by_role("link", name="Revoke key").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Revoke key").click()
     looks(page, mode)
     context.close()
 
