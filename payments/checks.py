@@ -13,12 +13,14 @@ from payments.cards import enabled as cards_enabled
 from payments.cards.checkout import FLOOR_CENTS
 from payments.onchain import rpc
 
+# For commands that need these checks and not those of every page.
+TAG = "payments"
 _LARGEST_RECURSION_LIMIT = 10_000
 _BASE_SEPOLIA = 84532
 _BASE_SEPOLIA_USDC = "0x036cbd53842c5426634e7929541ec2318f3dcf7e"
 
 
-@register
+@register(TAG)
 def exact_rail(**_: Any) -> list[CheckMessage]:
     """Check that the exact rail is fully configured or fully off, and that its token belongs to CHAIN_ID."""
     given = {"CHAIN_RPC_URL": settings.CHAIN_RPC_URL, "PAY_TO": settings.PAY_TO}
@@ -40,7 +42,7 @@ def exact_rail(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register
+@register(TAG)
 def cards(**_: Any) -> list[CheckMessage]:
     """Check that cards are fully configured or fully off, and that their amounts and time limits fit together."""
     if not cards_enabled():
@@ -58,7 +60,7 @@ def cards(**_: Any) -> list[CheckMessage]:
     return found
 
 
-@register
+@register(TAG)
 def amounts(**_: Any) -> list[CheckMessage]:
     """Check that the platform fee and the payment's time limits are in range."""
     found: list[CheckMessage] = []
@@ -69,7 +71,7 @@ def amounts(**_: Any) -> list[CheckMessage]:
     return found
 
 
-@register
+@register(TAG)
 def recursion_limit(**_: Any) -> list[CheckMessage]:
     """Check the recursion limit: some chain libraries raise it so far that deeply nested JSON crashes the process."""
     if sys.getrecursionlimit() > _LARGEST_RECURSION_LIMIT:

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from payments import checks
 from payments.onchain import rpc, watcher
 from payments.onchain.settler import Settler
 
@@ -14,6 +15,8 @@ from payments.onchain.settler import Settler
 class Command(BaseCommand):
     """Runs the settler, the only process that needs SETTLER_KEY. Several may run: only the lease holder signs."""
 
+    # Checking every page's address would import every page.
+    requires_system_checks = [checks.TAG]
     help = "Settle claimed payments on the chain, in batches, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:
