@@ -18,8 +18,8 @@ from dev import environment, install, services
 from dev.children import Child, Children
 from dev.say import Stop, say
 
-# Below tests/: what runs on both databases, and what runs once, on SQLite. All the rest runs once, on PostgreSQL, such as
-# the faults of the node and of the chain.
+# Below tests/: what runs on both databases, and what runs once, on SQLite. All the rest runs once, on PostgreSQL, such
+# as the faults of the node and of the chain.
 BOTH = (
     *("unit/payments", "unit/publishers/test_pricing.py", "races", "faults/cards"),
     *("faults/test_crashes.py", "faults/test_campaign.py", "faults/test_database.py"),
