@@ -10,8 +10,9 @@ proc_name = "pennypress"
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "64"))
-# Each worker opens its own database connections. A forked process must not inherit any.
-preload_app = False
+# Imported once and shared by the workers: half the time to start, less memory, and a dead worker is replaced at once.
+# Nothing is connected and no thread is started at import, so a fork inherits neither.
+preload_app = True
 
 keepalive = 30
 timeout = 60

@@ -115,6 +115,21 @@ def test_the_web_server_refuses_a_half_configured_rail() -> None:
     assert "PAY_TO is missing" in started.stderr
 
 
+_AT_IMPORT = """
+import threading
+import marketplace.wsgi
+from django.db import connections
+print(threading.active_count(), [one.connection for one in connections.all(initialized_only=True) if one.connection])
+"""
+
+
+def test_the_web_server_has_no_connection_and_no_thread_before_it_forks() -> None:
+    asked = [sys.executable, "-c", _AT_IMPORT]
+    environment = {"PATH": os.environ["PATH"], **PRODUCTION}
+    said = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert said.stdout.strip() == "1 []", said.stderr
+
+
 @pytest.mark.django_db
 def test_the_migrations_say_what_the_models_say() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
