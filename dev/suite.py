@@ -24,7 +24,10 @@ BOTH = (
     *("unit/payments", "unit/publishers/test_pricing.py", "races", "faults/cards"),
     *("faults/test_crashes.py", "faults/test_campaign.py", "faults/test_database.py"),
 )
-ON_SQLITE = ("project", "contracts", "standin", "browser", "interop")
+_PROGRAMS = ("project", "contracts", "standin", "browser", "interop")
+# They need no running shop, and the run of money has time for them.
+_BESIDE_MONEY = ("http/test_signatures.py", "http/test_studio_beside_a_rival.py")
+ON_SQLITE = (*_PROGRAMS, *_BESIDE_MONEY)
 # It measures CPU seconds, so it is not quick.
 _TIMINGS = "unit/publishers/articles/test_costs.py"
 
@@ -154,9 +157,9 @@ def _runs(arguments: list[str], folder: Path, postgres: str | None) -> list[_Tes
     another = urlsplit(postgres)._replace(path=f"/{services.SECOND_DATABASE}").geturl()
     races = ("races", "faults")
     return [
-        _Tests("money on SQLite", _ON_SQLITE, _in(*BOTH), sqlite),
+        _Tests("money on SQLite", _ON_SQLITE, _in(*BOTH, *_BESIDE_MONEY), sqlite),
         _Tests("races and faults on PostgreSQL", _ON_POSTGRES, _in(*races), another),
-        _Tests("programs on SQLite", _ON_SQLITE, _in(*ON_SQLITE), _sqlite(folder, "programs")),
+        _Tests("programs on SQLite", _ON_SQLITE, _in(*_PROGRAMS), _sqlite(folder, "programs")),
         _Tests("everything else on PostgreSQL", _ON_POSTGRES, _in("", but=[*races, *ON_SQLITE]), postgres),
     ]
 
