@@ -350,3 +350,18 @@ def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counte
     payment.refresh_from_db()
     assert payment.state == PaymentState.CONFIRMED
     counter.work()
+
+
+def test_a_receipt_is_asked_for_once_a_block(counter: Counter, monkeypatch: pytest.MonkeyPatch):
+    payment = counter.claim(counter.wallet(), offer())
+    counter.turn()
+    counter.settler.turn()
+    asked: list[bytes] = []
+    real = node.receipt
+    monkeypatch.setattr(node, "receipt", lambda tx_hash: asked.append(tx_hash) or real(tx_hash))
+    counter.settler.turn()
+    assert asked == []
+    counter.mine()
+    counter.settler.turn()
+    assert len(asked) == 1
+    assert state(payment) == (PaymentState.CONFIRMED, "")
