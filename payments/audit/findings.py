@@ -1,8 +1,15 @@
-"""Findings, the results of an audit: a stable word, a sentence and the ids concerned. Nothing here reads data."""
+"""The findings of an audit, and rules: invariants that one query checks, compiled once a process and database."""
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,44 @@ class Finding:
 
 def finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
     """Yield one finding if there is at least one id."""
-    first = tuple(str(one) for one in itertools.islice(ids, 20))
+    first = tuple(str(one) for one in itertools.islice(ids, _SHOWN))
     if first:
         yield Finding(word, sentence, first)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An invariant: `broken` is the query of the rows that violate it, and of their ids unless it selects another."""
+
+    word: str
+    sentence: str
+    broken: Callable[[], QuerySet]
+
+    def check(self) -> Iterator[Finding]:
+        """Yield a finding if any row breaks the rule. One statement."""
+        sql, parameters, shown = _compiled(self.broken, connection.vendor)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            yield from finding(self.word, self.sentence, (shown(value) for value, *_ in cursor.fetchall()))
+
+
+def rule(word: str, sentence: str) -> Callable[[Callable[[], QuerySet]], Rule]:
+    """Make a rule of a function that returns the query of what violates it. The query must not depend on anything."""
+    return lambda broken: Rule(word, sentence, broken)
+
+
+@functools.cache
+def _compiled(broken: Callable[[], QuerySet], vendor: str) -> tuple[str, tuple, Callable[[Any], str]]:
+    """The statement, its parameters, and how an id is shown. Building it costs ten times as much as running it."""
+    found = broken()
+    if not found.query.values_select:
+        found = found.values_list("pk")
+    query = found[:_SHOWN].query
+    sql, parameters = query.get_compiler(connection=connection).as_sql()
+    field = query.select[0].output_field
+
+    def shown(value: Any) -> str:
+        value = field.to_python(value)
+        return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
+
+    return sql, parameters, shown

@@ -10,8 +10,7 @@ import pytest
 from django.conf import settings as configured
 from django.db import connection
 
-from payments import audit
-from payments.audit import cards
+from payments.audit import cards, chain, entries, sales
 from payments.books import ledger
 from payments.books.ledger import Move
 from payments.models import Authorization
@@ -249,8 +248,8 @@ def test_an_authorization_that_was_claimed_twice_is_found(books: Books):
 
 
 def test_every_word_of_the_audit_is_documented_and_tested():
-    rooms = [Path(module.__file__).read_text() for module in (audit, cards)]
-    words = set(re.findall(r"[fF]inding\(\s*\"([a-z_]+)\"", "".join(rooms)))
+    rooms = [Path(module.__file__).read_text() for module in (cards, chain, entries, sales)]
+    words = set(re.findall(r"(?:[fF]inding|rule)\(\s*\"([a-z_]+)\"", "".join(rooms)))
     page = (configured.BASE_DIR / "docs" / "audit.md").read_text().split("## What `manage.py audit` checks")[1]
     assert words == set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
     here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
@@ -260,7 +259,9 @@ def test_every_word_of_the_audit_is_documented_and_tested():
 def test_every_kind_of_entry_and_of_account_is_documented():
     contract = (configured.BASE_DIR / "docs" / "audit.md").read_text()
     kinds = contract.split("## Kinds of transactions")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", kinds, re.MULTILINE)) == audit._MOVES.keys() | audit._REVERSALS.keys()
+    assert (
+        set(re.findall(r"^\| `([a-z_]+)` \|", kinds, re.MULTILINE)) == entries.MOVES.keys() | entries.REVERSALS.keys()
+    )
     accounts = contract.split("## Accounts")[1].split("\n## ")[0]
-    sides = {code.split(":")[0] for moves in audit._MOVES.values() for move in moves for code in move}
+    sides = {code.split(":")[0] for moves in entries.MOVES.values() for move in moves for code in move}
     assert set(re.findall(r"^\| `([a-z_]+)` \|", accounts, re.MULTILINE)) == sides
