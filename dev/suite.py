@@ -35,6 +35,13 @@ _ALL = "not slow and not stripe"
 _WITHOUT_POSTGRES = f"{_ALL} and not postgresql"
 _ON_SQLITE = f"{_WITHOUT_POSTGRES} and not on_postgresql"
 _ON_POSTGRES = f"{_ALL} and not on_sqlite"
+# What is checked without starting the product, while the tests run.
+_CHECKS = {
+    "commit subjects": ["-m", "dev.commits"],
+    "ruff check": ["-m", "ruff", "check", "."],
+    "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
+    "mypy": ["-m", "mypy", "payments"],
+}
 _QUICK = f"{_WITHOUT_POSTGRES} and not programs"
 # pytest exits with 5 when its arguments select no test, which markers often cause.
 _PASSED = (0, 5)
@@ -54,10 +61,9 @@ def run(arguments: list[str], require_all: bool = False) -> int:
     children = Children()
     try:
         variables = _environment(anvil, folder, children)
-        failed = [] if arguments else _checks(variables)
         options = ["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]
         runs = _runs(arguments, folder, variables.get("TEST_POSTGRES_URL"))
-        failed += _tests(options, runs, variables, folder, children)
+        failed = _tests(options, runs, variables, folder, children, {} if arguments else _CHECKS)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,8 +88,7 @@ def quick(arguments: list[str]) -> int:
     if arguments:
         runs = [_Tests("quick tests", _QUICK, arguments, _sqlite(folder))]
     try:
-        failed = [] if _run("ruff check", ["-m", "ruff", "check", "."], variables) else ["ruff check"]
-        failed += _tests(["-q"], runs, variables, folder, children)
+        failed = _tests(["-q"], runs, variables, folder, children, {"ruff check": _CHECKS["ruff check"]})
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -123,17 +128,6 @@ def _sqlite(folder: Path, name: str = "pennypress") -> str:
     return f"sqlite:///{folder / name}.sqlite3"
 
 
-def _checks(variables: dict[str, str]) -> list[str]:
-    """Run the checks that do not start the product and return the names of those that failed."""
-    checks = {
-        "commit subjects": ["-m", "dev.commits"],
-        "ruff check": ["-m", "ruff", "check", "."],
-        "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
-        "mypy": ["-m", "mypy", "payments"],
-    }
-    return [name for name, command in checks.items() if not _run(name, command, variables)]
-
-
 @dataclass(frozen=True)
 class _Tests:
     """One run of pytest: the marker expression and the paths that choose its tests, and its database."""
@@ -170,9 +164,17 @@ def _in(*paths: str, but: Sequence[str] = ()) -> list[str]:
 
 
 def _tests(
-    options: list[str], runs: list[_Tests], variables: dict[str, str], folder: Path, children: Children
+    options: list[str],
+    runs: list[_Tests],
+    variables: dict[str, str],
+    folder: Path,
+    children: Children,
+    checks: dict[str, list[str]],
 ) -> list[str]:
-    """Run all at the same time: the first in the foreground, and the others' output follows it. Returns the failed."""
+    """Run all at the same time: the checks and then the first run in the foreground; the others' output follows.
+
+    Returns the names of what failed.
+    """
     first, *others = runs
     running = []
     for number, run in enumerate(others):
@@ -181,12 +183,17 @@ def _tests(
         child.stops_first = True
         running.append(children.start(child))
     if running:
-        say(f"--- Started too, and shown later: {', '.join(child.name for child in running)}")
-    failed = []
+        say(f"--- Started, and shown later: {', '.join(child.name for child in running)}")
+    failed = _checked(checks, variables)
     command = ["-m", "pytest", "-m", first.markers, *options, *first.paths]
     if not _run(first.name, command, {**variables, "DATABASE_URL": first.database}):
         failed.append(first.name)
     return failed + [child.name for child in running if not _passed(child)]
+
+
+def _checked(checks: dict[str, list[str]], variables: dict[str, str]) -> list[str]:
+    """Run each check and return the names of those that failed."""
+    return [name for name, command in checks.items() if not _run(name, command, variables)]
 
 
 def _passed(run: Child) -> bool:

@@ -133,5 +133,5 @@ def test_without_git_it_passes_and_says_so(
 def test_the_suite_runs_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
     monkeypatch.setattr(suite, "_run", lambda name, command, variables: bool(ran.append(command)))
-    assert "commit subjects" in suite._checks({})
+    assert "commit subjects" in suite._checked(suite._CHECKS, {})
     assert ["-m", "dev.commits"] in ran
