@@ -63,7 +63,9 @@ def run(arguments: list[str], require_all: bool = False) -> int:
         variables = _environment(anvil, folder, children)
         options = ["-p", "tests.no_skips", "--durations=15"] if require_all else ["-rs"]
         runs = _runs(arguments, folder, variables.get("TEST_POSTGRES_URL"))
-        failed = _tests(options, runs, variables, folder, children, {} if arguments else _CHECKS)
+        others = _start(options, runs[1:], variables, folder, children)
+        failed = [] if arguments else _checked(_CHECKS, variables)
+        failed += _failed(options, runs[0], others, variables)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -88,7 +90,9 @@ def quick(arguments: list[str]) -> int:
     if arguments:
         runs = [_Tests("quick tests", _QUICK, arguments, _sqlite(folder))]
     try:
-        failed = _tests(["-q"], runs, variables, folder, children, {"ruff check": _CHECKS["ruff check"]})
+        beside = _start(["-q"], runs[1:], variables, folder, children)
+        failed = _checked({"ruff check": _CHECKS["ruff check"]}, variables)
+        failed += _failed(["-q"], runs[0], beside, variables)
     finally:
         children.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -137,6 +141,10 @@ class _Tests:
     paths: list[str]
     database: str
 
+    def command(self, options: list[str]) -> list[str]:
+        """The arguments of Python that start it."""
+        return ["-m", "pytest", "-m", self.markers, *options, *self.paths]
+
 
 def _runs(arguments: list[str], folder: Path, postgres: str | None) -> list[_Tests]:
     """The runs of the whole suite; or at most two, on the two databases, of what the arguments choose."""
@@ -163,32 +171,25 @@ def _in(*paths: str, but: Sequence[str] = ()) -> list[str]:
     return [*(f"tests/{path}" for path in paths), *(f"--ignore=tests/{path}" for path in but)]
 
 
-def _tests(
-    options: list[str],
-    runs: list[_Tests],
-    variables: dict[str, str],
-    folder: Path,
-    children: Children,
-    checks: dict[str, list[str]],
-) -> list[str]:
-    """Run all at the same time: the checks and then the first run in the foreground; the others' output follows.
-
-    Returns the names of what failed.
-    """
-    first, *others = runs
+def _start(
+    options: list[str], runs: list[_Tests], variables: dict[str, str], folder: Path, children: Children
+) -> list[Child]:
+    """Start these runs in the background. `_failed` waits for them and shows their output."""
     running = []
-    for number, run in enumerate(others):
-        command = [str(install.PYTHON), "-m", "pytest", "-m", run.markers, *options, *run.paths]
+    for number, run in enumerate(runs):
+        command = [str(install.PYTHON), *run.command(options)]
         child = Child(run.name, command, {**variables, "DATABASE_URL": run.database}, folder / f"tests-{number}.txt")
         child.stops_first = True
         running.append(children.start(child))
     if running:
         say(f"--- Started, and shown later: {', '.join(child.name for child in running)}")
-    failed = _checked(checks, variables)
-    command = ["-m", "pytest", "-m", first.markers, *options, *first.paths]
-    if not _run(first.name, command, {**variables, "DATABASE_URL": first.database}):
-        failed.append(first.name)
-    return failed + [child.name for child in running if not _passed(child)]
+    return running
+
+
+def _failed(options: list[str], first: _Tests, running: list[Child], variables: dict[str, str]) -> list[str]:
+    """Run the first in the foreground, then wait for the others. Returns the names of those that failed."""
+    passed = _run(first.name, first.command(options), {**variables, "DATABASE_URL": first.database})
+    return ([] if passed else [first.name]) + [child.name for child in running if not _passed(child)]
 
 
 def _checked(checks: dict[str, list[str]], variables: dict[str, str]) -> list[str]:
