@@ -89,7 +89,7 @@ def prepare(chain: Child, address: str) -> Accounts:
     """Wait for the chain to answer at this URL, check that it is the one started here, and mint test dollars."""
     config = chain.log.parent / "chain.json"
     until = time.monotonic() + 20
-    while not _answers(address) or not config.exists():
+    while not _answers(address) or not _is_whole(config):
         if time.monotonic() > until or chain.ended() is not None:
             raise Stop(f"The local chain does not start; see {chain.log}.")
         time.sleep(0.02)
@@ -129,6 +129,15 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def _answers(address: str) -> bool:
     try:
         rpc(address, "eth_chainId")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_whole(config: Path) -> bool:
+    """Whether the chain has written its keys: the file is there before its content is."""
+    try:
+        json.loads(config.read_text())
     except (OSError, ValueError):
         return False
     return True
