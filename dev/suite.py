@@ -157,7 +157,9 @@ def _runs(arguments: list[str], folder: Path, postgres: str | None) -> list[_Tes
             _Tests("tests on PostgreSQL", _ON_POSTGRES, arguments, postgres),
         ]
     another = urlsplit(postgres)._replace(path=f"/{services.SECOND_DATABASE}").geturl()
-    races = ("races", "faults")
+    # The faults of cards need no running shop, and the run of everything else has time for them.
+    faults = sorted(f"faults/{file.name}" for file in (install.ROOT / "tests" / "faults").glob("test_*.py"))
+    races = ("races", *faults)
     return [
         _Tests("money on SQLite", _ON_SQLITE, _in(*BOTH, *_BESIDE_MONEY), sqlite),
         _Tests("races and faults on PostgreSQL", _ON_POSTGRES, _in(*races), another),

@@ -61,6 +61,15 @@ def test_a_port_that_is_taken_is_a_sentence() -> None:
         chain.check_port(taken.getsockname()[1])
 
 
+def test_the_chains_keys_are_read_when_they_are_written(tmp_path: Path) -> None:
+    """The file is there before its content is: an empty or half one is not read yet."""
+    config = tmp_path / "chain.json"
+    for content, whole in ((None, False), ("", False), ('{"available_accounts": ["0x', False), ("{}", True)):
+        if content is not None:
+            config.write_text(content)
+        assert chain._is_whole(config) is whole, content
+
+
 def test_a_word_nobody_knows_shows_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["serve"]) == 2
     assert "dev.py demo" in capsys.readouterr().err
