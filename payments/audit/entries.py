@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from payments.books import ledger
 from payments.models import Account, Posting, Transaction
 
-from .findings import Finding, finding, rule
+from .findings import SHOWN, Finding, finding, rule
 
 # Between which accounts each kind of transaction moves money. `*` stands for any text without a colon.
 MOVES = {
@@ -92,7 +92,7 @@ class Books:
                     if amount is not None  # A transaction without postings has one empty line.
                 ]
                 if closed_by != pk or _digest(kind, moves) != digest:
-                    books.broken.append(known)
+                    _note(books.broken, known)
                 books._add(known, kind, moves)
         return books
 
@@ -102,7 +102,7 @@ class Books:
                 name = (pot.code, pot.asset)
                 self.balances[name] = self.balances.get(name, 0) + change
             if (kind, source.shape, target.shape) not in _USUAL:
-                self.unexpected.setdefault(kind, []).append(pk)
+                _note(self.unexpected.setdefault(kind, []), pk)
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong in the postings themselves."""
@@ -123,6 +123,12 @@ class Books:
                 continue  # Either sign: we may owe the processor after a dispute, and it also posts adjustments.
             if amount > 0 if code.startswith(("world:", "expense:", "loss:")) else amount < 0:
                 yield Finding("account_below_floor", f"The balance of {code} is {amount} micros.", (code,))
+
+
+def _note(ids: list[uuid.UUID], pk: uuid.UUID) -> None:
+    """Keep an id once, and no more than are shown: there may be as many as there are transactions."""
+    if len(ids) < SHOWN and pk not in ids:
+        ids.append(pk)
 
 
 def _shape(code: str) -> str:

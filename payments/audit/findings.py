@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import QuerySet
 
-_SHOWN = 20
+SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Finding:
 
 def finding(word: str, sentence: str, ids: Iterable) -> Iterator[Finding]:
     """Yield one finding if there is at least one id."""
-    first = tuple(str(one) for one in itertools.islice(ids, _SHOWN))
+    first = tuple(str(one) for one in itertools.islice(ids, SHOWN))
     if first:
         yield Finding(word, sentence, first)
 
@@ -54,11 +54,11 @@ def rule(word: str, sentence: str) -> Callable[[Callable[[], QuerySet]], Rule]:
 
 @functools.cache
 def _compiled(broken: Callable[[], QuerySet], vendor: str) -> tuple[str, tuple, Callable[[Any], str]]:
-    """The statement, its parameters, and how an id is shown. Building it costs ten times as much as running it."""
+    """The statement, its parameters, and how an id is shown. Building it costs several times as much as running it."""
     found = broken()
     if not found.query.values_select:
         found = found.values_list("pk")
-    query = found[:_SHOWN].query
+    query = found[:SHOWN].query
     sql, parameters = query.get_compiler(connection=connection).as_sql()
     field = query.select[0].output_field
 
