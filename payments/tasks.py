@@ -21,7 +21,7 @@ def watch_chain() -> None:
         return
     try:
         watcher.watch()
-    except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
+    except rpc.ChainUnreachable as error:
         log.warning("cannot watch the chain: %s", error)
 
 

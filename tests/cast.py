@@ -12,7 +12,7 @@ from marketplace.accounts.models import User
 from payments.models import Authorization, Payment
 from payments.models import PaymentState as PaymentState
 from payments.onchain import record
-from payments.onchain.rpc import SeenTransfer
+from payments.onchain.logs import SeenTransfer
 from publishers.articles import catalogue, writing
 from publishers.models import Article, Membership, Publication
 

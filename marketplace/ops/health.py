@@ -57,7 +57,7 @@ def _chain() -> str:
         try:
             rpc.request("eth_blockNumber")
             _asked = _Asked(time.monotonic(), "ok")
-        except (rpc.ChainUnreachable, rpc.RpcRefused):
+        except rpc.ChainUnreachable:
             _asked = _Asked(time.monotonic(), "unreachable")
     return _asked.word
 

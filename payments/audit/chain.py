@@ -7,7 +7,7 @@ from django.conf import settings
 
 from payments.books import accounts, ledger
 from payments.models import OPEN, Account, Authorization, Chain, PaymentState, Transfer
-from payments.onchain import rpc
+from payments.onchain import logs, rpc
 
 from .findings import Finding, finding
 
@@ -51,7 +51,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
     """What differs between the database and the chain. An unreachable chain is a finding too."""
     try:
         yield from _compared(facts)
-    except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
+    except (rpc.ChainUnreachable, rpc.CallReverted) as error:
         yield Finding("chain_unreachable", f"The books could not be compared with the chain: {error}")
 
 
@@ -79,7 +79,7 @@ def _compared(facts: Facts) -> Iterator[Finding]:
 
 def _money_is_there(facts: Facts, known: Chain) -> Iterator[Finding]:
     """Custody: the transfers seen add up to what our address has gained on the chain, as of the last scanned block."""
-    holds = rpc.balance_of(rpc.pay_to(), hex(known.scanned_to)) - known.opening_balance
+    holds = rpc.balance_of(rpc.pay_to(), rpc.block(known.scanned_to)) - known.opening_balance
     if holds != facts.arrived:
         yield Finding(
             "custody_differs", f"Our address gained {holds} micros on the chain, {facts.arrived} by the transfers seen."
@@ -96,7 +96,7 @@ def _logs_agree(facts: Facts, known: Chain) -> Iterator[Finding]:
     ours, theirs = set(facts.rows), set()
     while first <= known.scanned_to:
         last = min(first + settings.CHAIN_LOG_RANGE - 1, known.scanned_to)
-        for s in rpc.transfers_between(first, last):
+        for s in logs.transfers_between(first, last):
             theirs.add((s.block_hash, s.tx_hash, s.log_index, s.sender, s.value, s.nonce))
         first = last + 1
     yield from finding(

@@ -20,7 +20,7 @@ from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
 from payments.models import LIVE, OPEN, OWNED, Authorization, Grant, Payment, PaymentState, Submission, Transfer
 
-from .rpc import SeenTransfer
+from .logs import SeenTransfer
 
 log = logging.getLogger(__name__)
 _LARGEST_BOOKED = 2**62
@@ -267,7 +267,8 @@ def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
         left = Authorization.objects.filter(submission=submission, payment__state=PaymentState.SIGNED)
         known = dict(left.values_list("payment_id", "wasted_at"))
         Payment.objects.filter(id__in=known, state=PaymentState.SIGNED).update(state=PaymentState.CLAIMED)
-        freed = Authorization.objects.filter(payment_id__in=known)
+        # Not those that the watcher has completed since the read: their submission says who settled them.
+        freed = Authorization.objects.filter(payment_id__in=known, payment__state=PaymentState.CLAIMED)
         freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
         notify.send()
     return [payment_id for payment_id, before in known.items() if wasted and before]

@@ -1,13 +1,18 @@
 """The client of the chain's node, and the only importer of web3. Reads facts and sends signed bytes; holds no key.
 
-Two errors matter to callers. ChainUnreachable: no answer, so the request may or may not have taken effect. RpcRefused:
-the node answered with an error (a revert, a known transaction, a nonce too low).
+A node is often several nodes behind a load balancer, which disagree about the newest blocks. State is therefore asked
+at one block that the caller names by its hash (EIP-1898): a node that does not have that block refuses.
+
+Three errors matter to callers. ChainUnreachable: no answer, so the request may or may not have taken effect.
+RpcRefused, a kind of it: the node answered with an error, which says nothing about what was asked. CallReverted: the
+call was executed and failed, which is an answer.
 """
 
 import functools
 import json
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,31 +22,41 @@ from eth_abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils import keccak
 
+from . import backoff
+
 if TYPE_CHECKING:
     from web3 import HTTPProvider
 
-TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
-AUTHORIZATION_USED = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").hex()
-AUTHORIZATION_CANCELED = "0x" + keccak(text="AuthorizationCanceled(address,bytes32)").hex()
 # The deterministic deployment proxy (github.com/Arachnid), at one address on every EVM chain.
 DEPLOYER = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 EIP1271_MAGIC = bytes.fromhex("1626ba7e")
 EIP1271_GAS = 200_000
-# The messages for a call that was executed and failed. Some nodes report these as an internal error.
-_RAN = re.compile("out ?of ?gas|revert", re.IGNORECASE)
+# The messages for a call that was executed and failed, under whatever code.
+_RAN = re.compile("out ?of ?gas|revert|vm execution|invalid opcode|stack (under|over)flow|invalid jump", re.IGNORECASE)
+_RAN_CODE = 3
+# The messages and codes for "ask later", of several providers.
+_BUSY = re.compile("rate.?limit|too many requests|compute units|credits|throttl|capacity|again later", re.IGNORECASE)
+_BUSY_CODES = (429, -32016)
+_WORDS_MAX = 300
+# Seconds between the tries to find a node that has a block.
+_PAUSES = (0.0, 0.05, 0.1)
 
 
 class ChainUnreachable(Exception):
     """No usable answer came back. What was asked may have happened: never read this as a no."""
 
 
-class RpcRefused(Exception):
-    """The node answered with an error, in `code` and `message`."""
+class RpcRefused(ChainUnreachable):
+    """The node answered with an error, in `code` and `message`. It says nothing about what was asked."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class CallReverted(Exception):
+    """The call was executed at the block that was asked about, and failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +67,12 @@ class Block:
     hash: bytes
     time: int
     base_fee: int
+    parent: bytes = b""
 
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The block in which a transaction of ours was mined. The token's logs say whether it paid, not its status."""
-
-    block_number: int
-    block_hash: bytes
-    gas_used: int
-
-
-@dataclass(frozen=True, slots=True)
-class SeenTransfer:
-    """A Transfer log of the token to our address, with the EIP-3009 nonce whose AuthorizationUsed log precedes it."""
-
-    block_number: int
-    block_hash: bytes
-    tx_hash: bytes
-    log_index: int
-    token: bytes
-    sender: bytes
-    recipient: bytes
-    value: int
-    nonce: bytes | None
+    @property
+    def name(self) -> dict[str, Any]:
+        """The block in the parameters of a call that reads state (EIP-1898)."""
+        return {"blockHash": "0x" + self.hash.hex(), "requireCanonical": True}
 
 
 @functools.cache
@@ -88,24 +85,55 @@ def _provider(url: str, timeout: int) -> "HTTPProvider":
 
 
 def request(method: str, *params: Any) -> Any:
-    """One JSON-RPC call. Raises ChainUnreachable or RpcRefused."""
+    """One JSON-RPC call. Raises ChainUnreachable, RpcRefused or CallReverted.
+
+    After a node said that it is too busy, no call is made for a moment, which doubles while it is still too busy.
+    """
+    if backoff.seconds_left():
+        raise ChainUnreachable(f"{method}: the node asked for fewer calls")
     provider = _provider(settings.CHAIN_RPC_URL, settings.RPC_TIMEOUT_SECONDS)
     try:
         answer = provider.make_request(method, list(params))
     except Exception as error:
-        raise ChainUnreachable(f"{method}: {type(error).__name__}") from error
+        answer = _said_with_status(method, error)
     if not isinstance(answer, dict):
         raise ChainUnreachable(f"{method}: not a JSON-RPC answer")
     if refusal := answer.get("error"):
-        said: Any = refusal if isinstance(refusal, dict) else {"message": refusal}
-        code, message = said.get("code"), str(said.get("message", ""))
-        # A rate limit or an internal error says nothing about the outcome, unless the message names a revert.
-        if code in (-32005, -32603, 429) and not _RAN.search(message):
-            raise ChainUnreachable(f"{method}: {message}")
-        raise RpcRefused(code if isinstance(code, int) else 0, message)
+        raise _refusal(method, refusal)
     if "result" not in answer:
         raise ChainUnreachable(f"{method}: no result")
+    backoff.answered()
     return answer["result"]
+
+
+def _said_with_status(method: str, error: Exception) -> Any:
+    """The JSON-RPC answer in the body of an HTTP error. Raises ChainUnreachable when there is none."""
+    response = getattr(error, "response", None)
+    if response is None:
+        raise ChainUnreachable(f"{method}: {type(error).__name__}") from error
+    status, words = response.status_code, response.text[:_WORDS_MAX]
+    if status == 429 or status >= 500:
+        backoff.busy()
+        raise ChainUnreachable(f"{method}: HTTP {status} {words}") from error
+    try:
+        said = response.json()
+    except ValueError:
+        said = None
+    if isinstance(said, dict) and said.get("error"):
+        return said
+    return {"error": {"code": status, "message": words}}
+
+
+def _refusal(method: str, said: Any) -> Exception:
+    """The error to raise for a JSON-RPC error object, with the node's own words."""
+    refusal: Any = said if isinstance(said, dict) else {"message": said}
+    code, message = refusal.get("code"), str(refusal.get("message", ""))[:_WORDS_MAX]
+    if _RAN.search(message) or code == _RAN_CODE:
+        return CallReverted(f"{method}: {message}")
+    if code in _BUSY_CODES or _BUSY.search(message):
+        backoff.busy()
+        return ChainUnreachable(f"{method}: {message}")
+    return RpcRefused(code if isinstance(code, int) else 0, f"{method}: {message}")
 
 
 def token() -> bytes:
@@ -132,131 +160,51 @@ def genesis_hash() -> bytes:
 
 
 def block(which: int | str = "latest") -> Block:
-    """A block header by number or tag. Raises ChainUnreachable when the node does not have it."""
+    """A block header by number or tag, as one node has it. Raises ChainUnreachable when that node has none.
+
+    Use `view.head` for the newest block: it is never older than one that was seen before.
+    """
     found = request("eth_getBlockByNumber", which if isinstance(which, str) else hex(which), False)
     if not found:
         raise ChainUnreachable(f"no block {which}")
-    return _parsed(
+    return parsed(
         lambda: Block(
             int(found["number"], 16),
-            _bytes(found["hash"]),
+            raw(found["hash"]),
             int(found["timestamp"], 16),
             int(found.get("baseFeePerGas") or "0x0", 16),
+            raw(found["parentHash"]),
         )
     )
 
 
-def receipt(tx_hash: bytes) -> Receipt | None:
-    """The block in which a transaction was mined; None while the node knows of none."""
-    found = request("eth_getTransactionReceipt", "0x" + tx_hash.hex())
-    if not found or not _parsed(lambda: found.get("blockHash")):
-        return None
-    return _parsed(
-        lambda: Receipt(int(found["blockNumber"], 16), _bytes(found["blockHash"]), int(found["gasUsed"], 16))
-    )
-
-
-def transfers_in_block(block_hash: bytes) -> list[SeenTransfer]:
-    """Every transfer of our token to our address in one block."""
-    return _transfers({"blockHash": "0x" + block_hash.hex()})
-
-
-def transfers_between(first: int, last: int) -> list[SeenTransfer]:
-    """Every transfer of our token to our address in the blocks `first` to `last`, inclusive."""
-    return _transfers({"fromBlock": hex(first), "toBlock": hex(last)})
-
-
-def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, SeenTransfer | None]:
-    """The outcome of a spent authorization in the blocks `first` to `last`: (known, its transfer to us or None).
-
-    Known without a transfer: the authorization was cancelled, or paid another recipient. Not known: these blocks have
-    no log of it, or its log without the matching transfer, which means that the node's answer is incomplete.
-    """
-    asset = {"address": "0x" + token().hex()}
-    where = {"fromBlock": hex(max(first, 0)), "toBlock": hex(last)}
-    topics = [[AUTHORIZATION_USED, AUTHORIZATION_CANCELED], _topic(payer), "0x" + nonce.hex()]
-    for log in request("eth_getLogs", {**asset, **where, "topics": topics}) or []:
-        topic, mined_in = _parsed(lambda log=log: (log["topics"][0], log["blockHash"]))
-        if topic == AUTHORIZATION_CANCELED:
-            return True, None
-        block = {**asset, "blockHash": mined_in}
-        used = request("eth_getLogs", {**block, "topics": [AUTHORIZATION_USED, _topic(payer)]})
-        outgoing = request("eth_getLogs", {**block, "topics": [TRANSFER, _topic(payer)]})
-        for seen in _parsed(lambda used=used, outgoing=outgoing: _paired(used, outgoing)):
-            if seen.nonce == nonce:
-                return True, seen if seen.recipient == pay_to() else None
-    return False, None
-
-
-def _transfers(where: dict[str, str]) -> list[SeenTransfer]:
-    asset = {"address": "0x" + token().hex()}
-    ours = request("eth_getLogs", {**asset, **where, "topics": [TRANSFER, None, _topic(pay_to())]})
-    if not ours:
-        return []
-    # The AuthorizationUsed logs of these transfers are in the same blocks and by the same senders.
-    senders = _parsed(lambda: sorted({log["topics"][1] for log in ours}))
-    used = request("eth_getLogs", {**asset, **where, "topics": [AUTHORIZATION_USED, senders]})
-    outgoing = request("eth_getLogs", {**asset, **where, "topics": [TRANSFER, senders]})
-    return _parsed(lambda: pair(used, outgoing))
-
-
-def pair(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
-    """Transfers to us, each with the nonce of the authorization that made it."""
-    return [seen for seen in _paired(used, outgoing) if seen.recipient == pay_to()]
-
-
-def _paired(used: Iterable[dict], outgoing: Iterable[dict]) -> list[SeenTransfer]:
-    """Transfers to any recipient, each with the nonce of the authorization that made it.
-
-    EIP-3009 tokens log AuthorizationUsed and then, as the next log by the same authorizer in the same transaction, the
-    Transfer it caused. Each authorization is paired with that next transfer, whatever its recipient. Otherwise a payer
-    could pass off an authorization to another recipient as a payment to us.
-    """
-    logs = sorted([*used, *outgoing], key=lambda log: (int(log["blockNumber"], 16), int(log["logIndex"], 16)))
-    pending: dict[tuple[str, str], bytes] = {}
-    found = []
-    for log in logs:
-        if log.get("removed"):
-            continue
-        who = (log["transactionHash"], log["topics"][1])
-        if log["topics"][0] == AUTHORIZATION_USED:
-            pending[who] = _bytes(log["topics"][2])
-            continue
-        nonce = pending.pop(who, None)
-        found.append(
-            SeenTransfer(
-                int(log["blockNumber"], 16),
-                _bytes(log["blockHash"]),
-                _bytes(log["transactionHash"]),
-                int(log["logIndex"], 16),
-                _bytes(log["address"]),
-                _bytes(log["topics"][1])[12:],
-                _bytes(log["topics"][2])[12:],
-                int(log["data"], 16),
-                nonce,
-            )
-        )
-    return found
-
-
-def call(to: bytes, data: bytes, **options: Any) -> bytes:
-    """An `eth_call` at the latest block. Raises RpcRefused when the call reverts."""
+def call(to: bytes, data: bytes, at: Block | None = None, **options: Any) -> bytes:
+    """An `eth_call` at a block, or at whatever block the node has newest. Raises CallReverted when the call reverts."""
     message = {"to": "0x" + to.hex(), "data": "0x" + data.hex(), **options}
-    return _bytes(request("eth_call", message, "latest"))
+    return raw(_at_block(at, "eth_call", message))
 
 
-def balance_of(holder: bytes, at: str = "latest") -> int:
-    """An address's balance of our token, in the token's smallest unit."""
-    data = _selector("balanceOf(address)") + encode(["address"], [holder])
-    found = request("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
-    return _word(found)
+def _at_block(at: Block | None, method: str, *params: Any) -> Any:
+    """Ask about the state in one block. A node that does not have it yet refuses, and another may have it."""
+    if at is None:
+        return request(method, *params, "latest")
+    for pause in _PAUSES:
+        try:
+            return request(method, *params, at.name)
+        except RpcRefused:
+            time.sleep(pause)
+    return request(method, *params, at.name)
 
 
-def authorization_used(payer: bytes, nonce: bytes, at: str = "latest") -> bool:
-    """Whether the token has marked an authorization as used or cancelled (EIP-3009 `authorizationState`)."""
+def balance_of(holder: bytes, at: Block | None = None) -> int:
+    """An address's balance of our token in a block, in the token's smallest unit."""
+    return _word(call(token(), _selector("balanceOf(address)") + encode(["address"], [holder]), at))
+
+
+def authorization_used(payer: bytes, nonce: bytes, at: Block) -> bool:
+    """Whether an authorization is used or cancelled, as of a block (EIP-3009 `authorizationState`)."""
     data = _selector("authorizationState(address,bytes32)") + encode(["address", "bytes32"], [payer, nonce])
-    found = request("eth_call", {"to": "0x" + token().hex(), "data": "0x" + data.hex()}, at)
-    return bool(_word(found))
+    return bool(_word(call(token(), data, at)))
 
 
 def contract_wallet_accepts(wallet: bytes, digest: bytes, signature: bytes) -> bool | None:
@@ -264,7 +212,7 @@ def contract_wallet_accepts(wallet: bytes, digest: bytes, signature: bytes) -> b
     data = _selector("isValidSignature(bytes32,bytes)") + encode(["bytes32", "bytes"], [digest, signature])
     try:
         answer = call(wallet, data, gas=hex(EIP1271_GAS))
-    except RpcRefused:
+    except CallReverted:
         return False
     return None if not answer else answer[:4] == EIP1271_MAGIC and len(answer) >= 4
 
@@ -278,7 +226,7 @@ SETTLE = f"settle(address,uint256,{ITEM}[])"
 @functools.cache
 def _batch_code() -> bytes:
     artefact = Path(__file__).parent / "contracts" / "BatchSettlement.json"
-    return _bytes(json.loads(artefact.read_text())["bytecode"])
+    return raw(json.loads(artefact.read_text())["bytecode"])
 
 
 def batch_contract() -> bytes:
@@ -293,7 +241,7 @@ def batch_deployment() -> bytes:
 
 def code_at(where: bytes) -> bytes:
     """The code at an address; empty when it has none."""
-    return _bytes(request("eth_getCode", "0x" + where.hex(), "latest"))
+    return raw(request("eth_getCode", "0x" + where.hex(), "latest"))
 
 
 def settle_call(items: Sequence[tuple], gas_each: int) -> bytes:
@@ -301,24 +249,25 @@ def settle_call(items: Sequence[tuple], gas_each: int) -> bytes:
     return _selector(SETTLE) + encode(["address", "uint256", f"{ITEM}[]"], [token(), gas_each, list(items)])
 
 
-def simulate(data: bytes, sender: bytes, gas: int) -> list[bool]:
-    """Which authorizations of a batch the token would settle now. Raises RpcRefused when the whole call reverts."""
-    answer = call(batch_contract(), data, **{"from": "0x" + sender.hex(), "gas": hex(gas)})
-    return _parsed(lambda: list(decode(["bool[]"], answer)[0]))
+def simulate(data: bytes, sender: bytes, gas: int, at: Block) -> list[bool]:
+    """Which authorizations of a batch the token would settle after a block. Raises CallReverted for the whole call."""
+    answer = call(batch_contract(), data, at, **{"from": "0x" + sender.hex(), "gas": hex(gas)})
+    return parsed(lambda: list(decode(["bool[]"], answer)[0]))
 
 
 # --- Sending ------------------------------------------------------------------------------------------
 
 
-def transaction_count(key: bytes) -> int:
-    """The number of mined transactions of a key, which is its next nonce on the chain."""
-    return _parsed(lambda: int(request("eth_getTransactionCount", "0x" + key.hex(), "latest"), 16))
+def transaction_count(key: bytes, at: Block | None = None) -> int:
+    """The number of mined transactions of a key in a block, which is its next nonce on the chain."""
+    found = _at_block(at, "eth_getTransactionCount", "0x" + key.hex())
+    return parsed(lambda: int(found, 16))
 
 
 def suggested_priority_fee() -> int:
     """The priority fee that the node suggests, in wei per gas; 0.001 gwei when the node suggests none."""
     try:
-        return _parsed(lambda: int(request("eth_maxPriorityFeePerGas"), 16))
+        return parsed(lambda: int(request("eth_maxPriorityFeePerGas"), 16))
     except RpcRefused:
         return 1_000_000
 
@@ -341,23 +290,19 @@ def _selector(signature: str) -> bytes:
     return keccak(text=signature)[:4]
 
 
-def _topic(where: bytes) -> str:
-    return "0x" + where.rjust(32, b"\0").hex()
+def raw(text: Any) -> bytes:
+    """The bytes of a hex text in a node's answer."""
+    return parsed(lambda: bytes.fromhex(text.removeprefix("0x")))
 
 
-def _bytes(text: Any) -> bytes:
-    return _parsed(lambda: bytes.fromhex(text.removeprefix("0x")))
-
-
-def _word(text: Any) -> int:
+def _word(found: bytes) -> int:
     """A 32-byte word as an integer. A shorter answer counts as unreachable: an empty one must not be read as zero."""
-    found = _bytes(text)
     if len(found) != 32:
         raise ChainUnreachable("the node's answer makes no sense")
     return int.from_bytes(found)
 
 
-def _parsed(read: Any) -> Any:
+def parsed(read: Callable[[], Any]) -> Any:
     """Run `read` on an answer. A node whose answer cannot be parsed counts as unreachable."""
     try:
         return read()

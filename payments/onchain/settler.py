@@ -3,6 +3,9 @@
 In one turn the settler follows the transactions it has sent (mined, lost or stuck), then puts all waiting claims into
 one new transaction: simulate, sign and store in one commit, send. Under load the batch grows, not the queue. After a
 crash at any point, the next turn of this or another process continues from the stored rows.
+
+All that one turn decides is asked at one block, the newest, and never at an older one than before (view.py). A turn
+without work makes no call.
 """
 
 import logging
@@ -21,7 +24,7 @@ from eth_account.signers.local import LocalAccount
 from payments import notify
 from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
 
-from . import record, rpc
+from . import logs, record, refusals, rpc, view
 from .lease import LeaseHolder, LeaseLost
 
 log = logging.getLogger(__name__)
@@ -35,19 +38,20 @@ _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 _IDLE_SECONDS = 1.0
 _RESEND_SECONDS = 2.0
-_DECIDING_SECONDS = 1.0
 _REST_SECONDS = 0.5
 _GAP_MAX = 16
+_FEES_SECONDS = 10.0
+# A nonce is used and no node knows a receipt: so many blocks later its transaction was not one of ours.
+_LOST_BLOCKS = 3
 _TRANSFER_GAS = 21_000
 _BUMP_PERCENT = 125
 _GWEI = 10**9
 
 
 class _Fees(NamedTuple):
-    """What the chain asks now: the newest block, for its base fee, and the tip in wei."""
+    """The priority fee that the node suggests, in wei per gas."""
 
     asked_at: float
-    head: rpc.Block
     tip: int
 
 
@@ -63,6 +67,10 @@ class Settler:
         self._look_seconds = _FIRST_LOOK_SECONDS
         # The newest block in which all sent transactions were looked for. Only another block can change the answers.
         self._looked_in = b""
+        self._floor: int | None = None
+        self._counted: tuple[bytes, int] = (b"", 0)
+        # The block in which a submission's nonce was first seen used without a receipt.
+        self._missing_since: dict[int, int] = {}
         self._sent_at: dict[int, float] = {}
         # The newest block when each attempt was first seen waiting. A block number avoids comparing two clocks.
         self._waiting_at: dict[int, int] = {}
@@ -79,8 +87,8 @@ class Settler:
                     pause = self.turn()
             except rpc.ChainUnreachable as error:
                 log.warning("the chain cannot be reached: %s", error)
-            except rpc.RpcRefused as error:
-                log.error("the node refuses: %s", error)
+            except rpc.CallReverted as error:
+                log.error("the simulation of the whole batch failed: %s", error)
             except LeaseLost:
                 log.warning("another settler holds the key now")
             except DatabaseError:
@@ -95,9 +103,14 @@ class Settler:
 
     def turn(self) -> float:
         """One round of work. Returns how many seconds to wait for a notification before the next."""
-        self._catch_up()
-        open_ones = self._follow_all()
-        if len(open_ones) < _IN_FLIGHT_MAX and (claims := self._claims()) and self._settle(claims):
+        if not self._has_work():
+            return _IDLE_SECONDS
+        if self._floor is None:
+            self._floor = self._looked_at_before()
+        head = view.head(self._floor)
+        self._catch_up(head)
+        open_ones = self._follow_all(head)
+        if len(open_ones) < _IN_FLIGHT_MAX and (claims := self._claims()) and self._settle(claims, head):
             self._look_seconds = _FIRST_LOOK_SECONDS
             return 0
         if not open_ones:
@@ -105,65 +118,92 @@ class Settler:
         pause, self._look_seconds = self._look_seconds, min(2 * self._look_seconds, _LOOK_SECONDS)
         return pause
 
+    def _has_work(self) -> bool:
+        return self._waiting().exists() or self._sent().exists()
+
+    def _looked_at_before(self) -> int:
+        """The newest block that an earlier process has looked at, as far as it is stored."""
+        ours = Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key)
+        mined = ours.exclude(block_number=None).order_by("-key_nonce").values_list("block_number", flat=True).first()
+        return max(mined or 0, view.scanned_to())
+
+    def _waiting(self) -> QuerySet[Authorization]:
+        claimed = Authorization.objects.filter(submission=None, payment__state=PaymentState.CLAIMED)
+        return claimed.filter(chain_id=settings.CHAIN_ID)
+
     def _sent(self) -> QuerySet[Submission]:
         return Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, state=Submission.State.SENT)
 
     def _claims(self) -> list[Authorization]:
         now = time.monotonic()
         self._resting = {payment_id: until for payment_id, until in self._resting.items() if until > now}
-        waiting = Authorization.objects.filter(
-            chain_id=settings.CHAIN_ID, submission=None, payment__state=PaymentState.CLAIMED
-        ).exclude(payment_id__in=self._resting)
+        waiting = self._waiting().exclude(payment_id__in=self._resting)
         return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
 
     # --- Following what was sent ----------------------------------------------------------------------
 
-    def _follow_all(self) -> list[Submission]:
+    def _follow_all(self, head: rpc.Block) -> list[Submission]:
         """Follow all sent transactions. Returns those that are still pending."""
         sent = list(self._sent().order_by("key_nonce").prefetch_related("attempts"))
         self._forget_all_but({attempt.id for submission in sent for attempt in submission.attempts.all()})
         if not sent:
             return []
-        head = rpc.block("latest")
         if head.hash == self._looked_in:
             for submission in sent:
                 self._keep_going(submission, head)
             return sent
-        count = rpc.transaction_count(self.key)
-        pending = [submission for submission in sent if not self._follow(submission, count, head)]
-        self._looked_in = head.hash
+        confirmed = view.confirmed(head, settings.CHAIN_CONFIRMATIONS)
+        count = self._count(confirmed)
+        pending = []
+        for submission in sent:
+            if submission.key_nonce >= count:
+                self._keep_going(submission, head)
+                pending.append(submission)
+            elif not self._decided(submission, head, confirmed):
+                pending.append(submission)
+        # What was decided without a receipt is looked for again, in this block too.
+        self._looked_in = b"" if any(submission.key_nonce < count for submission in pending) else head.hash
         return pending
+
+    def _count(self, block: rpc.Block) -> int:
+        """The key's transactions up to a block, which is asked once for each block."""
+        if self._counted[0] != block.hash:
+            self._counted = (block.hash, rpc.transaction_count(self.key, block))
+        return self._counted[1]
 
     def _forget_all_but(self, attempts: set[int]) -> None:
         self._sent_at = {number: at for number, at in self._sent_at.items() if number in attempts}
         self._waiting_at = {number: at for number, at in self._waiting_at.items() if number in attempts}
 
-    def _follow(self, submission: Submission, count: int, head: rpc.Block) -> bool:
-        """Follow one transaction; True once its nonce is decided. `count`: the key's transactions on the chain."""
-        attempts = list(submission.attempts.all())
-        for attempt in reversed(attempts):
-            if found := rpc.receipt(attempt.tx_hash):
-                return self._mined(submission, found)
-        if count > submission.key_nonce:
-            return self._lost(submission, attempts)
-        self._keep_going(submission, head)
-        return False
+    def _decided(self, submission: Submission, head: rpc.Block, confirmed: rpc.Block) -> bool:
+        """Record what became of a submission whose nonce is used in a confirmed block. False: not known yet."""
+        for attempt in reversed(submission.attempts.all()):
+            found = logs.receipt(attempt.tx_hash)
+            if found is None or found.block_number > confirmed.number:
+                continue
+            if view.has(found.block_number, found.block_hash, confirmed):
+                self._missing_since.pop(submission.id, None)
+                self._mined(submission, found, head)
+                return True
+        # The node that answers may not have the block yet that has our transaction.
+        since = self._missing_since.setdefault(submission.id, confirmed.number)
+        if confirmed.number < since + _LOST_BLOCKS:
+            return False
+        self._missing_since.pop(submission.id, None)
+        self._lost(submission)
+        return True
 
     def _keep_going(self, submission: Submission, head: rpc.Block) -> None:
         """Send a pending transaction again, with a higher fee if it has waited for long."""
         newest = max(submission.attempts.all(), key=lambda attempt: attempt.max_fee)
         self._waiting_at.setdefault(newest.id, head.number)
         if timezone.now().timestamp() - newest.made_at.timestamp() > settings.FEE_BUMP_SECONDS:
-            newest = self._bump(submission, newest) or newest
+            newest = self._bump(submission, newest, head) or newest
         if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
             self._send(newest)
 
-    def _mined(self, submission: Submission, found: rpc.Receipt) -> bool:
-        if settings.CHAIN_CONFIRMATIONS > 1:
-            head = rpc.block("latest").number
-            if head - found.block_number + 1 < settings.CHAIN_CONFIRMATIONS:
-                return False
-        record.transfers(rpc.transfers_in_block(found.block_hash))
+    def _mined(self, submission: Submission, found: logs.Receipt, head: rpc.Block) -> None:
+        record.transfers(found.transfers)
         # Reopen before marking as mined: after a crash in between, the next turn repeats both.
         twice = record.reopen(submission, wasted=True)
         self._sent().filter(id=submission.id).update(
@@ -173,19 +213,15 @@ class Settler:
             gas_used=found.gas_used,
         )
         for claim in Authorization.objects.filter(payment_id__in=twice).select_related("payment"):
-            self._give_up(claim)
-        return True
+            refusals.give_up(claim, head)
 
-    def _lost(self, submission: Submission, attempts: list[Attempt]) -> bool:
-        """Handle a nonce that a foreign transaction used. Read the receipts again: they may lag behind the count."""
-        if any(rpc.receipt(attempt.tx_hash) for attempt in attempts):
-            return False
+    def _lost(self, submission: Submission) -> None:
+        """Free the claims of a nonce that a foreign transaction used. What it settled, the next simulation shows."""
         log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
         record.reopen(submission, wasted=False)
         self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
-        return True
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, head: rpc.Block) -> None:
         """Skip nonces that foreign transactions used, and reopen transactions that a reorganisation dropped.
 
         Runs at most once a second.
@@ -193,15 +229,15 @@ class Settler:
         if time.monotonic() - self._caught_up_at < 1:
             return
         self._caught_up_at = time.monotonic()
-        count = rpc.transaction_count(self.key)
+        count = self._count(head)
         self.lease.catch_up(count)
         undone = Submission.objects.filter(chain_id=settings.CHAIN_ID, key=self.key, key_nonce__gte=count)
         undone.exclude(state=Submission.State.SENT).update(
             state=Submission.State.SENT, block_number=None, block_hash=None, gas_used=None
         )
-        self._fill_gap(count)
+        self._fill_gap(count, head)
 
-    def _fill_gap(self, count: int) -> None:
+    def _fill_gap(self, count: int, head: rpc.Block) -> None:
         """Fill nonce gaps that block a sent transaction, each with a transfer of zero wei to ourselves.
 
         A gap comes from a wrong count by the node, or from a foreign transaction of this key that was reorganised away.
@@ -210,7 +246,7 @@ class Settler:
         missing = sorted(set(range(count, max(waiting, default=count))[:_GAP_MAX]) - waiting) if waiting else []
         for nonce in missing:
             log.warning("nonce %s of the settlement key is missing: spending it on nothing", nonce)
-            max_fee, tip = self._fair_fee()
+            max_fee, tip = self._fair_fee(head)
             with transaction.atomic(durable=True):
                 filler = Submission.objects.create(
                     chain_id=settings.CHAIN_ID,
@@ -225,28 +261,28 @@ class Settler:
 
     # --- Settling -------------------------------------------------------------------------------------
 
-    def _settle(self, claims: list[Authorization]) -> bool:
-        """Send one transaction with all claims that the token would accept now. True when one was sent."""
+    def _settle(self, claims: list[Authorization], head: rpc.Block) -> bool:
+        """Send one transaction with all claims that the token would accept after `head`. True when one was sent."""
         call = rpc.settle_call([_item(claim) for claim in claims], GAS_EACH)
-        would = rpc.simulate(call, self.key, _gas_limit(claims))
+        would = rpc.simulate(call, self.key, _gas_limit(claims), head)
         if len(would) != len(claims):
             raise rpc.ChainUnreachable("the simulation answers for other claims than were asked")
         good = [claim for claim, settles in zip(claims, would, strict=True) if settles]
         if good:
-            self._send(self._signed(good))
+            self._send(self._signed(good, head))
         # Decide the bad claims after sending: they must not delay the good ones.
         paying = {claim.payer for claim in good}
         bad = [claim for claim, settles in zip(claims, would, strict=True) if not settles]
         # Another payment in this batch may have used up the payer's balance, so simulate again next time.
-        self._decide_all([claim for claim in bad if claim.payer not in paying])
+        refusals.decide_all([claim for claim in bad if claim.payer not in paying], head)
         if len(claims) >= settings.BATCH_MAX:
             self._let_rest(bad)
         return bool(good)
 
-    def _signed(self, claims: list[Authorization]) -> Attempt:
+    def _signed(self, claims: list[Authorization], head: rpc.Block) -> Attempt:
         """Sign and store a transaction in one commit before sending: after a crash the same bytes are sent again."""
         data = rpc.settle_call([_item(claim) for claim in claims], GAS_EACH)
-        max_fee, tip = self._fair_fee()
+        max_fee, tip = self._fair_fee(head)
         with transaction.atomic(durable=True):
             submission = Submission.objects.create(
                 chain_id=settings.CHAIN_ID,
@@ -285,10 +321,8 @@ class Settler:
             priority_fee=min(tip, max_fee),
         )
 
-    def _bump(self, submission: Submission, newest: Attempt) -> Attempt | None:
+    def _bump(self, submission: Submission, newest: Attempt, head: rpc.Block) -> Attempt | None:
         """Replace a stuck transaction at its nonce, with a higher fee up to MAX_FEE_GWEI. None: not now."""
-        fees = self._current_fees()
-        head, tip = fees.head, fees.tip
         if head.number <= self._waiting_at[newest.id]:
             return None  # No block has come since, so the fee is not the reason.
         highest = settings.MAX_FEE_GWEI * _GWEI
@@ -296,6 +330,7 @@ class Settler:
         if least > highest:
             log.warning("nonce %s waits: its fee has reached MAX_FEE_GWEI", submission.key_nonce)
             return None
+        tip = self._tip()
         max_fee = min(max(least, 2 * head.base_fee + tip), highest)
         return self._attempt(submission, max_fee, max(newest.priority_fee * _BUMP_PERCENT // 100 + 1, tip))
 
@@ -309,70 +344,21 @@ class Settler:
         except rpc.ChainUnreachable as error:
             log.warning("no answer to sending 0x%s: %s", attempt.tx_hash.hex(), error)
 
-    def _current_fees(self) -> "_Fees":
-        """The newest block, for its base fee, and the priority fee in wei per gas. At most two seconds old."""
-        if self._fees is None or time.monotonic() - self._fees.asked_at > 2:
-            self._fees = _Fees(time.monotonic(), rpc.block("latest"), rpc.suggested_priority_fee())
-        return self._fees
+    def _tip(self) -> int:
+        """The priority fee that the node suggests, in wei per gas. At most ten seconds old."""
+        if self._fees is None or time.monotonic() - self._fees.asked_at > _FEES_SECONDS:
+            self._fees = _Fees(time.monotonic(), rpc.suggested_priority_fee())
+        return self._fees.tip
 
-    def _fair_fee(self) -> tuple[int, int]:
+    def _fair_fee(self, head: rpc.Block) -> tuple[int, int]:
         """Maximum and priority fee of a new transaction, in wei per gas. The base fee may double, to MAX_FEE_GWEI."""
-        fees = self._current_fees()
-        return min(2 * fees.head.base_fee + fees.tip, settings.MAX_FEE_GWEI * _GWEI), fees.tip
-
-    # --- Claims that the token would refuse ---------------------------------------------------------
-
-    def _decide_all(self, claims: list[Authorization]) -> None:
-        """Decide as many claims as one second allows. An error in one does not stop the others."""
-        ends = time.monotonic() + _DECIDING_SECONDS
-        head = rpc.block("latest") if claims else None
-        for claim in claims:
-            if head is None or time.monotonic() > ends:
-                return
-            try:
-                self._decide(claim, head)
-            except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
-                log.warning("cannot tell yet why payment %s would fail: %s", claim.payment_id, error)
+        tip = self._tip()
+        return min(2 * head.base_fee + tip, settings.MAX_FEE_GWEI * _GWEI), tip
 
     def _let_rest(self, claims: list[Authorization]) -> None:
         """Set undecided claims aside for a moment, so that they do not fill the next batches as well."""
         until = time.monotonic() + _REST_SECONDS
         self._resting.update((claim.payment_id, until) for claim in claims)
-
-    def _decide(self, claim: Authorization, head: rpc.Block) -> None:
-        """Find out why a claim cannot be settled now. Release it only for a certain reason; otherwise it waits."""
-        at = hex(head.number)
-        if rpc.authorization_used(claim.payer, claim.nonce, at):
-            return self._spent(claim, head.number - settings.CHAIN_CONFIRMATIONS + 1)
-        if head.time >= claim.valid_before:
-            return record.release([claim.payment_id], "authorization_expired")
-        if rpc.balance_of(claim.payer, at) < claim.payment.amount_micros:
-            return record.release([claim.payment_id], "insufficient_funds")
-        if head.time > claim.valid_after:
-            record.release([claim.payment_id], "transaction_simulation_failed")
-        return None
-
-    def _give_up(self, claim: Authorization) -> None:
-        """Release a claim that has cost gas twice, unless the authorization was used: then its outcome decides."""
-        head = rpc.block("latest").number
-        if rpc.authorization_used(claim.payer, claim.nonce, hex(head)):
-            return self._spent(claim, head - settings.CHAIN_CONFIRMATIONS + 1)
-        return record.release([claim.payment_id], "settlement_failed")
-
-    def _spent(self, claim: Authorization, confirmed: int) -> None:
-        """Decide a claim whose authorization another sender has used, or the payer cancelled.
-
-        A transfer that came to us completes this payment, which claimed the authorization first. Searches only up to
-        the block `confirmed`. The claim waits until the log is there.
-        """
-        if record.claim_received(claim.payer, claim.nonce):
-            return
-        known, seen = rpc.fate_of(claim.payer, claim.nonce, confirmed - settings.CHAIN_LOG_RANGE + 1, confirmed)
-        if seen:
-            record.transfers([seen])
-        if known:
-            # `release` changes nothing if the transfer completed the payment. If not, no money or a wrong amount came.
-            record.release([claim.payment_id], "authorization_used")
 
 
 def _gas_limit(claims: list[Authorization]) -> int:

@@ -9,11 +9,14 @@ from django.conf import settings
 
 from payments.models import OPEN, Chain, Payment, PaymentState, Transfer
 
-from . import record, rpc
+from . import logs, record, rpc, view
 
 log = logging.getLogger(__name__)
-# How many blocks below finality a reorganisation is still searched for. None is expected that deep.
+_OVERLAP = 32
+# How many blocks below finality are read again after a reorganisation, at least.
 _DEEPER = 64
+# How many ranges that the node answers for one scan reads at most.
+_SPANS = 8
 
 
 class AnotherChain(Exception):
@@ -22,7 +25,7 @@ class AnotherChain(Exception):
 
 def meet() -> Chain:
     """The database row of the node's chain, created on first contact. Raises AnotherChain."""
-    genesis = rpc.genesis_hash()
+    genesis = _genesis_hash()
     known = Chain.objects.filter(chain_id=settings.CHAIN_ID).first()
     if known is None:
         claimed = int(rpc.request("eth_chainId"), 16)
@@ -34,7 +37,7 @@ def meet() -> Chain:
             chain_id=claimed,
             genesis_hash=genesis,
             started_at=start.number,
-            opening_balance=rpc.balance_of(rpc.pay_to(), hex(start.number)),
+            opening_balance=rpc.balance_of(rpc.pay_to(), start),
             scanned_to=start.number,
             scanned_hash=start.hash,
         )
@@ -49,46 +52,95 @@ def meet() -> Chain:
 
 
 def watch() -> None:
-    """One scan: record new transfers, undo reorganised ones, mark finality, and fail expired authorizations."""
+    """One scan: record new transfers, undo reorganised ones, mark finality, and fail expired authorizations.
+
+    The last _OVERLAP blocks are read again each time: the node that answered before may have lacked some of their logs.
+    """
     known = meet()
-    head = rpc.block("latest")
+    head = view.head()
     top = head.number - settings.CHAIN_CONFIRMATIONS + 1
-    reorganised = rpc.block(min(known.scanned_to, head.number)).hash != known.scanned_hash
-    first = known.scanned_to + 1
-    if reorganised:
-        first = max(0, min(known.scanned_to, top) - settings.CHAIN_FINALITY_DEPTH - _DEEPER)
-    if top < first:
+    if head.number < known.scanned_to:
+        return  # Only nodes that are behind have answered. That is no reorganisation.
+    start = known.scanned_to
+    if not _same_chain(known, head):
+        start = _take_back_replaced(known, top)
+    elif top <= start and head.hash == _Looked.hash:
+        return  # Nothing can have changed.
+    first = max(start - _OVERLAP + 1, known.started_at + 1, 0)
+    last = min(top, start + min(_SPANS * logs.comfortable_blocks(), settings.CHAIN_LOG_RANGE))
+    if last < first:
         return
-    last = min(top, first + settings.CHAIN_LOG_RANGE - 1)
-    scanned = rpc.block(last)
-    seen = _seen_between(first, last)
-    if rpc.block(last).hash != scanned.hash:
-        return  # A reorganisation happened during the read, so the logs may mix two chains. The next scan reads again.
-    _take_back_missing(first, last, {(s.block_hash, s.tx_hash, s.log_index) for s in seen})
-    record.transfers(seen)
+    scanned = head if last == head.number else rpc.block(last)
+    record_confirmed(logs.transfers_between(first, last), scanned)
     _finalise(known, scanned, head)
+    _Looked.hash = head.hash
 
 
-def _take_back_missing(first: int, last: int, seen: set[tuple[bytes, bytes, int]]) -> None:
-    """Take back recorded transfers that are missing from these blocks, if their block has been replaced."""
-    rows = Transfer.objects.filter(chain_id=settings.CHAIN_ID, block_number__range=(first, last), orphaned_at=None)
-    for row in rows:
-        if (row.block_hash, row.tx_hash, row.log_index) in seen:
-            continue
-        # A log missing from the node's answer proves nothing. The block itself must have been replaced.
-        if rpc.block(row.block_number).hash != row.block_hash:
+class _Looked:
+    """What this process has seen: the newest block of its last complete scan, and the genesis block of its node."""
+
+    hash = b""
+    genesis: tuple[str, bytes] = ("", b"")
+
+
+def _genesis_hash() -> bytes:
+    """The hash of the node's block 0. Asked once, and again when a block has been replaced."""
+    url, known = _Looked.genesis
+    if url != settings.CHAIN_RPC_URL:
+        known = rpc.genesis_hash()
+        _Looked.genesis = (settings.CHAIN_RPC_URL, known)
+    return known
+
+
+def record_confirmed(seen: list[logs.SeenTransfer], known: rpc.Block | None = None) -> None:
+    """Record the transfers whose block a second read has too. The others are read again in the next scan."""
+    blocks = {(s.block_number, s.block_hash) for s in seen}
+    sure = {block for block in blocks if _recorded(*block) or view.has(*block, known)}
+    record.transfers([s for s in seen if (s.block_number, s.block_hash) in sure])
+
+
+def _recorded(number: int, block_hash: bytes) -> bool:
+    """Whether a transfer of this block is recorded already, so that the block was confirmed before."""
+    return Transfer.objects.filter(
+        chain_id=settings.CHAIN_ID, block_number=number, block_hash=block_hash, orphaned_at=None
+    ).exists()
+
+
+def _same_chain(known: Chain, head: rpc.Block) -> bool:
+    """Whether the block that was scanned last is still in the chain. A second read must say so too."""
+    if head.number == known.scanned_to:
+        return head.hash == known.scanned_hash
+    if head.number == known.scanned_to + 1 and head.parent:
+        return head.parent == known.scanned_hash
+    return view.has(known.scanned_to, known.scanned_hash)
+
+
+def _take_back_replaced(known: Chain, top: int) -> int:
+    """Take back the transfers of replaced blocks, from the newest down to the first that is still there.
+
+    A log missing from the node's answer proves nothing: two reads must have another block at its number. Returns the
+    block after which all blocks have to be read again.
+    """
+    if rpc.genesis_hash() != known.genesis_hash:
+        raise AnotherChain("The node at CHAIN_RPC_URL is on another chain than it was. Nothing was taken back.")
+    log.warning("reorganisation: block %s was replaced", known.scanned_to)
+    deepest = min(known.scanned_to, top) - settings.CHAIN_FINALITY_DEPTH - _DEEPER
+    rows = Transfer.objects.filter(chain_id=known.chain_id, orphaned_at=None)
+    while newest := rows.order_by("-block_number").values_list("block_number", "block_hash").first():
+        number, block_hash = newest
+        if _is_there(number, block_hash, top):
+            break
+        deepest = min(deepest, number - 1)
+        for row in rows.filter(block_number=number, block_hash=block_hash):
+            if row.final:
+                log.critical("block %s was replaced although it was final: %s is taken back", number, row)
             record.take_back(row)
+    return max(deepest, known.started_at)
 
 
-def _seen_between(first: int, last: int) -> list[rpc.SeenTransfer]:
-    """The transfers in these blocks. If the node refuses the range, ask for each half."""
-    try:
-        return rpc.transfers_between(first, last)
-    except rpc.RpcRefused:
-        if first == last:
-            raise
-    middle = (first + last) // 2
-    return _seen_between(first, middle) + _seen_between(middle + 1, last)
+def _is_there(number: int, block_hash: bytes, top: int) -> bool:
+    """Whether a block is still in the chain. Two reads must agree that it is not."""
+    return number <= top and (view.has(number, block_hash) or view.has(number, block_hash))
 
 
 def _finalise(known: Chain, scanned: rpc.Block, head: rpc.Block) -> None:
@@ -110,6 +162,6 @@ def _take_back_late(known: Chain, final: int) -> None:
     """
     due = Transfer.objects.filter(chain_id=known.chain_id, final=False, orphaned_at=None, block_number__lte=final)
     for number, block_hash in sorted(set(due.values_list("block_number", "block_hash"))):
-        if rpc.block(number).hash != block_hash:
+        if not _is_there(number, block_hash, final):
             for row in due.filter(block_number=number, block_hash=block_hash):
                 record.take_back(row)

@@ -23,7 +23,7 @@ from x402.schemas.v1 import PaymentPayloadV1
 from payments import onchain, quotes
 from payments.models import OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
-from payments.onchain import eip3009, rpc, signatures
+from payments.onchain import eip3009, rpc, signatures, view
 
 from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
@@ -167,8 +167,8 @@ class Exact:
         """Whether the authorization is unused on the chain, so that only the payer can know it. One chain call."""
         credential: Credential = verified.credential
         try:
-            return not rpc.authorization_used(credential.payer, credential.nonce)
-        except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
+            return not rpc.authorization_used(credential.payer, credential.nonce, view.head(view.scanned_to()))
+        except (rpc.ChainUnreachable, rpc.CallReverted) as error:
             raise Unknowable from error
 
     def arrived(self, payment: Payment) -> bool:

@@ -19,8 +19,8 @@ SETTLER = [
     (_SIGN, "after", "signed and stored, not sent"),
     ("payments.onchain.rpc:send", "before", "about to send"),
     ("payments.onchain.rpc:send", "after", "sent"),
-    ("payments.onchain.rpc:receipt", "after", "a receipt was read"),
-    ("payments.onchain.rpc:transfers_in_block", "after", "the logs were read"),
+    ("payments.onchain.logs:receipt", "after", "a receipt was read"),
+    ("payments.onchain.view:has", "after", "its block was confirmed"),
     (_RECORD, "before", "about to record"),
     ("payments.books.ledger:post_all", "after", "posted, not committed"),
     (_RECORD, "after", "recorded"),
@@ -31,8 +31,8 @@ SETTLER = [
 OUTRUN = [
     ("payments.onchain.record:reopen", "before", "mined without paying, not opened again"),
     ("payments.onchain.record:reopen", "after", "opened again"),
-    ("payments.onchain.rpc:fate_of", "before", "about to look for who paid"),
-    ("payments.onchain.rpc:fate_of", "after", "found who paid"),
+    ("payments.onchain.logs:fate_of", "before", "about to look for who paid"),
+    ("payments.onchain.logs:fate_of", "after", "found who paid"),
     ("payments.onchain.record:claim_received", "after", "looked into suspense"),
 ]
 
@@ -49,7 +49,7 @@ WEB = [
 
 WORKER = [
     ("payments.onchain.watcher:watch", "before", "woken"),
-    ("payments.onchain.rpc:transfers_between", "after", "the logs were read"),
+    ("payments.onchain.logs:transfers_between", "after", "the logs were read"),
     ("payments.onchain.record:take_back", "before", "a reorganisation found"),
     ("payments.books.ledger:post_all", "before", "half of it taken back"),
     ("payments.onchain.record:take_back", "after", "one transfer taken back"),

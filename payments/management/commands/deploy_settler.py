@@ -27,7 +27,7 @@ class Command(BaseCommand):
                 self._deploy(where)
         except watcher.AnotherChain as error:
             raise CommandError(str(error)) from error
-        except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
+        except rpc.ChainUnreachable as error:
             raise CommandError(f"The chain at CHAIN_RPC_URL does not answer as needed: {error}") from error
         self.stdout.write(f"0x{where.hex()}")
 

@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 raise CommandError("The batch contract is not on this chain yet: run `manage.py deploy_settler` once.")
         except watcher.AnotherChain as error:
             raise CommandError(str(error)) from error
-        except (rpc.ChainUnreachable, rpc.RpcRefused) as error:
+        except rpc.ChainUnreachable as error:
             self.stderr.write(f"waiting for the chain: {error}")
             return False
         return True

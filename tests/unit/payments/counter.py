@@ -99,6 +99,7 @@ class Counter:
         worker._resting.clear()
         worker._fees = None
         worker._looked_in = b""
+        worker._counted = (b"", 0)
         return worker.turn()
 
     def buy(self, wallet: Wallet, wanted: Offer) -> Payment:

@@ -12,7 +12,7 @@ from payments import gate, quotes, waiters
 from payments.models import Payment, PaymentState
 from payments.offers import Presented
 from payments.onchain import record, rpc
-from payments.onchain.rpc import SeenTransfer
+from payments.onchain.logs import SeenTransfer
 from payments.rails.exact import EXACT
 from publishers import pricing
 from publishers.articles import catalogue

@@ -30,7 +30,7 @@ from tests import cast
 from payments.onchain import record
 from payments.onchain.lease import LeaseHolder
 from payments.models import Grant, Payment, PaymentState, Transfer
-from payments.onchain.rpc import SeenTransfer
+from payments.onchain.logs import SeenTransfer
 from django.db import transaction
 first, second = (cast.sale(cast.article(cast.publication(cast.person(name)))) for name in ("alice", "carol"))
 row = first.transfers.get()

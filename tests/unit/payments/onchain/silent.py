@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings
 
 from payments.models import Authorization, Payment
-from payments.onchain import rpc
-from payments.onchain.rpc import Block, Receipt, SeenTransfer
+from payments.onchain import logs, rpc
+from payments.onchain.logs import Receipt, SeenTransfer
+from payments.onchain.rpc import Block
 from payments.onchain.settler import Settler
 
 GWEI = 10**9
@@ -30,7 +31,6 @@ class SilentNode:
     used: bool = False
     holds: int = 10**12
     mined: Receipt | None = None
-    in_block: list[SeenTransfer] = field(default_factory=list)
     fate: tuple[bool, SeenTransfer | None] = (False, None)
     simulated: list[int] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
@@ -43,18 +43,17 @@ class SilentNode:
             "pay_to": lambda: rpc.address(PAY_TO),
             "request": lambda method: {"eth_chainId": hex(settings.CHAIN_ID)}[method],
             "suggested_priority_fee": lambda: self.tip,
-            "transaction_count": lambda key: self.count,
+            "transaction_count": lambda key, at=None: self.count,
             "settle_call": self._call,
             "simulate": self._simulate,
             "send": self.sent.append,
-            "receipt": lambda tx_hash: self.mined,
-            "transfers_in_block": lambda block_hash: self.in_block,
-            "authorization_used": lambda payer, nonce, at="latest": self.used,
-            "balance_of": lambda holder, at="latest": self.holds,
-            "fate_of": lambda payer, nonce, first, last: self.fate,
+            "authorization_used": lambda payer, nonce, at: self.used,
+            "balance_of": lambda holder, at=None: self.holds,
         }
         for name, answer in answers.items():
             patch.setattr(rpc, name, answer)
+        patch.setattr(logs, "receipt", lambda tx_hash: self.mined)
+        patch.setattr(logs, "fate_of", lambda payer, nonce, first, last: self.fate)
 
     def _block(self, which: int | str = "latest") -> Block:
         number = which if isinstance(which, int) else self.number
@@ -64,7 +63,7 @@ class SilentNode:
         self._asked = len(items)
         return b"call"
 
-    def _simulate(self, data: bytes, sender: bytes, gas: int) -> list[bool]:
+    def _simulate(self, data: bytes, sender: bytes, gas: int, at: Block) -> list[bool]:
         self.simulated.append(self._asked)
         return [self.settles] * self._asked
 
@@ -95,6 +94,8 @@ def turn(settler: Settler) -> None:
     assert settler.lease.hold()
     settler._caught_up_at = float("-inf")
     settler._fees = None
+    settler._counted = (b"", 0)
+    settler._looked_in = b""
     settler.turn()
 
 

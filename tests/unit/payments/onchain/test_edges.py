@@ -278,11 +278,11 @@ def test_a_reorganisation_is_looked_for_as_deep_as_finality_and_as_much_again(co
     counter.chain.rpc("anvil_mine", hex(200))
     watcher.watch()
     read: list[int] = []
-    monkeypatch.setattr(watcher, "_seen_between", lambda first, last: read.append(first) or [])
+    monkeypatch.setattr(watcher.logs, "transfers_between", lambda first, last: read.append(first) or [])
     Chain.objects.update(scanned_hash=b"\x00" * 32)
     scanned = Chain.objects.get().scanned_to
     watcher.watch()
-    assert read == [scanned - 128]
+    assert read == [scanned - 64 - 64 - 31]
 
 
 # --- Ranges -------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_the_audit_asks_for_a_thousand_blocks_at_a_time(counter: Counter, monkey
         watcher.watch()
         watcher.watch()
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr("payments.onchain.rpc.transfers_between", lambda a, b: asked.append((a, b)) or [])
+    monkeypatch.setattr("payments.onchain.logs.transfers_between", lambda a, b: asked.append((a, b)) or [])
     assert list(audit.findings()) == []
     assert asked == [(first + 1, first + 1000), (first + 1001, first + 1200)]
 

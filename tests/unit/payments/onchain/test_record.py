@@ -9,9 +9,9 @@ from payments import audit, gate
 from payments.books import accounts, ledger
 from payments.models import Chain, Grant, Payment, PaymentState, Submission, Transaction, Transfer
 from payments.offers import Offer
-from payments.onchain import record, watcher
+from payments.onchain import logs, record, watcher
 from payments.onchain import rpc as node
-from payments.onchain.rpc import SeenTransfer
+from payments.onchain.logs import SeenTransfer
 from tests.unit.payments.counter import Counter, offer
 from tests.wallet import decoded
 
@@ -135,7 +135,7 @@ def test_the_same_fact_may_be_brought_any_number_of_times(counter: Counter, twic
     payment = counter.claim(counter.wallet(), offer())
     counter.turn()
     counter.mine()
-    seen = node.transfers_between(0, node.block("latest").number)
+    seen = logs.transfers_between(0, node.block("latest").number)
     for _ in range(twice):
         record.transfers([one for one in seen if one.nonce == payment.authorization.nonce])
     assert state(payment) == (PaymentState.CONFIRMED, "")
@@ -247,7 +247,7 @@ def test_money_in_suspense_that_left_the_chain_is_taken_back(counter: Counter):
     watcher.watch()
     record.take_back(Transfer.objects.get())
     assert suspense() == 0
-    record.transfers(node.transfers_between(0, node.block("latest").number)[-1:])
+    record.transfers(logs.transfers_between(0, node.block("latest").number)[-1:])
     assert suspense() == 5
 
 
@@ -271,7 +271,7 @@ def test_a_sale_out_of_suspense_that_left_the_chain_is_taken_back_to_the_world(c
 def test_a_chain_that_flips_back_and_forth_ends_with_one_sale(counter: Counter):
     """The very same block returns, twice: its row is used again, and every entry has a name of its own."""
     payment, transfer = bought(counter, offer())
-    seen = [one for one in node.transfers_between(0, node.block("latest").number) if one.nonce == transfer.nonce]
+    seen = [one for one in logs.transfers_between(0, node.block("latest").number) if one.nonce == transfer.nonce]
     for flips in (1, 2, 3):
         transfer.refresh_from_db()
         record.take_back(transfer)
@@ -313,7 +313,7 @@ def test_the_watcher_finds_a_reorganisation_and_the_settler_pays_again(counter: 
 def test_a_block_that_a_node_merely_forgets_to_mention_takes_nothing_back(counter: Counter, monkeypatch):
     payment, transfer = bought(counter, offer())
     Chain.objects.update(scanned_to=transfer.block_number - 1, scanned_hash=node.block(transfer.block_number - 1).hash)
-    monkeypatch.setattr(node, "transfers_between", lambda first, last: [])
+    monkeypatch.setattr(logs, "transfers_between", lambda first, last: [])
     watcher.watch()
     monkeypatch.undo()
     assert owns(payment)

@@ -6,9 +6,8 @@ from django.utils import timezone
 
 from payments import gate
 from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
+from payments.onchain import refusals, watcher
 from payments.onchain import rpc as node
-from payments.onchain import watcher
-from payments.onchain.settler import Settler
 from tests.unit.payments.counter import Counter, offer
 
 from .test_record import state
@@ -266,12 +265,11 @@ def test_a_block_that_is_taken_back_puts_its_transactions_under_way_again(counte
     submission = Submission.objects.get()
     assert submission.state == Submission.State.MINED
     counter.chain.rpc("anvil_rollback", 2)
-    counter.turn()
+    counter.mine(3, seconds_later=7)
+    watcher.watch()
     submission.refresh_from_db()
     assert submission.state == Submission.State.SENT
-    counter.mine()
-    counter.turn()
-    watcher.watch()
+    counter.work()
     watcher.watch()
     assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
     assert Submission.objects.count() == 1
@@ -343,7 +341,7 @@ def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counte
         raise node.RpcRefused(-32000, "no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Settler, "_decide", refuses)
+        patched.setattr(refusals, "_decide", refuses)
         counter.turn()
         counter.mine()
         counter.turn()
