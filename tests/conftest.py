@@ -60,6 +60,7 @@ def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signatures, "_asked", signatures._Asked())
     # Not by the monkeypatch: it would bring back what the test before has left.
     view._highest = 0
+    view._Final.block, view._Final.asked_at = None, -1
     watcher._Looked.hash, watcher._Looked.genesis = b"", ("", b"")
     logs._range = logs._Range()
     backoff._now = backoff._Backoff()

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from payments.books import accounts, ledger
 from payments.models import OPEN, Account, Authorization, Chain, PaymentState, Transfer
-from payments.onchain import logs, rpc
+from payments.onchain import logs, rpc, view
 
 from .findings import Finding, finding
 
@@ -64,15 +64,15 @@ def _compared(facts: Facts) -> Iterator[Finding]:
     if rpc.genesis_hash() != known.genesis_hash:
         yield Finding("another_chain", "The node is on another chain than the books.")
         return
-    head = rpc.block("latest")
-    if rpc.block(min(known.scanned_to, head.number)).hash != known.scanned_hash:
+    head = view.head(known.scanned_to)
+    if not view.has(known.scanned_to, known.scanned_hash, head):
         yield Finding(
             "reorganised", "The chain was reorganised since it was last read; run the watcher, then audit again."
         )
         return
     yield from _money_is_there(facts, known)
     yield from _logs_agree(facts, known)
-    final = rpc.block(max(head.number - settings.CHAIN_FINALITY_DEPTH, 0)).time
+    final = view.final(head).time
     late = (pk for pk, valid_before in facts.undecided if valid_before + _SETTLING_SECONDS < final)
     yield from finding("undecided_too_long", "A payment that can no longer happen is still open.", late)
 

@@ -4,11 +4,11 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Count, Q, QuerySet, Sum, Value
+from django.db.models.functions import Concat, TruncDate
 
 from payments.books import accounts
-from payments.models import OWNED, Payment, Posting, Purse
+from payments.models import OWNED, Payment, PaymentState, Posting, Purse
 
 from . import ledger
 
@@ -20,30 +20,49 @@ def sales(payee: str) -> QuerySet[Payment]:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the books hold for one publication, in micros: earned on the chain, earned from cards, and pending."""
+    """What the books hold for one publication, in micros.
+
+    Only `on_chain_micros` and `from_cards_micros` may be paid out. The others can still be lost: sales that are not
+    final on the chain yet, and sales from purses whose hold has not ended.
+    """
 
     on_chain_micros: int
+    not_final_micros: int
     from_cards_micros: int
     pending_micros: int
 
     @property
     def all_micros(self) -> int:
         """The total, in micros."""
-        return self.on_chain_micros + self.from_cards_micros + self.pending_micros
+        return self.on_chain_micros + self.from_cards_micros + self.held_back_micros
+
+    @property
+    def held_back_micros(self) -> int:
+        """What may not be paid out yet, in micros."""
+        return self.not_final_micros + self.pending_micros
 
 
 def holdings(payees: Sequence[str]) -> dict[str, Holdings]:
-    """The holdings of each of these publications, read in two queries."""
+    """The holdings of each of these publications, read in four queries."""
     codes = [name(payee) for payee in payees for name in (accounts.earned, accounts.pending)]
     held = ledger.balances(Q(code__in=codes))
+    young = _not_final(payees)
     return {
         payee: Holdings(
-            held.get((accounts.earned(payee), accounts.USDC), 0),
+            held.get((accounts.earned(payee), accounts.USDC), 0) - young.get(payee, 0),
+            young.get(payee, 0),
             held.get((accounts.earned(payee), accounts.USD), 0),
             held.get((accounts.pending(payee), accounts.USD), 0),
         )
         for payee in payees
     }
+
+
+def _not_final(payees: Sequence[str]) -> dict[str, int]:
+    """The shares, in micros, of sales on the chain that a reorganisation could still reverse."""
+    young = Payment.objects.filter(payee__in=payees, rail="exact", state=PaymentState.CONFIRMED)
+    share = Q(sale__postings__target__code=Concat("payee", Value(":earned")))
+    return dict(young.filter(share).values_list("payee").annotate(Sum("sale__postings__amount_micros")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A log counts only from the token's own address. Whoever acts on one confirms its
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +92,12 @@ def receipt(tx_hash: bytes) -> Receipt | None:
     )
 
 
-def transfers_between(first: int, last: int) -> list[SeenTransfer]:
-    """Every transfer of our token to our address in the blocks `first` to `last`, inclusive, by one node's account."""
-    ours = _between(first, last, [TRANSFER, None, _topic(rpc.pay_to())])
+def transfers_between(first: int, last: int, known: Set[tuple[bytes, int]] = frozenset()) -> list[SeenTransfer]:
+    """Every transfer of our token to our address in the blocks `first` to `last`, inclusive, by one node's account.
+
+    Without those in `known`, by block hash and log index: for these no second call is made.
+    """
+    ours = [log for log in _between(first, last, [TRANSFER, None, _topic(rpc.pay_to())]) if not _is_in(known, log)]
     if not ours:
         return []
     # The AuthorizationUsed logs of these transfers are in the same blocks and by the same senders.
@@ -103,8 +106,12 @@ def transfers_between(first: int, last: int) -> list[SeenTransfer]:
     for start in range(0, len(senders), _SENDERS_MAX):
         some = senders[start : start + _SENDERS_MAX]
         logs = _between(first, last, [[AUTHORIZATION_USED, TRANSFER], some])
-        found += parsed(functools.partial(pair, logs))
+        found += [seen for seen in parsed(functools.partial(pair, logs)) if (seen.block_hash, seen.log_index) not in known]
     return found
+
+
+def _is_in(known: Set[tuple[bytes, int]], log: dict[str, Any]) -> bool:
+    return parsed(lambda: (raw(log["blockHash"]), int(log["logIndex"], 16))) in known
 
 
 def fate_of(payer: bytes, nonce: bytes, first: int, last: int) -> tuple[bool, SeenTransfer | None]:

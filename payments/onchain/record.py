@@ -93,6 +93,13 @@ def fail_expired(chain_id: int, final_time: int) -> int:
         )
 
 
+def awaits_finality(chain_id: int) -> bool:
+    """Whether a transfer or a payment is there that a later final block could make final."""
+    arrived = Transfer.objects.filter(chain_id=chain_id, final=False, orphaned_at=None)
+    paid = Payment.objects.filter(state=PaymentState.CONFIRMED, authorization__chain_id=chain_id)
+    return arrived.exists() or paid.exists()
+
+
 def finalise(chain_id: int, final_block: int) -> None:
     """Mark transfers at or below a final block, and the payments they confirm, as final."""
     with transaction.atomic(durable=True):

@@ -167,6 +167,10 @@ def block(which: int | str = "latest") -> Block:
     found = request("eth_getBlockByNumber", which if isinstance(which, str) else hex(which), False)
     if not found:
         raise ChainUnreachable(f"no block {which}")
+    return _header(found)
+
+
+def _header(found: Any) -> Block:
     return parsed(
         lambda: Block(
             int(found["number"], 16),
@@ -176,6 +180,15 @@ def block(which: int | str = "latest") -> Block:
             raw(found["parentHash"]),
         )
     )
+
+
+def finalized() -> Block | None:
+    """The newest block that the chain itself calls final; None when the node has no such block."""
+    try:
+        found = request("eth_getBlockByNumber", "finalized", False)
+    except RpcRefused:
+        return None
+    return _header(found) if found else None
 
 
 def call(to: bytes, data: bytes, at: Block | None = None, **options: Any) -> bytes:

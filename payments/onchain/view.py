@@ -11,7 +11,16 @@ from payments.models import Chain
 from . import rpc
 
 _TRIES = 4
+# The final block is asked for again after this part of its distance from the newest.
+_FINAL_PART = 16
 _highest = 0
+
+
+class _Final:
+    """The newest final block that this process knows, and the newest block when it was asked for."""
+
+    block: rpc.Block | None = None
+    asked_at = -1
 
 
 def head(floor: int = 0) -> rpc.Block:
@@ -37,6 +46,24 @@ def scanned_to() -> int:
 def confirmed(newest: rpc.Block, confirmations: int) -> rpc.Block:
     """The newest block with this many confirmations, the block itself included."""
     return newest if confirmations <= 1 else rpc.block(max(newest.number - confirmations + 1, 0))
+
+
+def final(newest: rpc.Block) -> rpc.Block:
+    """A block that nothing can replace any more: the chain's `finalized` block.
+
+    Only on a node that has no such block it is the block at CHAIN_FINALITY_DEPTH. A node that knew one before and
+    refuses now is not believed: the block known from before stays the final one.
+    """
+    known = _Final.block
+    if known and newest.number < _Final.asked_at + max((_Final.asked_at - known.number) // _FINAL_PART, 1):
+        return known
+    found = rpc.finalized() or known or rpc.finalized()
+    if found is None:
+        return rpc.block(max(newest.number - settings.CHAIN_FINALITY_DEPTH, 0))
+    if known is None or found.number > known.number:
+        _Final.block = found
+    _Final.asked_at = newest.number
+    return _Final.block or found
 
 
 def has(number: int, block_hash: bytes, known: rpc.Block | None = None) -> bool:

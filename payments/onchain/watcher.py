@@ -13,8 +13,6 @@ from . import logs, record, rpc, view
 
 log = logging.getLogger(__name__)
 _OVERLAP = 32
-# How many blocks below finality are read again after a reorganisation, at least.
-_DEEPER = 64
 # How many ranges that the node answers for one scan reads at most.
 _SPANS = 8
 
@@ -63,7 +61,7 @@ def watch() -> None:
         return  # Only nodes that are behind have answered. That is no reorganisation.
     start = known.scanned_to
     if not _same_chain(known, head):
-        start = _take_back_replaced(known, top)
+        start = _take_back_replaced(known, head, top)
     elif top <= start and head.hash == _Looked.hash:
         return  # Nothing can have changed.
     first = max(start - _OVERLAP + 1, known.started_at + 1, 0)
@@ -71,7 +69,7 @@ def watch() -> None:
     if last < first:
         return
     scanned = head if last == head.number else rpc.block(last)
-    record_confirmed(logs.transfers_between(first, last), scanned)
+    record_new(first, last, scanned)
     _finalise(known, scanned, head)
     _Looked.hash = head.hash
 
@@ -92,18 +90,19 @@ def _genesis_hash() -> bytes:
     return known
 
 
-def record_confirmed(seen: list[logs.SeenTransfer], known: rpc.Block | None = None) -> None:
-    """Record the transfers whose block a second read has too. The others are read again in the next scan."""
-    blocks = {(s.block_number, s.block_hash) for s in seen}
-    sure = {block for block in blocks if _recorded(*block) or view.has(*block, known)}
-    record.transfers([s for s in seen if (s.block_number, s.block_hash) in sure])
+def record_new(first: int, last: int, known: rpc.Block | None = None) -> None:
+    """Record the transfers in these blocks that are not recorded yet, if a second read has their block too.
 
-
-def _recorded(number: int, block_hash: bytes) -> bool:
-    """Whether a transfer of this block is recorded already, so that the block was confirmed before."""
-    return Transfer.objects.filter(
-        chain_id=settings.CHAIN_ID, block_number=number, block_hash=block_hash, orphaned_at=None
-    ).exists()
+    The others are read again in the next scan. `known` is a block that was read before.
+    """
+    rows = Transfer.objects.filter(chain_id=settings.CHAIN_ID, block_number__range=(first, last), orphaned_at=None)
+    recorded = set(rows.values_list("block_hash", "log_index"))
+    seen = logs.transfers_between(first, last, recorded)
+    sure = {block_hash for block_hash, _ in recorded}
+    for number, block_hash in {(s.block_number, s.block_hash) for s in seen if s.block_hash not in sure}:
+        if view.has(number, block_hash, known):
+            sure.add(block_hash)
+    record.transfers([s for s in seen if s.block_hash in sure])
 
 
 def _same_chain(known: Chain, head: rpc.Block) -> bool:
@@ -115,7 +114,7 @@ def _same_chain(known: Chain, head: rpc.Block) -> bool:
     return view.has(known.scanned_to, known.scanned_hash)
 
 
-def _take_back_replaced(known: Chain, top: int) -> int:
+def _take_back_replaced(known: Chain, head: rpc.Block, top: int) -> int:
     """Take back the transfers of replaced blocks, from the newest down to the first that is still there.
 
     A log missing from the node's answer proves nothing: two reads must have another block at its number. Returns the
@@ -124,7 +123,7 @@ def _take_back_replaced(known: Chain, top: int) -> int:
     if rpc.genesis_hash() != known.genesis_hash:
         raise AnotherChain("The node at CHAIN_RPC_URL is on another chain than it was. Nothing was taken back.")
     log.warning("reorganisation: block %s was replaced", known.scanned_to)
-    deepest = min(known.scanned_to, top) - settings.CHAIN_FINALITY_DEPTH - _DEEPER
+    deepest = min(known.scanned_to, top, view.final(head).number)
     rows = Transfer.objects.filter(chain_id=known.chain_id, orphaned_at=None)
     while newest := rows.order_by("-block_number").values_list("block_number", "block_hash").first():
         number, block_hash = newest
@@ -144,15 +143,17 @@ def _is_there(number: int, block_hash: bytes, top: int) -> bool:
 
 
 def _finalise(known: Chain, scanned: rpc.Block, head: rpc.Block) -> None:
-    final = min(head.number - settings.CHAIN_FINALITY_DEPTH, scanned.number)
     Chain.objects.filter(chain_id=known.chain_id).update(scanned_to=scanned.number, scanned_hash=scanned.hash)
-    if final <= 0:
-        return
-    _take_back_late(known, final)
-    record.finalise(known.chain_id, final)
     undecided = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
-    if undecided.filter(authorization__valid_before__lte=head.time).exists():
-        record.fail_expired(known.chain_id, rpc.block(final).time)
+    expired = undecided.filter(authorization__valid_before__lte=head.time).exists()
+    if not expired and not record.awaits_finality(known.chain_id):
+        return
+    final = view.final(head)
+    number = min(final.number, scanned.number)
+    _take_back_late(known, number)
+    record.finalise(known.chain_id, number)
+    if expired:
+        record.fail_expired(known.chain_id, (final if final.number == number else scanned).time)
 
 
 def _take_back_late(known: Chain, final: int) -> None:

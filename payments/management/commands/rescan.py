@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from payments import checks, onchain
 from payments.models import Transfer
-from payments.onchain import logs, rpc, view, watcher
+from payments.onchain import logs, rpc, watcher
 
 
 class Command(BaseCommand):
@@ -24,17 +24,17 @@ class Command(BaseCommand):
         """Read range by range. Blocks above the newest one with enough confirmations are left to the watcher."""
         if not onchain.enabled():
             raise CommandError("CHAIN_RPC_URL and PAY_TO are not set: this shop sells on no chain.")
+        first = options["first"]
         try:
             known = watcher.meet()
-            first, last = max(options["first"], known.started_at + 1), min(options["last"], known.scanned_to)
+            first, last = max(first, known.started_at + 1), min(options["last"], known.scanned_to)
             if first > last:
                 read = f"{known.started_at + 1} to {known.scanned_to}"
                 raise CommandError(f"Nothing to read again: the watcher has read the blocks {read}.")
             before = Transfer.objects.filter(orphaned_at=None).count()
-            view.head(known.scanned_to)
             while first <= last:
                 upto = min(last, first + logs.comfortable_blocks() - 1)
-                watcher.record_confirmed(logs.transfers_between(first, upto))
+                watcher.record_new(first, upto)
                 self.stderr.write(f"read blocks {first} to {upto}")
                 first = upto + 1
         except watcher.AnotherChain as error:

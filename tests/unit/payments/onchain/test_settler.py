@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from payments import gate
 from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
-from payments.onchain import refusals, watcher
+from payments.onchain import logs, refusals, watcher
 from payments.onchain import rpc as node
 from tests.unit.payments.counter import Counter, offer
 
@@ -355,8 +355,8 @@ def test_a_receipt_is_asked_for_once_a_block(counter: Counter, monkeypatch: pyte
     counter.turn()
     counter.settler.turn()
     asked: list[bytes] = []
-    real = node.receipt
-    monkeypatch.setattr(node, "receipt", lambda tx_hash: asked.append(tx_hash) or real(tx_hash))
+    real = logs.receipt
+    monkeypatch.setattr(logs, "receipt", lambda tx_hash: asked.append(tx_hash) or real(tx_hash))
     counter.settler.turn()
     assert asked == []
     counter.mine()
