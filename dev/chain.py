@@ -76,6 +76,8 @@ def program(anvil: Path, port: int, folder: Path, block_seconds: float | None = 
     """
     beat = ["--mixed-mining", "--block-time", "1"] if block_seconds is None else ["--block-time", f"{block_seconds:g}"]
     command = [str(anvil), "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID), *beat]
+    # The chain calls a block final when it is two blocks deep, not 64.
+    command += ["--slots-in-an-epoch", "1"]
     command += ["--accounts", str(BUYERS + 4), "--mnemonic-random", "12"]
     command += ["--config-out", str(folder / "chain.json"), "--cache-path", str(folder / "chain")]
     return Child("The chain", command, {}, folder / "chain.log", essential=True)

@@ -6,7 +6,6 @@ move the money, and the caller sends the page. A claim has four outcomes: fresh 
 on something else). The gate never sees HTTP or an article.
 """
 
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -21,6 +20,7 @@ from payments.rails.protocol import Asked, Known, RailRefused, Shown, Unknowable
 
 from . import notify, waiters
 from .offers import Offer, Presented
+from .places import Full, source_of
 
 
 class PaymentRequired(Exception):
@@ -110,6 +110,8 @@ class Admission:
     verified: Verified | None = None
     proven: bool = True
     shown: Shown | None = None
+    # Whom the limits on waiting count the request for.
+    source: str = ""
 
     @property
     def sells(self) -> bool:
@@ -135,7 +137,7 @@ class Admission:
         if payment.state == PaymentState.RELEASED:
             payment = self._claim_again(payment)
         if payment.state in OPEN:
-            payment = _wait(payment)
+            payment = _wait(payment, self.source)
         if payment.state in OWNED:
             grant = payment.grants.filter(revoked_at=None).first()
             if grant is None:
@@ -224,24 +226,25 @@ def verify(presented: Presented, offer: Offer) -> Admission:
     Raises PaymentRequired, PaymentMalformed or AlreadyPaid; CannotSay when a fact that decides cannot be read, so
     nothing is charged; PaymentInFlight when an earlier payment by this buyer may have been charged.
     """
+    source = source_of(presented.address)
     try:
         if grant := _entitled(presented, offer):
             return Admission(offer, grant=grant)
         rail, credential = shown = _addressed(presented, offer)
         if known := rail.look_up(credential, offer):
-            return _again(known, shown, offer)
+            return _again(known, shown, offer, source)
         verified = rail.verify(credential, offer)
         if payment := _live(verified.buyer, offer):
             # The buyer already has, or is buying, this article: settling a second signature would charge twice.
             _unspent(verified)
-            return Admission(offer, payment=payment, shown=shown)
+            return Admission(offer, payment=payment, shown=shown, source=source)
     except RailRefused as refusal:
         if refusal.malformed:
             raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
         raise _refused(refusal, offer) from refusal
     except Unknowable as error:
         raise CannotSay from error
-    return Admission(offer, verified=verified, shown=shown)
+    return Admission(offer, verified=verified, shown=shown, source=source)
 
 
 def _refused(refusal: RailRefused, offer: Offer) -> PaymentRequired:
@@ -265,14 +268,16 @@ def _entitled(presented: Presented, offer: Offer) -> Grant | None:
         return grant
     if presented.receipt and (told := receipts.read(presented.receipt)) and told.resource_url == offer.url:
         return grants.filter(buyer=f"{told.network}:{told.payer}".lower()).first()
-    if presented.wallet_proof and (buyer := wallets.proven(presented.wallet_proof, offer)):
-        return grants.filter(buyer=buyer).first()
+    if presented.wallet_proof:
+        buyer = wallets.proven(presented.wallet_proof, offer, source_of(presented.address))
+        if buyer:
+            return grants.filter(buyer=buyer).first()
     if presented.purse and presented.bearer is None:
         return grants.filter(buyer=Purse.buyer_of(presented.purse)).first()
     return None
 
 
-def _again(known: Known, shown: Shown, offer: Offer) -> Admission:
+def _again(known: Known, shown: Shown, offer: Offer, source: str) -> Admission:
     """The admission of a proof that is already claimed (replayed or in flight), without a second charge.
 
     Within REPLAY_SECONDS of settlement the payment header alone is enough. Later the request must also carry the quote
@@ -284,7 +289,9 @@ def _again(known: Known, shown: Shown, offer: Offer) -> Admission:
     settled_just_now = payment.decided_at is not None and payment.decided_at > recently
     if payment.state in OWNED and not known.proven and not settled_just_now:
         raise AlreadyPaid
-    return Admission(offer, payment=payment, proven=known.proven, shown=shown)
+    if payment.state == PaymentState.RELEASED and not _live(payment.buyer, offer):
+        shown.rail.check_again(shown.credential, payment)
+    return Admission(offer, payment=payment, proven=known.proven, shown=shown, source=source)
 
 
 def _not_foreign(known: Known, offer: Offer) -> None:
@@ -312,12 +319,12 @@ def _unspent(verified: Verified) -> None:
         raise AlreadyPaid
 
 
-def _wait(payment: Payment) -> Payment:
+def _wait(payment: Payment, source: str) -> Payment:
     """Wait a bounded time for a payment to be decided. Only the database says whether it was, never a notification."""
-    if waiters.count() >= settings.SETTLE_WAITERS_MAX:
-        raise PaymentInFlight
-    ends = time.monotonic() + settings.SETTLE_WAIT_SECONDS
-    waiters.until_decided(payment.id, ends - time.monotonic())
+    try:
+        waiters.until_decided(payment.id, settings.SETTLE_WAIT_SECONDS, source)
+    except Full as error:
+        raise PaymentInFlight from error
     payment.refresh_from_db()
     if payment.state in OPEN:
         raise PaymentInFlight

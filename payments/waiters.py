@@ -7,12 +7,16 @@ import logging
 import threading
 import uuid
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from .models import OPEN, Payment
 from .notify import Listener
+from .places import Full, Places
 
 log = logging.getLogger(__name__)
+# A client that sends its request again while the first one waits.
+_EACH = 2
 
 
 class _Hub:
@@ -53,9 +57,9 @@ class _Hub:
                 if not events:
                     del self._waiting[payment_id]
 
-    def count(self) -> int:
+    def count(self, payment_id: uuid.UUID) -> int:
         with self._lock:
-            return sum(map(len, self._waiting.values()))
+            return len(self._waiting.get(payment_id, ()))
 
     def _watch(self) -> None:
         listener = Listener()
@@ -84,16 +88,21 @@ class _Hub:
 
 
 _hub = _Hub()
+_places = Places()
 
 
-def until_decided(payment_id: uuid.UUID, seconds: float) -> None:
+def until_decided(payment_id: uuid.UUID, seconds: float, source: str) -> None:
     """Return when a payment has left its open states, or after `seconds`. The caller reads the payment's new state.
 
-    On PostgreSQL the connection goes back to the pool for the wait. Otherwise waiting requests would exhaust the pool.
+    Raises places.Full when so many requests wait already for this payment, of this source, or in all. On PostgreSQL the
+    connection goes back to the pool for the wait. Otherwise waiting requests would exhaust the pool.
     """
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
-        connection.close()
-    _hub.wait(payment_id, seconds)
+    if _hub.count(payment_id) >= _EACH:
+        raise Full
+    with _places.one(source, settings.SETTLE_WAITERS_MAX):
+        if connection.vendor == "postgresql" and not connection.in_atomic_block:
+            connection.close()
+        _hub.wait(payment_id, seconds)
 
 
 def close() -> None:
@@ -103,7 +112,7 @@ def close() -> None:
 
 def count() -> int:
     """The number of requests of this process that are waiting now."""
-    return _hub.count()
+    return _places.count()
 
 
 def generation() -> int:

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from dev import chain as dev_chain
+from payments.onchain import backoff, logs, payers, view, watcher
 from payments.onchain import rpc as product_chain
 from tests.shop import Shop
 
@@ -62,8 +63,19 @@ class QuietChain(LocalChain):
         }
 
     def start_again(self) -> None:
+        forget_the_chain()
         assert self.rpc("evm_revert", self._first)
         self._first = self.rpc("evm_snapshot")
         # The clock went back as well.
         self.rpc("anvil_setTime", int(time.time()))
         self.rpc("evm_mine")
+
+
+def forget_the_chain() -> None:
+    """Forget what this process has seen of a chain: a test's chain goes back, and the next test may have another."""
+    view._highest = 0
+    view._Final.block, view._Final.asked_at = None, -1
+    watcher._Looked.hash, watcher._Looked.genesis = b"", ("", b"")
+    logs._range = logs._Range()
+    backoff._now = backoff._Backoff()
+    payers._desk = payers._Desk()

@@ -16,10 +16,10 @@ from dev.children import Children
 from dev.standin import Standin
 from marketplace.shop import listings
 from payments import audit, onchain, waiters
-from payments.onchain import backoff, logs, signatures, view, watcher
+from payments.onchain import signatures, watcher
 from tests import databases, edges, outside
 from tests.bank import Bank
-from tests.chain import LocalChain
+from tests.chain import LocalChain, forget_the_chain
 from tests.shop import ANVIL, Shop, open_shop
 
 
@@ -59,11 +59,7 @@ def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listings, "_SECONDS", 0.0)
     monkeypatch.setattr(signatures, "_asked", signatures._Asked())
     # Not by the monkeypatch: it would bring back what the test before has left.
-    view._highest = 0
-    view._Final.block, view._Final.asked_at = None, -1
-    watcher._Looked.hash, watcher._Looked.genesis = b"", ("", b"")
-    logs._range = logs._Range()
-    backoff._now = backoff._Backoff()
+    forget_the_chain()
 
 
 @pytest.fixture(scope="session", autouse=True)

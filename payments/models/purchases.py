@@ -75,6 +75,7 @@ class Payment(models.Model):
         indexes = [
             models.Index(fields=["payee", "-decided_at"], name="payment_by_payee"),
             models.Index(fields=["state", "claimed_at"], condition=Q(state__in=UNSETTLED), name="payment_unsettled"),
+            models.Index(fields=["buyer"], condition=Q(state__in=OPEN), name="payment_undecided"),
         ]
 
     def __str__(self) -> str:

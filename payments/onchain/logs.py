@@ -106,8 +106,8 @@ def transfers_between(first: int, last: int, known: Set[tuple[bytes, int]] = fro
     for start in range(0, len(senders), _SENDERS_MAX):
         some = senders[start : start + _SENDERS_MAX]
         logs = _between(first, last, [[AUTHORIZATION_USED, TRANSFER], some])
-        found += [seen for seen in parsed(functools.partial(pair, logs)) if (seen.block_hash, seen.log_index) not in known]
-    return found
+        found += parsed(functools.partial(pair, logs))
+    return [seen for seen in found if (seen.block_hash, seen.log_index) not in known]
 
 
 def _is_in(known: Set[tuple[bytes, int]], log: dict[str, Any]) -> bool:

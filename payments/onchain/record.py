@@ -264,18 +264,16 @@ def _into_suspense(rows: Sequence[Transfer]) -> None:
     Transfer.objects.bulk_update(booked, ["received"])
 
 
-def reopen(submission: Submission, wasted: bool) -> list[uuid.UUID]:
-    """Free the authorizations that a mined or lost transaction of ours did not settle, to be claimed again.
+def reopen(submission: Submission, wasted: bool) -> None:
+    """Free the authorizations that a mined or lost transaction of ours did not settle.
 
-    `wasted` means that the transaction cost gas. Returns the payments whose authorization has now cost gas twice: the
-    settler gives these up.
+    `wasted` means that the transaction cost gas: those are only decided, and never sent again.
     """
     with transaction.atomic(durable=True):
         left = Authorization.objects.filter(submission=submission, payment__state=PaymentState.SIGNED)
-        known = dict(left.values_list("payment_id", "wasted_at"))
-        Payment.objects.filter(id__in=known, state=PaymentState.SIGNED).update(state=PaymentState.CLAIMED)
+        ids = list(left.values_list("payment_id", flat=True))
+        Payment.objects.filter(id__in=ids, state=PaymentState.SIGNED).update(state=PaymentState.CLAIMED)
         # Not those that the watcher has completed since the read: their submission says who settled them.
-        freed = Authorization.objects.filter(payment_id__in=known, payment__state=PaymentState.CLAIMED)
+        freed = Authorization.objects.filter(payment_id__in=ids, payment__state=PaymentState.CLAIMED)
         freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
         notify.send()
-    return [payment_id for payment_id, before in known.items() if wasted and before]

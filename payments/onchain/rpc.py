@@ -191,9 +191,12 @@ def finalized() -> Block | None:
     return _header(found) if found else None
 
 
-def call(to: bytes, data: bytes, at: Block | None = None, **options: Any) -> bytes:
-    """An `eth_call` at a block, or at whatever block the node has newest. Raises CallReverted when the call reverts."""
-    message = {"to": "0x" + to.hex(), "data": "0x" + data.hex(), **options}
+def call(to: bytes | None, data: bytes, at: Block | None = None, **options: Any) -> bytes:
+    """An `eth_call` at a block, or at whatever block the node has newest. Raises CallReverted when the call reverts.
+
+    Without a recipient the data is a constructor, which runs without being deployed and returns the answer.
+    """
+    message = {**({"to": "0x" + to.hex()} if to else {}), "data": "0x" + data.hex(), **options}
     return raw(_at_block(at, "eth_call", message))
 
 
@@ -220,14 +223,14 @@ def authorization_used(payer: bytes, nonce: bytes, at: Block) -> bool:
     return bool(_word(call(token(), data, at)))
 
 
-def contract_wallet_accepts(wallet: bytes, digest: bytes, signature: bytes) -> bool | None:
-    """Whether a contract wallet accepts a signature (EIP-1271), within a gas cap. None: the address has no code."""
+def contract_wallet_accepts(wallet: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a contract wallet accepts a signature (EIP-1271), within a gas cap."""
     data = _selector("isValidSignature(bytes32,bytes)") + encode(["bytes32", "bytes"], [digest, signature])
     try:
         answer = call(wallet, data, gas=hex(EIP1271_GAS))
     except CallReverted:
         return False
-    return None if not answer else answer[:4] == EIP1271_MAGIC and len(answer) >= 4
+    return answer[:4] == EIP1271_MAGIC
 
 
 # --- The batch contract (payments/onchain/contracts/BatchSettlement.sol) -------------------------------------

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -110,6 +111,7 @@ class Settler:
         head = view.head(self._floor)
         self._catch_up(head)
         open_ones = self._follow_all(head)
+        self._decide_failed(head)
         if len(open_ones) < _IN_FLIGHT_MAX and (claims := self._claims()) and self._settle(claims, head):
             self._look_seconds = _FIRST_LOOK_SECONDS
             return 0
@@ -137,8 +139,16 @@ class Settler:
     def _claims(self) -> list[Authorization]:
         now = time.monotonic()
         self._resting = {payment_id: until for payment_id, until in self._resting.items() if until > now}
-        waiting = self._waiting().exclude(payment_id__in=self._resting)
-        return list(waiting.select_related("payment").order_by("payment__claimed_at")[: settings.BATCH_MAX])
+        waiting = self._waiting().filter(wasted_at=None).exclude(payment_id__in=self._resting)
+        # Each payer's oldest claim first, then each one's second: no crowd of one payer's claims stands before others.
+        turn = Window(RowNumber(), partition_by=F("payer"), order_by=F("payment__claimed_at").asc())
+        fair = waiting.select_related("payment").annotate(turn=turn).order_by("turn", "payment__claimed_at")
+        return list(fair[: settings.BATCH_MAX])
+
+    def _decide_failed(self, head: rpc.Block) -> None:
+        """Decide the claims that a transaction of ours did not settle. What failed once is never sent again."""
+        failed = self._waiting().exclude(wasted_at=None).select_related("payment").order_by("wasted_at")
+        refusals.decide_all(list(failed[: settings.BATCH_MAX]), head)
 
     # --- Following what was sent ----------------------------------------------------------------------
 
@@ -183,7 +193,7 @@ class Settler:
                 continue
             if view.has(found.block_number, found.block_hash, confirmed):
                 self._missing_since.pop(submission.id, None)
-                self._mined(submission, found, head)
+                self._mined(submission, found)
                 return True
         # The node that answers may not have the block yet that has our transaction.
         since = self._missing_since.setdefault(submission.id, confirmed.number)
@@ -202,18 +212,16 @@ class Settler:
         if time.monotonic() - self._sent_at.get(newest.id, 0.0) > _RESEND_SECONDS:
             self._send(newest)
 
-    def _mined(self, submission: Submission, found: logs.Receipt, head: rpc.Block) -> None:
+    def _mined(self, submission: Submission, found: logs.Receipt) -> None:
         record.transfers(found.transfers)
         # Reopen before marking as mined: after a crash in between, the next turn repeats both.
-        twice = record.reopen(submission, wasted=True)
+        record.reopen(submission, wasted=True)
         self._sent().filter(id=submission.id).update(
             state=Submission.State.MINED,
             block_number=found.block_number,
             block_hash=found.block_hash,
             gas_used=found.gas_used,
         )
-        for claim in Authorization.objects.filter(payment_id__in=twice).select_related("payment"):
-            refusals.give_up(claim, head)
 
     def _lost(self, submission: Submission) -> None:
         """Free the claims of a nonce that a foreign transaction used. What it settled, the next simulation shows."""

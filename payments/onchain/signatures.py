@@ -1,32 +1,36 @@
 """Signature checks: externally owned accounts by recovery (no chain call), contract wallets by EIP-1271.
 
-A contract-wallet check costs one `eth_call` with a gas cap. A rate limit applies per process, and an address without
-code is not checked again for _NO_CODE_SECONDS.
+A contract wallet is asked with one `eth_call` under a gas cap, and only where there is code: a junk signature of an
+unknown address uses up no check. Checks are limited per source; the limit of all sources together only slows them.
 """
 
 import collections
+import logging
 import threading
 import time
+from collections import deque
 from enum import Enum
 
 from django.conf import settings
 from eth_keys import keys
 from eth_keys.exceptions import BadSignature, ValidationError
 
-from . import rpc
+from . import payers, rpc
+from .payers import Unknowable
 
+log = logging.getLogger(__name__)
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 MAX_BYTES = 1024
 _NO_CODE_SECONDS = 60
-_NO_CODE_MAX = 10_000
-
-
-class Unknowable(Exception):
-    """A fact that decides cannot be read now. Nothing was claimed and the buyer was not charged; retry."""
+_REMEMBERED_MAX = 10_000
+# All sources together may check so many times what one may, in a minute. Beyond that each check waits a little.
+_SOURCES = 5
+_SLOWED_SECONDS = 0.5
+_NO_NONCE = bytes(32)
 
 
 class TooManyChecks(Unknowable):
-    """The rate limit of contract-wallet checks is reached. No call was made."""
+    """This source has used up its contract-wallet checks of the minute. No call was made."""
 
 
 class Signer(Enum):
@@ -58,11 +62,12 @@ def recovers_to(account: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 class _Asked:
-    """The rate limit of contract-wallet checks, and a cache of addresses without code."""
+    """The checks of contract wallets in the last minute, by source, and a cache of addresses without code."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._times: collections.deque[float] = collections.deque()
+        self._all: deque[float] = deque()
+        self._times: collections.OrderedDict[str, deque[float]] = collections.OrderedDict()
         self._no_code: collections.OrderedDict[bytes, float] = collections.OrderedDict()
 
     def has_no_code(self, account: bytes) -> bool:
@@ -72,42 +77,55 @@ class _Asked:
     def remember_no_code(self, account: bytes) -> None:
         with self._lock:
             self._no_code[account] = time.monotonic() + _NO_CODE_SECONDS
-            while len(self._no_code) > _NO_CODE_MAX:
-                self._no_code.popitem(last=False)
+            _forget_oldest(self._no_code)
 
-    def count(self) -> None:
-        now = time.monotonic()
+    def count(self, source: str) -> bool:
+        """Count a check. Raises TooManyChecks. False: there are so many of all sources that this one should wait."""
+        now, most = time.monotonic(), settings.CONTRACT_WALLET_CHECKS_PER_MINUTE
         with self._lock:
-            while self._times and self._times[0] < now - 60:
-                self._times.popleft()
-            if len(self._times) >= settings.CONTRACT_WALLET_CHECKS_PER_MINUTE:
+            times = self._times.setdefault(source, deque())
+            self._times.move_to_end(source)
+            _forget_oldest(self._times)
+            for kept in (times, self._all):
+                while kept and kept[0] < now - 60:
+                    kept.popleft()
+            if len(times) >= most:
                 raise TooManyChecks
-            self._times.append(now)
+            times.append(now)
+            self._all.append(now)
+            return len(self._all) <= most * _SOURCES
+
+
+def _forget_oldest(kept: collections.OrderedDict) -> None:
+    while len(kept) > _REMEMBERED_MAX:
+        kept.popitem(last=False)
 
 
 _asked = _Asked()
 
 
-def signer_of(account: bytes, digest: bytes, signature: bytes) -> Signer | None:
+def signer_of(account: bytes, digest: bytes, signature: bytes, source: str) -> Signer | None:
     """Who made or accepts an account's signature in canonical form; None when it is invalid.
 
-    A signature by the account's own key costs no chain call; any other costs one. Raises Unknowable when the chain
-    cannot be asked.
+    A signature by the account's own key costs no chain call. Raises Unknowable when the chain cannot be asked, and
+    TooManyChecks when `source` (places.source_of) has asked too often.
     """
     if recovers_to(account, digest, signature):
         return Signer.KEY
-    try:
-        return Signer.CONTRACT if contract_accepts(account, digest, signature) else None
-    except rpc.ChainUnreachable as error:
-        raise Unknowable from error
+    return Signer.CONTRACT if contract_accepts(account, digest, signature, source) else None
 
 
-def contract_accepts(account: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether a contract wallet at `account` accepts a signature. Raises TooManyChecks or ChainUnreachable."""
+def contract_accepts(account: bytes, digest: bytes, signature: bytes, source: str) -> bool:
+    """Whether a contract wallet at `account` accepts a signature. Raises Unknowable or TooManyChecks."""
     if not signature or len(signature) > MAX_BYTES or _asked.has_no_code(account):
         return False
-    _asked.count()
-    accepted = rpc.contract_wallet_accepts(account, digest, signature)
-    if accepted is None:
+    if not payers.ask(account, _NO_NONCE, 0, source, wants_code=True).has_code:
         _asked.remember_no_code(account)
-    return bool(accepted)
+        return False
+    if not _asked.count(source):
+        log.warning("many signatures of contract wallets are checked: each waits %s s", _SLOWED_SECONDS)
+        time.sleep(_SLOWED_SECONDS)
+    try:
+        return rpc.contract_wallet_accepts(account, digest, signature)
+    except rpc.ChainUnreachable as error:
+        raise Unknowable from error

@@ -51,10 +51,10 @@ def _challenge(resource: str, url: str, now: int) -> dict:
     }
 
 
-def proven(header: str, offer: Offer) -> str | None:
+def proven(header: str, offer: Offer, source: str) -> str | None:
     """The buyer ("eip155:…:0x…") whose wallet signed this offer's challenge, or None.
 
-    Raises Unknowable when a contract wallet cannot be asked.
+    `source` is whom the checks of contract wallets count for. Raises Unknowable when a contract wallet cannot be asked.
     """
     if len(header) > _MAX_HEADER_CHARS:
         return None
@@ -71,7 +71,7 @@ def proven(header: str, offer: Offer) -> str | None:
         digest = bytes(_hash_eip191_message(encode_defunct(text=format_siwe_message(proof, proof.address))))
     except ValueError:
         return None
-    if signatures.signer_of(account, digest, signatures.canonical(signature)) is None:
+    if signatures.signer_of(account, digest, signatures.canonical(signature), source) is None:
         return None
     return f"{proof.chain_id}:0x{account.hex()}"
 

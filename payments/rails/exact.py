@@ -4,74 +4,43 @@ This rail only parses, checks and claims. The settler moves the money, from the 
 signature does not name an article, so the claim of (chain, token, payer, nonce) is what binds it to one.
 """
 
-import base64
-import binascii
-import json
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Count, Sum
 from django.utils import timezone
-from pydantic import ValidationError
-from x402.schemas import PaymentPayload, PaymentRequirements
-from x402.schemas.v1 import PaymentPayloadV1
 
 from payments import onchain, quotes
-from payments.models import OWNED, Authorization, Payment, Transfer
+from payments.models import OPEN, OWNED, Authorization, Payment, Transfer
 from payments.offers import Offer, Presented, Price
-from payments.onchain import eip3009, rpc, signatures, view
+from payments.onchain import eip3009, payers, rpc, signatures, view
 
+from . import exact_header
+from .exact_header import Credential
 from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
-_MAX_HEADER_CHARS = 8192
-_MAX_BRACKETS = 200
 _FAILURES_PER_HOUR = 3
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
-_BYTES32 = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
-_UINT = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
-_SIGNATURE = re.compile(rf"0x(?:[0-9a-fA-F]{{2}}){{0,{signatures.MAX_BYTES}}}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A parsed payment header. `accepted` is the requirement that a version 2 client echoes (None in version 1)."""
-
-    version: int
-    network: str
-    scheme: str
-    accepted: PaymentRequirements | None
-    payer: bytes
-    recipient: bytes
-    value: int
-    valid_after: int
-    valid_before: int
-    nonce: bytes
-    signature: bytes
-
-    @property
-    def echoed_quote(self) -> str:
-        """The quote in the echoed requirement of version 2; empty when there is none."""
-        echoed = (self.accepted.extra or {}).get("quote") if self.accepted else None
-        return echoed if isinstance(echoed, str) else ""
+# Undecided payments of one payer, and of all payers together. A claim beyond them has to wait for a decision.
+_UNDECIDED_EACH = 50
+_UNDECIDED_MAX = 5_000
 
 
 class Exact:
     """The exact rail. EXACT is its only instance."""
 
     name = "exact"
-    headers: tuple[str, ...] = ("PAYMENT-SIGNATURE", "X-PAYMENT")
+    headers: tuple[str, ...] = tuple(header for _, header in exact_header.HEADERS)
     from_balance = False
     reasons: Mapping[str, str] = {
         "insufficient_funds": "The wallet does not have enough funds.",
         "authorization_expired": "The authorization expired before it could be settled.",
         "authorization_used": "The authorization was already used or canceled. It did not pay for this article.",
         "transaction_simulation_failed": "The token contract refuses this payment.",
-        "settlement_failed": "The payment failed twice on the chain.",
+        "settlement_failed": "The payment failed on the chain. Sign a new one.",
     }
 
     @property
@@ -92,17 +61,8 @@ class Exact:
         return "X-PAYMENT" in presented.headers
 
     def read(self, presented: Presented) -> Credential | None:
-        """Parse the credential in PAYMENT-SIGNATURE (version 2) or X-PAYMENT (version 1); None without either."""
-        if not self.enabled:
-            return None
-        for version, header in ((2, "PAYMENT-SIGNATURE"), (1, "X-PAYMENT")):
-            if text := presented.headers.get(header):
-                message = _decoded(text)
-                if message.get("x402Version") != version:
-                    sentence = f"{header} carries x402 version {version}."
-                    raise RailRefused("invalid_x402_version", sentence, malformed=True)
-                return _parsed(message)
-        return None
+        """Parse the credential in the payment header of either version; None without one."""
+        return exact_header.read(presented) if self.enabled else None
 
     def look_up(self, credential: Credential, offer: Offer) -> Known | None:
         """The payment that has claimed this authorization (chain, token, payer, nonce), or None."""
@@ -119,10 +79,11 @@ class Exact:
         return Known(payment, _same(credential, payment), proven)
 
     def verify(self, credential: Credential, offer: Offer) -> Verified:
-        """Check an unclaimed credential against an offer: terms, amount, validity period, signature. Writes nothing.
+        """Check an unclaimed credential against an offer: terms, amount, validity period, signature, funds.
 
-        A signature by the payer's own key costs no chain call. Any other costs one, to ask the payer's contract wallet
-        (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature.
+        Writes nothing. The payer's funds cost one chain call, which requests at the same time share. A signature that
+        the payer's own key did not make costs two more, to ask the payer's contract wallet (EIP-1271). `proof` of the
+        result is True when a contract wallet accepted the signature.
         """
         price, quote_id = _promised(credential, offer)
         now = int(time.time())
@@ -142,7 +103,17 @@ class Exact:
         buyer = f"{network()}:0x{credential.payer.hex()}"
         verified = Verified(self, offer, buyer, price, quote_id, credential, _vouched(credential))
         _not_too_often(credential)
+        _can_pay(credential, buyer)
         return verified
+
+    def check_again(self, credential: Credential, payment: Payment) -> None:
+        """Refuse what has cost gas once, a payer who costs gas too often, and one without the money."""
+        if self.arrived(payment):
+            return
+        if payment.authorization.wasted_at:
+            raise RailRefused("settlement_failed", self.reasons["settlement_failed"])
+        _not_too_often(credential)
+        _can_pay(credential, payment.buyer)
 
     def prepare(self, credential: Credential, verified: Verified | None) -> None:
         """Nothing to write: the claim is all that a payment header leaves behind."""
@@ -239,76 +210,6 @@ def _requirement(promised: quotes.Quote) -> dict[str, Any]:
     }
 
 
-def _decoded(header: str) -> dict:
-    malformed = RailRefused("invalid_payload", "The payment header is not base64-encoded JSON.", malformed=True)
-    if len(header) > _MAX_HEADER_CHARS:
-        raise RailRefused("payload_too_large", "The payment header is longer than 8,192 characters.", malformed=True)
-    try:
-        text = base64.b64decode(header.translate({45: 43, 95: 47}) + "=" * (-len(header) % 4), validate=True).decode()
-        if text.count("{") + text.count("[") > _MAX_BRACKETS:
-            raise malformed
-        message = json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_no_constant)
-    except (binascii.Error, ValueError, RecursionError) as error:
-        raise malformed from error
-    if not isinstance(message, dict):
-        raise malformed
-    return message
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("duplicate name in an object")
-    return found
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _parsed(message: dict) -> Credential:
-    try:
-        accepted: PaymentRequirements | None = None
-        if message["x402Version"] == 1:
-            first = PaymentPayloadV1.model_validate(message)
-            scheme, where, payload = first.scheme, first.network, first.payload
-        else:
-            second = PaymentPayload.model_validate(message)
-            accepted = second.accepted
-            scheme, where, payload = accepted.scheme, accepted.network, second.payload
-        authorization = payload.get("authorization")
-        if not isinstance(authorization, dict):
-            raise ValueError("no authorization")
-        return Credential(
-            version=message["x402Version"],
-            network=where,
-            scheme=scheme,
-            accepted=accepted,
-            payer=_hex(_ADDRESS, authorization.get("from")),
-            recipient=_hex(_ADDRESS, authorization.get("to")),
-            value=_uint(authorization.get("value")),
-            valid_after=_uint(authorization.get("validAfter")),
-            valid_before=_uint(authorization.get("validBefore")),
-            nonce=_hex(_BYTES32, authorization.get("nonce")),
-            signature=signatures.canonical(_hex(_SIGNATURE, payload.get("signature"))),
-        )
-    except (ValidationError, ValueError, TypeError, KeyError) as error:
-        sentence = "The payment header is not an x402 payment with an EIP-3009 authorization."
-        raise RailRefused("invalid_payload", sentence, malformed=True) from error
-
-
-def _hex(form: re.Pattern[str], text: Any) -> bytes:
-    if not isinstance(text, str) or not form.fullmatch(text):
-        raise ValueError("not hex of the right length")
-    return bytes.fromhex(text[2:])
-
-
-def _uint(text: Any) -> int:
-    if not isinstance(text, str) or not _UINT.fullmatch(text) or (number := int(text)) >= 1 << 256:
-        raise ValueError("not a uint256 in decimal digits")
-    return number
-
-
 def _quote_id(credential: Credential, offer: Offer) -> str:
     """The id of the quote that a credential echoes for an offer, expired or not; empty without a valid quote."""
     try:
@@ -377,10 +278,44 @@ def _vouched(credential: Credential) -> bool:
         valid_before=credential.valid_before,
         nonce=credential.nonce,
     )
-    signer = signatures.signer_of(credential.payer, digest, credential.signature)
+    signer = signatures.signer_of(credential.payer, digest, credential.signature, credential.source)
     if signer is None:
         raise _refused("signature", "The signature does not match the payer.")
     return signer is signatures.Signer.CONTRACT
+
+
+def _can_pay(credential: Credential, buyer: str) -> None:
+    """Refuse a payer without the money before anything is claimed. Unknowable: it has claimed enough for now.
+
+    An authorization that is spent already is not refused here: what it paid, the engine finds out.
+    """
+    mine = Payment.objects.filter(buyer=buyer, state__in=OPEN).aggregate(n=Count("id"), micros=Sum("amount_micros"))
+    if mine["n"] >= _UNDECIDED_EACH or _undecided.count() >= _UNDECIDED_MAX:
+        raise Unknowable
+    facts = payers.ask(credential.payer, credential.nonce, credential.value, credential.source)
+    if facts.used:
+        return
+    if facts.balance < credential.value:
+        raise RailRefused("insufficient_funds", EXACT.reasons["insufficient_funds"])
+    # What is claimed may be settled already and so be counted twice: that is no reason to refuse.
+    if facts.balance < credential.value + (mine["micros"] or 0):
+        raise Unknowable
+
+
+class _Undecided:
+    """The number of undecided payments in all, counted at most once a second."""
+
+    def __init__(self) -> None:
+        self.at: float = 0
+        self.number = 0
+
+    def count(self) -> int:
+        if time.monotonic() > self.at + 1:
+            self.at, self.number = time.monotonic(), Payment.objects.filter(state__in=OPEN).count()
+        return self.number
+
+
+_undecided = _Undecided()
 
 
 def _not_too_often(credential: Credential) -> None:

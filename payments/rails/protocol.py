@@ -9,7 +9,7 @@ import orjson
 
 from payments.models import Payment
 from payments.offers import Offer, Presented, Price
-from payments.onchain.signatures import Unknowable
+from payments.onchain.payers import Unknowable
 
 __all__ = ["Asked", "Known", "Rail", "RailRefused", "Shown", "Unknowable", "Verified", "encoded"]
 
@@ -114,6 +114,10 @@ class Rail(Protocol):
 
     def verify(self, credential: Any, offer: Offer) -> Verified:
         """Check an unclaimed credential, cheapest checks first. Writes nothing. Raises RailRefused or Unknowable."""
+        ...
+
+    def check_again(self, credential: Any, payment: Payment) -> None:
+        """Check a proof whose payment was released, before it is tried again. Raises RailRefused or Unknowable."""
         ...
 
     def prepare(self, credential: Any, verified: Verified | None) -> None:

@@ -20,7 +20,7 @@ from .till import Till
 def till(chain: LocalChain, settings: Any, monkeypatch: pytest.MonkeyPatch, db: None) -> Till:
     """An open till. Whoever waits for a decision lets the settler work meanwhile, so that nothing here needs time."""
     opened = Till(chain, settings)
-    monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds: opened.work())
+    monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: opened.work())
     opened.open()
     return opened
 

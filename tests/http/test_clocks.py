@@ -36,7 +36,7 @@ def till_on(settings, monkeypatch, tmp_path: Path):
             settings.PAY_TO = accounts.pay_to.address
             settings.SETTLER_KEY = accounts.settler.key
             till = Till(LocalChain(dev_chain.url(port), accounts), settings)
-            monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds: till.work())
+            monkeypatch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: till.work())
             till.open()
             yield till
             watcher.watch()

@@ -84,14 +84,14 @@ payments/cards       | payments/cards
 payments/purses      | payments/purses
                      | payments/{books notify models values}
 payments/onchain     | payments/onchain
-                     | payments/{books notify models}
+                     | payments/{books notify models values}
 payments/books       | payments/books
                      | payments/{models values}
 payments/notify      | payments/{notify waiters}
-                     | payments/models
+                     | payments/{models values}
 payments/models      | payments/{models sql}
                      | payments/values
-payments/values      | payments/{__init__ money ids fields offers quotes}
+payments/values      | payments/{__init__ money ids fields offers places quotes}
                      |
 """
 # Imports that the table does not allow and that are on their way out, each with where it belongs.

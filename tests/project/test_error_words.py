@@ -29,6 +29,9 @@ def said(tree: ast.AST) -> Iterator[str]:
             )
         elif isinstance(node, ast.Dict):
             yield from (_text(v) for k, v in zip(node.keys, node.values, strict=True) if k and _text(k) == "error")
+        elif isinstance(node, ast.FunctionDef) and node.name == "_reason":
+            returned = [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return) and inner.value]
+            yield from (_text(one) for value in returned for one in ast.walk(value))
         elif isinstance(node, ast.BoolOp) and isinstance(node.values[0], ast.Name | ast.Attribute):
             first = ast.unparse(node.values[0])
             if first.rpartition(".")[2] == "word":

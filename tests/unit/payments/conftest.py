@@ -8,6 +8,7 @@ import pytest
 
 from dev import chain as dev_chain
 from dev.children import Children
+from payments.onchain import rpc
 from tests.chain import QuietChain
 from tests.shop import ANVIL
 
@@ -33,6 +34,12 @@ def chain(_quiet_chain: QuietChain, settings: Any) -> QuietChain:
     for name, value in _quiet_chain.settings().items():
         setattr(settings, name, value)
     return _quiet_chain
+
+
+@pytest.fixture
+def no_finalized_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node has no `finalized` block, so that CHAIN_FINALITY_DEPTH decides."""
+    monkeypatch.setattr(rpc, "finalized", lambda: None)
 
 
 @pytest.fixture

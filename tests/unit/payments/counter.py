@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from eth_abi import encode
 from eth_utils import keccak
@@ -12,6 +13,7 @@ from payments.models import OPEN, Payment
 from payments.offers import Offer, Presented, Price
 from payments.onchain import watcher
 from payments.onchain.settler import Settler
+from payments.rails import exact
 from payments.rails.exact import EXACT
 from tests.chain import LocalChain
 from tests.wallet import Wallet, decoded
@@ -78,6 +80,13 @@ class Counter:
         """A payment that was presented once and waits for the settler."""
         header = self.sign(wallet, wanted, **changes)
         with contextlib.suppress(gate.PaymentInFlight):
+            self.present(header, wanted)
+        return Payment.objects.select_related("authorization").latest("claimed_at", "id")
+
+    def claim_without_money(self, wanted: Offer, header: str = "") -> Payment:
+        """A claim of somebody whose money was there when it was looked for, and is gone before the settler looks."""
+        header = header or self.sign(Wallet(), wanted)
+        with patch.object(exact, "_can_pay"), contextlib.suppress(gate.PaymentInFlight):
             self.present(header, wanted)
         return Payment.objects.select_related("authorization").latest("claimed_at", "id")
 

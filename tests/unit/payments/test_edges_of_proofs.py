@@ -13,6 +13,8 @@ from payments.models import Payment, PaymentState
 from payments.offers import Presented
 from payments.onchain import record, rpc
 from payments.onchain.logs import SeenTransfer
+from payments.places import Places
+from payments.rails import exact
 from payments.rails.exact import EXACT
 from publishers import pricing
 from publishers.articles import catalogue
@@ -20,6 +22,8 @@ from publishers.models import AGENTS, PriceVersion
 from tests import buyers, cast
 from tests.unit.payments.counter import offer
 from tests.wallet import Wallet, decoded, encoded
+
+until_decided = waiters.until_decided
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +44,9 @@ def clock(settings: Any) -> Iterator[Clock]:
     settings.CHAIN_RPC_URL, settings.PAY_TO = "http://127.0.0.1:9", "0x" + "22" * 20
     settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waiters, "until_decided", lambda payment_id, seconds: None)
+        patch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: None)
+        # Nobody asks a chain here what a wallet holds.
+        patch.setattr(exact, "_can_pay", lambda credential, buyer: None)
         yield Clock(patch)
 
 
@@ -164,8 +170,11 @@ def test_forty_eight_requests_wait_four_seconds_and_the_next_is_told_later(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, others: int, waits: bool
 ):
     waited: list[float] = []
-    monkeypatch.setattr(waiters, "count", lambda: others)
-    clock.patch.setattr(waiters, "until_decided", lambda payment_id, seconds: waited.append(seconds))
+    places = Places()
+    places._held.update(f"192.0.2.{number}" for number in range(others))
+    clock.patch.setattr(waiters, "until_decided", until_decided)
+    monkeypatch.setattr(waiters, "_places", places)
+    monkeypatch.setattr(waiters._hub, "wait", lambda payment_id, seconds: waited.append(seconds))
     with pytest.raises(gate.PaymentInFlight):
         verify(signed(Wallet(), clock.now + 60)).settle()
     assert len(waited) == waits

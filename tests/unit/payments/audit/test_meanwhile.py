@@ -46,10 +46,10 @@ def test_what_our_address_held_before_we_began_is_none_of_our_business(chain, tr
 
 @pytest.mark.planted
 def test_a_payment_that_can_no_longer_happen_and_is_still_open_is_found(counter: Counter):
-    payment = counter.claim(counter.wallet(0), offer())
+    payment = counter.claim_without_money(offer())
     counter.mine(2, seconds_later=300)
     assert found() == (0, {})
-    counter.mine(2, seconds_later=150)
+    counter.mine(3, seconds_later=150)
     code, said = found()
     assert (code, list(said)) == (1, ["undecided_too_long"])
     assert str(payment.id) in said["undecided_too_long"]

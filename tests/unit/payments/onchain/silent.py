@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings
 
 from payments.models import Authorization, Payment
-from payments.onchain import logs, rpc
+from payments.onchain import logs, payers, rpc
 from payments.onchain.logs import Receipt, SeenTransfer
+from payments.onchain.payers import Facts
 from payments.onchain.rpc import Block
 from payments.onchain.settler import Settler
 
@@ -48,10 +49,12 @@ class SilentNode:
             "simulate": self._simulate,
             "send": self.sent.append,
             "authorization_used": lambda payer, nonce, at: self.used,
+            "finalized": lambda: None,
             "balance_of": lambda holder, at=None: self.holds,
         }
         for name, answer in answers.items():
             patch.setattr(rpc, name, answer)
+        patch.setattr(payers, "read", lambda asked, at=None: [Facts(self.holds, self.used, False) for _ in asked])
         patch.setattr(logs, "receipt", lambda tx_hash: self.mined)
         patch.setattr(logs, "fate_of", lambda payer, nonce, first, last: self.fate)
 

@@ -14,6 +14,7 @@ from payments.books.accounts import shares
 from payments.models import Attempt, Chain, Lease, Payment, PaymentState, Submission, Transfer
 from payments.onchain import lease, signatures, watcher
 from payments.onchain.lease import LeaseHolder
+from payments.onchain.payers import Facts
 from payments.onchain.settler import Settler
 from publishers import pricing
 from tests.unit.payments.counter import Counter, offer
@@ -166,11 +167,14 @@ def test_sixty_contract_wallets_are_asked_in_a_minute(monkeypatch: pytest.Monkey
     clock, asked = SimpleNamespace(now=1000.0), []
     monkeypatch.setattr(signatures, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(signatures.rpc, "contract_wallet_accepts", lambda *one: not asked.append(one))
+    monkeypatch.setattr(signatures.payers, "ask", lambda *one, wants_code: Facts(0, False, wants_code))
 
-    def ask() -> bool:
-        return signatures.contract_accepts(b"\x01" * 20, b"\x02" * 32, b"\x03" * 65)
+    def ask(source: str = "192.0.2.1") -> bool:
+        return signatures.contract_accepts(b"\x01" * 20, b"\x02" * 32, b"\x03" * 65, source)
 
     assert all(ask() for _ in range(60))
+    assert ask("192.0.2.2")
+    asked.pop()
     for later in (0, 59.9):
         clock.now = 1000.0 + later
         with pytest.raises(signatures.TooManyChecks):
@@ -235,6 +239,7 @@ def test_what_somebody_else_settled_is_as_deep_as_was_asked(counter: Counter):
     assert state(payment) == (PaymentState.CONFIRMED, "")
 
 
+@pytest.mark.usefixtures("no_finalized_block")
 @pytest.mark.both_sides("CHAIN_FINALITY_DEPTH")
 def test_a_sale_is_final_under_sixty_four_blocks(counter: Counter):
     payment = counter.claim(counter.wallet(), offer())
@@ -248,9 +253,10 @@ def test_a_sale_is_final_under_sixty_four_blocks(counter: Counter):
     assert state(payment) == (PaymentState.FINAL, "")
 
 
+@pytest.mark.usefixtures("no_finalized_block")
 @pytest.mark.both_sides("CHAIN_FINALITY_DEPTH")
 def test_an_authorization_is_over_when_a_block_past_its_end_is_under_sixty_four(counter: Counter):
-    payment = counter.claim(counter.wallet(0), offer())
+    payment = counter.claim_without_money(offer())
     counter.mine(seconds_later=301)
     counter.chain.rpc("anvil_mine", hex(63))
     watcher.watch()
@@ -260,10 +266,11 @@ def test_an_authorization_is_over_when_a_block_past_its_end_is_under_sixty_four(
     assert state(payment) == (PaymentState.FAILED, "authorization_expired")
 
 
+@pytest.mark.usefixtures("no_finalized_block")
 @pytest.mark.both_sides("CHAIN_FINALITY_DEPTH")
 def test_the_audit_asks_for_a_decision_only_of_what_is_final(counter: Counter):
     """Two minutes after an authorization's end, on the chain, a payment may not be open any more."""
-    payment = counter.claim(counter.wallet(0), offer())
+    payment = counter.claim_without_money(offer())
     counter.mine(seconds_later=300 + 150)
     counter.chain.rpc("anvil_mine", hex(63))
     assert [finding.word for finding in audit.findings()] == []
@@ -273,16 +280,17 @@ def test_the_audit_asks_for_a_decision_only_of_what_is_final(counter: Counter):
     assert state(payment) == (PaymentState.FAILED, "authorization_expired")
 
 
+@pytest.mark.usefixtures("no_finalized_block")
 @pytest.mark.both_sides("CHAIN_FINALITY_DEPTH")
-def test_a_reorganisation_is_looked_for_as_deep_as_finality_and_as_much_again(counter: Counter, monkeypatch: Any):
+def test_after_a_reorganisation_all_that_is_not_final_is_read_again(counter: Counter, monkeypatch: Any):
     counter.chain.rpc("anvil_mine", hex(200))
     watcher.watch()
     read: list[int] = []
-    monkeypatch.setattr(watcher.logs, "transfers_between", lambda first, last: read.append(first) or [])
+    monkeypatch.setattr(watcher.logs, "transfers_between", lambda first, last, known: read.append(first) or [])
     Chain.objects.update(scanned_hash=b"\x00" * 32)
     scanned = Chain.objects.get().scanned_to
     watcher.watch()
-    assert read == [scanned - 64 - 64 - 31]
+    assert read == [scanned - 64 - 31]
 
 
 # --- Ranges -------------------------------------------------------------------------------------------------
@@ -321,7 +329,7 @@ def test_the_audit_asks_for_a_thousand_blocks_at_a_time(counter: Counter, monkey
         watcher.watch()
         watcher.watch()
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr("payments.onchain.logs.transfers_between", lambda a, b: asked.append((a, b)) or [])
+    monkeypatch.setattr("payments.onchain.logs.transfers_between", lambda a, b, known=(): asked.append((a, b)) or [])
     assert list(audit.findings()) == []
     assert asked == [(first + 1, first + 1000), (first + 1001, first + 1200)]
 

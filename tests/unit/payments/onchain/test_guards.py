@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from payments.books import accounts, ledger
 from payments.models import Attempt, Authorization, Grant, Lease, Payment, PaymentState, Submission, Transfer
-from payments.onchain import record, rpc
+from payments.onchain import record
 from payments.onchain.lease import LeaseHolder, LeaseLost
 from payments.onchain.logs import Receipt
 from payments.onchain.settler import Settler
@@ -189,11 +189,11 @@ def test_only_what_it_carries_and_did_not_pay_is_opened_again():
     paid, submission = signed(1)
     other, elsewhere = signed(2)
     record.transfers([transfer_of(paid)])
-    assert record.reopen(submission, wasted=True) == []
+    record.reopen(submission, wasted=True)
     assert (state(paid), state(other)) == (PaymentState.CONFIRMED, PaymentState.SIGNED)
     paid.authorization.refresh_from_db()
     assert (paid.authorization.submission, paid.authorization.wasted_at) == (submission, None)
-    assert record.reopen(elsewhere, wasted=False) == []
+    record.reopen(elsewhere, wasted=False)
     assert state(other) == PaymentState.CLAIMED
 
 
@@ -206,20 +206,22 @@ def test_what_was_decided_meanwhile_is_not_opened_again(where: str):
     Payment.objects.update(state=PaymentState.FAILED)
 
 
-def test_gas_that_was_lost_twice_is_told_of_once_each(node: SilentNode):
+def test_gas_that_was_lost_is_marked_at_what_lost_it_and_a_lost_nonce_marks_nothing(node: SilentNode):
     payment, submission = signed()
-    assert record.reopen(submission, wasted=True) == []
+    record.reopen(submission, wasted=False)
+    assert Authorization.objects.get().wasted_at is None
     Payment.objects.update(state=PaymentState.SIGNED)
     Authorization.objects.update(submission=submission)
-    assert record.reopen(submission, wasted=True) == [payment.id]
-    assert record.reopen(submission, wasted=True) == []
+    record.reopen(submission, wasted=True)
+    assert Authorization.objects.get().wasted_at is not None
+    assert state(payment) == PaymentState.CLAIMED
 
 
 def test_a_transaction_that_is_mined_is_not_lost_and_the_other_way_round(node: SilentNode):
     payment, submission = signed()
     settler = Settler(KEY)
     stale = Submission.objects.get()
-    settler._mined(submission, Receipt(101, b"\x0c" * 32, 90_000, (transfer_of(payment),)), rpc.block())
+    settler._mined(submission, Receipt(101, b"\x0c" * 32, 90_000, (transfer_of(payment),)))
     settler._lost(stale)
     submission.refresh_from_db()
     assert (submission.state, submission.block_number) == (Submission.State.MINED, 101)

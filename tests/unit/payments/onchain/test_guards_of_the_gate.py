@@ -30,7 +30,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> SilentNode:
 @pytest.fixture
 def released(monkeypatch: pytest.MonkeyPatch) -> Admission:
     """A request that has read a payment as released, and has not acted on that yet."""
-    monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds: None)
+    monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds, source: None)
     payment = claim()
     record.release([payment.id], "insufficient_funds")
     return Admission(offer(1), payment=Payment.objects.get(), proven=True)
@@ -94,7 +94,7 @@ class Claimants:
 @pytest.fixture
 def claimants(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Claimants:
     settings.CHAIN_RPC_URL, settings.PAY_TO = "http://127.0.0.1:9", "0x" + "22" * 20
-    monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds: None)
+    monkeypatch.setattr(gate.waiters, "until_decided", lambda payment_id, seconds, source: None)
     return Claimants()
 
 

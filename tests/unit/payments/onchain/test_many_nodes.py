@@ -112,6 +112,7 @@ def test_logs_of_a_block_that_a_second_read_does_not_have_are_not_recorded(count
     assert Transfer.objects.count() == 1
 
 
+@pytest.mark.usefixtures("no_finalized_block")
 def test_a_reorganisation_deeper_than_finality_is_taken_back_too(counter: Counter):
     counter.settings.CHAIN_FINALITY_DEPTH = 8
     snapshot = counter.chain.rpc("evm_snapshot")

@@ -2,11 +2,10 @@
 
 import pytest
 from django.db import DatabaseError
-from django.utils import timezone
 
 from payments import gate
 from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
-from payments.onchain import logs, refusals, watcher
+from payments.onchain import logs, payers, watcher
 from payments.onchain import rpc as node
 from tests.unit.payments.counter import Counter, offer
 
@@ -39,7 +38,7 @@ def test_a_batch_is_no_longer_than_it_may_be(counter: Counter):
 
 def test_bad_ones_in_a_batch_are_left_out_and_the_others_are_paid(counter: Counter):
     good = [counter.claim(counter.wallet(), offer(n)) for n in range(3)]
-    poor = counter.claim(counter.wallet(0), offer(3))
+    poor = counter.claim_without_money(offer(3))
     wallet = counter.wallet()
     cancelled = counter.sign(wallet, offer(4))
     with pytest.raises(gate.PaymentInFlight):
@@ -66,21 +65,23 @@ def test_one_that_turns_bad_in_the_block_costs_the_others_nothing(counter: Count
     bad.authorization.refresh_from_db()
     assert bad.authorization.wasted_at
     counter.work()
-    assert state(bad) == (PaymentState.RELEASED, "insufficient_funds")
+    assert state(bad) == (PaymentState.RELEASED, "settlement_failed")
     assert Submission.objects.count() == 1
 
 
 def test_too_little_money_is_certain_and_the_same_header_pays_when_there_is_enough(counter: Counter):
-    wallet = counter.wallet(49_999)
+    wallet = counter.wallet(50_000)
     header = counter.sign(wallet, offer())
     with pytest.raises(gate.PaymentInFlight):
         counter.present(header, offer())
-    counter.work()
-    with pytest.raises(gate.PaymentInFlight):  # It tries again, and is told anew.
-        counter.present(header, offer())
+    counter.spend(wallet.address, 1)
+    counter.mine()
     counter.work()
     payment = Payment.objects.get()
     assert state(payment) == (PaymentState.RELEASED, "insufficient_funds")
+    with pytest.raises(gate.PaymentRequired, match="insufficient_funds"):  # It tries again, and is told at once.
+        counter.present(header, offer())
+    assert state(payment)[0] == PaymentState.RELEASED
     assert not Submission.objects.exists()
     counter.chain.mint(wallet.address, 1)
     with pytest.raises(gate.PaymentInFlight):
@@ -90,9 +91,21 @@ def test_too_little_money_is_certain_and_the_same_header_pays_when_there_is_enou
     assert counter.chain.balance(wallet.address) == 0
 
 
-def test_a_payer_of_two_things_with_money_for_one_gets_one(counter: Counter):
+def test_a_payer_of_two_things_with_money_for_one_gets_one_at_a_time(counter: Counter):
     wallet = counter.wallet(50_000)
-    payments = [counter.claim(wallet, offer(n)) for n in (1, 2)]
+    first = counter.claim(wallet, offer(1))
+    with pytest.raises(gate.CannotSay):  # Perhaps the first fails: this is no refusal yet.
+        counter.present(counter.sign(wallet, offer(2)), offer(2))
+    counter.work()
+    assert state(first) == (PaymentState.CONFIRMED, "")
+    with pytest.raises(gate.PaymentRequired, match="insufficient_funds"):
+        counter.present(counter.sign(wallet, offer(2)), offer(2))
+
+
+def test_two_claims_with_money_for_one_are_one_sale(counter: Counter):
+    """Both were claimed before the money for the second was gone."""
+    wallet = counter.wallet(50_000)
+    payments = [counter.claim_without_money(offer(n), counter.sign(wallet, offer(n))) for n in (1, 2)]
     counter.work()
     assert sorted(state(payment) for payment in payments) == [
         (PaymentState.CONFIRMED, ""),
@@ -113,25 +126,34 @@ def waste(counter: Counter, payment: Payment) -> None:
     counter.chain.mint(payer, held)
 
 
-def test_an_authorization_costs_us_gas_twice_at_most(counter: Counter):
-    payment = counter.claim(counter.wallet(), offer())
-    waste(counter, payment)
-    waste(counter, payment)  # Its turn first finds out about the first transaction, and sends a second.
-    assert Submission.objects.count() == 2
-    counter.turn()
-    assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
-    counter.turn()
-    assert Submission.objects.count() == 2
-
-
-def test_what_somebody_else_settled_is_never_called_not_charged_however_often_we_failed(counter: Counter):
-    """Our second transaction fails because an observer's came first, in a block that the watcher has not seen."""
+def test_an_authorization_costs_us_gas_once_at_most_also_when_it_is_presented_again(counter: Counter):
     wallet = counter.wallet()
     header = counter.sign(wallet, offer())
     with pytest.raises(gate.PaymentInFlight):
         counter.present(header, offer())
     payment = Payment.objects.get()
-    Authorization.objects.update(wasted_at=timezone.now())
+    waste(counter, payment)
+    counter.turn()
+    assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
+    with pytest.raises(gate.PaymentRequired, match="settlement_failed"):
+        counter.present(header, offer())
+    # Nor where that guard was passed by: two requests at the same moment.
+    Payment.objects.update(state=PaymentState.CLAIMED)
+    counter.work()
+    assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
+    assert Submission.objects.count() == 1
+    counter.claim(wallet, offer())
+    counter.work()
+    assert Payment.objects.filter(state=PaymentState.CONFIRMED).count() == 1
+
+
+def test_what_somebody_else_settled_is_never_called_not_charged_although_ours_failed(counter: Counter):
+    """Our transaction fails because an observer's came first, in a block that the watcher has not seen."""
+    wallet = counter.wallet()
+    header = counter.sign(wallet, offer())
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    payment = Payment.objects.get()
     counter.turn()
     assert state(payment) == (PaymentState.SIGNED, "")
     stored = Attempt.objects.get()
@@ -307,7 +329,7 @@ def test_a_preempted_payment_whose_chain_is_replaced_is_followed_home(counter: C
         assert state(payment)[0] in (PaymentState.CONFIRMED, PaymentState.FINAL)
         assert counter.chain.balance(wallet.address) == 9_950_000
     else:
-        assert state(payment) == (PaymentState.RELEASED, "insufficient_funds")
+        assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
 
 
 def test_a_claim_that_was_decided_while_it_was_being_signed_is_not_sent(counter: Counter, monkeypatch):
@@ -333,15 +355,14 @@ def test_a_claim_that_was_decided_while_it_was_being_signed_is_not_sent(counter:
 
 
 def test_trouble_with_one_claim_does_not_keep_the_others_waiting(counter: Counter, monkeypatch: pytest.MonkeyPatch):
-    poor, rich = counter.wallet(micros=0), counter.wallet()
-    counter.claim(poor, offer(1))
-    payment = counter.claim(rich, offer(2))
+    counter.claim_without_money(offer(1))
+    payment = counter.claim(counter.wallet(), offer(2))
 
     def refuses(*_: object) -> None:
         raise node.RpcRefused(-32000, "no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(refusals, "_decide", refuses)
+        patched.setattr(payers, "read", refuses)
         counter.turn()
         counter.mine()
         counter.turn()

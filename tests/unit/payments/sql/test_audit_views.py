@@ -66,7 +66,7 @@ def test_the_views_say_what_was_sold(committed_books: Books):
         "nonce": f"0x{known.nonce.hex()}",
         "amount": 50_000,
         "resource": "article:1",
-        "state": committed_books.sold.state,
+        "state": Payment.objects.get(id=committed_books.sold.id).state,
         "tx": f"0x{committed_books.sold.transfers.get().tx_hash.hex()}",
         "journal_id": committed_books.sold.sale_id.hex,
     }

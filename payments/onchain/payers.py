@@ -1,0 +1,164 @@
+"""What the token says of a payer before anything is claimed: the balance, the authorization, and the payer's code.
+
+Requests of this process that ask at the same time share one call. After a call that found junk (a payer without the
+money, a signature that can only be a contract's where no contract is), the next one waits a second: a crowd costs the
+node the same whether it is ten payers or a thousand.
+"""
+
+import contextlib
+import functools
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eth_abi import encode
+
+from payments import places
+
+from . import rpc, view
+
+_AT_ONCE = 100
+_WAITING_MAX = 40
+_PAUSE_SECONDS = 1.0
+_PATIENCE_SECONDS = 4.0
+_WORD = 32
+_BALANCE = (1 << 254) - 1
+_HAS_CODE, _USED = 1 << 254, 1 << 255
+
+
+class Unknowable(Exception):
+    """A fact that decides cannot be read now. Nothing was claimed and the buyer was not charged; retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A payer's balance in the token's smallest unit, whether the authorization is spent, and whether code is there."""
+
+    balance: int
+    used: bool
+    has_code: bool
+
+
+@functools.cache
+def _reader() -> bytes:
+    artefact = Path(__file__).parent / "contracts" / "PayerFacts.json"
+    return bytes.fromhex(json.loads(artefact.read_text())["bytecode"].removeprefix("0x"))
+
+
+def read(asked: Sequence[tuple[bytes, bytes]], at: rpc.Block | None = None) -> list[Facts]:
+    """The facts of many payers and their authorizations' nonces in one block, in one call. Raises ChainUnreachable."""
+    payers, nonces = zip(*asked, strict=True)
+    arguments = encode(["address", "address[]", "bytes32[]"], [rpc.token(), list(payers), list(nonces)])
+    try:
+        answer = rpc.call(None, _reader() + arguments, at)
+    except rpc.CallReverted as error:
+        raise rpc.ChainUnreachable(f"the payers' balances cannot be read: {error}") from error
+    if len(answer) != _WORD * len(asked):
+        raise rpc.ChainUnreachable("the node's answer makes no sense")
+    words = [int.from_bytes(answer[start : start + _WORD]) for start in range(0, len(answer), _WORD)]
+    return [Facts(word & _BALANCE, bool(word & _USED), bool(word & _HAS_CODE)) for word in words]
+
+
+@dataclass(eq=False)
+class _Question:
+    payer: bytes
+    nonce: bytes
+    micros: int
+    wants_code: bool
+    facts: Facts | None = None
+    answered: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_short(self) -> bool:
+        return self.facts is not None and self.facts.balance < self.micros and not self.facts.used
+
+    @property
+    def is_junk(self) -> bool:
+        return self.is_short or (self.wants_code and self.facts is not None and not self.facts.has_code)
+
+
+class _Desk:
+    """Where the requests of this process ask. One of them at a time makes the call, for all that wait."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[_Question] = deque()
+        self._asking = False
+        self._not_before = 0.0
+        self.places = places.Places()
+
+    def ask(self, question: _Question) -> Facts:
+        ends = time.monotonic() + _PATIENCE_SECONDS
+        with self._changed:
+            self._waiting.append(question)
+        while batch := self._turn(question, ends):
+            self._answer(batch)
+        if question.facts is None:
+            raise Unknowable
+        return question.facts
+
+    def _turn(self, question: _Question, ends: float) -> list[_Question]:
+        """The questions that this thread has to ask; none when its own is answered, or nobody answered it in time."""
+        with self._changed:
+            while not question.answered.is_set():
+                now = time.monotonic()
+                if now >= ends:
+                    with contextlib.suppress(ValueError):
+                        self._waiting.remove(question)
+                    return []
+                until = ends if self._asking else min(ends, self._not_before)
+                if until > now:
+                    self._changed.wait(until - now)
+                    continue
+                self._asking = True
+                return [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+        return []
+
+    def _answer(self, batch: list[_Question]) -> None:
+        try:
+            _look(batch)
+        finally:
+            with self._changed:
+                self._asking = False
+                if any(question.is_junk for question in batch):
+                    self._not_before = time.monotonic() + _PAUSE_SECONDS
+                for question in batch:
+                    question.answered.set()
+                self._changed.notify_all()
+
+
+def _look(batch: list[_Question]) -> None:
+    """Answer all questions. Who is short of money is looked at twice, the second time in a block that is the newest."""
+    try:
+        _fill(batch, None)
+        if short := [question for question in batch if question.is_short]:
+            _fill(short, view.head())
+    except rpc.ChainUnreachable:
+        for question in batch:
+            if question.facts is None or question.is_short:
+                question.facts = None
+
+
+def _fill(batch: list[_Question], at: rpc.Block | None) -> None:
+    for question, facts in zip(batch, read([(q.payer, q.nonce) for q in batch], at), strict=True):
+        question.facts = facts
+
+
+_desk = _Desk()
+
+
+def ask(payer: bytes, nonce: bytes, micros: int, source: str, *, wants_code: bool = False) -> Facts:
+    """The facts of a payer who wants to pay `micros`. Raises Unknowable when the chain or a place is not to be had.
+
+    A balance below `micros` is certain as of the newest block that this process knows, with the authorization unused.
+    `wants_code`: without code at the payer's address the request is junk. `source` is places.source_of the client.
+    """
+    try:
+        with _desk.places.one(source, _WAITING_MAX):
+            return _desk.ask(_Question(payer, nonce, micros, wants_code))
+    except places.Full as error:
+        raise Unknowable from error
