@@ -149,11 +149,20 @@ class Admission:
         raise PaymentRequired(self.offer, payment.reason, sentence)
 
     def _prepare(self) -> None:
-        if self.shown:
-            try:
-                self.shown.rail.prepare(self.shown.credential, self.verified)
-            except RailRefused as refusal:
+        if not self.shown:
+            return
+        try:
+            self.shown.rail.prepare(self.shown.credential, self.verified, self.payment)
+        except (RailRefused, Unknowable) as refusal:
+            claimed = self.verified or self.payment
+            if claimed and (live := _live(claimed.buyer, self.offer)) and live != self.payment:
+                # The buyer has paid, or is paying, with another proof: that one decides.
+                if self.payment:
+                    return
+                raise PaymentInFlight from refusal
+            if isinstance(refusal, RailRefused):
                 raise _refused(refusal, self.offer) from refusal
+            raise CannotSay from refusal
 
     def _claim(self) -> Payment:
         """Write the claim before any money moves (fresh), or return the payment that was claimed first."""
@@ -289,8 +298,6 @@ def _again(known: Known, shown: Shown, offer: Offer, source: str) -> Admission:
     settled_just_now = payment.decided_at is not None and payment.decided_at > recently
     if payment.state in OWNED and not known.proven and not settled_just_now:
         raise AlreadyPaid
-    if payment.state == PaymentState.RELEASED and not _live(payment.buyer, offer):
-        shown.rail.check_again(shown.credential, payment)
     return Admission(offer, payment=payment, proven=known.proven, shown=shown, source=source)
 
 

@@ -1,11 +1,14 @@
 """The local chains of tests in this process: one that mines at once, one that moves only when a test says so."""
 
 import time
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest.mock import patch
 
 from dev import chain as dev_chain
 from payments.onchain import backoff, logs, payers, view, watcher
 from payments.onchain import rpc as product_chain
+from payments.rails import funds
 from tests.shop import Shop
 
 
@@ -79,3 +82,8 @@ def forget_the_chain() -> None:
     logs._range = logs._Range()
     backoff._now = backoff._Backoff()
     payers._desk = payers._Desk()
+
+
+def nobody_looks_for_money() -> AbstractContextManager:
+    """Claims meanwhile are of payers whose money was there when it was looked for. It may be gone at the next look."""
+    return patch.object(funds, "check")

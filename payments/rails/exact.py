@@ -10,23 +10,19 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Sum
 from django.utils import timezone
 
 from payments import onchain, quotes
-from payments.models import OPEN, OWNED, Authorization, Payment, Transfer
+from payments.models import OWNED, Authorization, Payment, PaymentState, Transfer
 from payments.offers import Offer, Presented, Price
-from payments.onchain import eip3009, payers, rpc, signatures, view
+from payments.onchain import eip3009, rpc, signatures, view
 
-from . import exact_header
+from . import exact_header, funds
 from .exact_header import Credential
 from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
 _FAILURES_PER_HOUR = 3
-# Undecided payments of one payer, and of all payers together. A claim beyond them has to wait for a decision.
-_UNDECIDED_EACH = 50
-_UNDECIDED_MAX = 5_000
 
 
 class Exact:
@@ -79,11 +75,10 @@ class Exact:
         return Known(payment, _same(credential, payment), proven)
 
     def verify(self, credential: Credential, offer: Offer) -> Verified:
-        """Check an unclaimed credential against an offer: terms, amount, validity period, signature, funds.
+        """Check an unclaimed credential against an offer: terms, amount, validity period, signature. Writes nothing.
 
-        Writes nothing. The payer's funds cost one chain call, which requests at the same time share. A signature that
-        the payer's own key did not make costs two more, to ask the payer's contract wallet (EIP-1271). `proof` of the
-        result is True when a contract wallet accepted the signature.
+        A signature by the payer's own key costs no chain call. Any other costs two, to look for the payer's contract
+        wallet and to ask it (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature.
         """
         price, quote_id = _promised(credential, offer)
         now = int(time.time())
@@ -101,22 +96,16 @@ class Exact:
         if credential.valid_before > latest:
             raise _refused("authorization_valid_before", "The authorization is valid for longer than allowed.")
         buyer = f"{network()}:0x{credential.payer.hex()}"
-        verified = Verified(self, offer, buyer, price, quote_id, credential, _vouched(credential))
-        _not_too_often(credential)
-        _can_pay(credential, buyer)
-        return verified
+        return Verified(self, offer, buyer, price, quote_id, credential, _vouched(credential))
 
-    def check_again(self, credential: Credential, payment: Payment) -> None:
-        """Refuse what has cost gas once, a payer who costs gas too often, and one without the money."""
-        if self.arrived(payment):
+    def prepare(self, credential: Credential, verified: Verified | None, payment: Payment | None) -> None:
+        """Refuse a payer without the money, or who costs gas too often, before anything is claimed. Writes nothing."""
+        if payment and (payment.state != PaymentState.RELEASED or self.arrived(payment)):
             return
-        if payment.authorization.wasted_at:
+        if payment and payment.authorization.wasted_at:
             raise RailRefused("settlement_failed", self.reasons["settlement_failed"])
         _not_too_often(credential)
-        _can_pay(credential, payment.buyer)
-
-    def prepare(self, credential: Credential, verified: Verified | None) -> None:
-        """Nothing to write: the claim is all that a payment header leaves behind."""
+        funds.check(credential, f"{network()}:0x{credential.payer.hex()}", self.reasons)
 
     def claim(self, verified: Verified, payment: Payment) -> None:
         """Write the authorization. Its unique (chain, token, payer, nonce) decides which of two requests was first."""
@@ -282,40 +271,6 @@ def _vouched(credential: Credential) -> bool:
     if signer is None:
         raise _refused("signature", "The signature does not match the payer.")
     return signer is signatures.Signer.CONTRACT
-
-
-def _can_pay(credential: Credential, buyer: str) -> None:
-    """Refuse a payer without the money before anything is claimed. Unknowable: it has claimed enough for now.
-
-    An authorization that is spent already is not refused here: what it paid, the engine finds out.
-    """
-    mine = Payment.objects.filter(buyer=buyer, state__in=OPEN).aggregate(n=Count("id"), micros=Sum("amount_micros"))
-    if mine["n"] >= _UNDECIDED_EACH or _undecided.count() >= _UNDECIDED_MAX:
-        raise Unknowable
-    facts = payers.ask(credential.payer, credential.nonce, credential.value, credential.source)
-    if facts.used:
-        return
-    if facts.balance < credential.value:
-        raise RailRefused("insufficient_funds", EXACT.reasons["insufficient_funds"])
-    # What is claimed may be settled already and so be counted twice: that is no reason to refuse.
-    if facts.balance < credential.value + (mine["micros"] or 0):
-        raise Unknowable
-
-
-class _Undecided:
-    """The number of undecided payments in all, counted at most once a second."""
-
-    def __init__(self) -> None:
-        self.at: float = 0
-        self.number = 0
-
-    def count(self) -> int:
-        if time.monotonic() > self.at + 1:
-            self.at, self.number = time.monotonic(), Payment.objects.filter(state__in=OPEN).count()
-        return self.number
-
-
-_undecided = _Undecided()
 
 
 def _not_too_often(credential: Credential) -> None:

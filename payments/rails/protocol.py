@@ -116,15 +116,11 @@ class Rail(Protocol):
         """Check an unclaimed credential, cheapest checks first. Writes nothing. Raises RailRefused or Unknowable."""
         ...
 
-    def check_again(self, credential: Any, payment: Payment) -> None:
-        """Check a proof whose payment was released, before it is tried again. Raises RailRefused or Unknowable."""
-        ...
+    def prepare(self, credential: Any, verified: Verified | None, payment: Payment | None) -> None:
+        """Before the claim, check what may change, and write what the request leaves behind besides a payment.
 
-    def prepare(self, credential: Any, verified: Verified | None) -> None:
-        """Before the claim, write what the request leaves behind besides a payment, such as a request for approval.
-
-        `verified` is the proof to be claimed, or None when nothing new is bought. Raises RailRefused: nothing was
-        charged.
+        `verified` is the proof to be claimed, or None when nothing new is bought; `payment` is the one that the proof
+        has claimed already. Raises RailRefused or Unknowable: nothing was charged.
         """
         ...
 

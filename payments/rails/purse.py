@@ -99,10 +99,7 @@ class PurseRail:
                 api_keys.check_limits(key, offer.payee, price.amount_micros)
         return verified
 
-    def check_again(self, credential: Any, payment: Payment) -> None:
-        """A payment from a purse is never released."""
-
-    def prepare(self, credential: Credential, verified: Verified | None) -> None:
+    def prepare(self, credential: Credential, verified: Verified | None, payment: Payment | None) -> None:
         """Note that the key was used, and ask the owner of the purse to approve a purchase that needs it."""
         if credential.key is None:
             return

@@ -3,7 +3,6 @@
 import contextlib
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 from eth_abi import encode
 from eth_utils import keccak
@@ -13,9 +12,8 @@ from payments.models import OPEN, Payment
 from payments.offers import Offer, Presented, Price
 from payments.onchain import watcher
 from payments.onchain.settler import Settler
-from payments.rails import exact
 from payments.rails.exact import EXACT
-from tests.chain import LocalChain
+from tests.chain import LocalChain, nobody_looks_for_money
 from tests.wallet import Wallet, decoded
 
 _ITEM = ["address", "address", "uint256", "uint256", "uint256", "bytes32", "bytes"]
@@ -86,7 +84,7 @@ class Counter:
     def claim_without_money(self, wanted: Offer, header: str = "") -> Payment:
         """A claim of somebody whose money was there when it was looked for, and is gone before the settler looks."""
         header = header or self.sign(Wallet(), wanted)
-        with patch.object(exact, "_can_pay"), contextlib.suppress(gate.PaymentInFlight):
+        with nobody_looks_for_money(), contextlib.suppress(gate.PaymentInFlight):
             self.present(header, wanted)
         return Payment.objects.select_related("authorization").latest("claimed_at", "id")
 

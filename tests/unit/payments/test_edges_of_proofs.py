@@ -14,7 +14,7 @@ from payments.offers import Presented
 from payments.onchain import record, rpc
 from payments.onchain.logs import SeenTransfer
 from payments.places import Places
-from payments.rails import exact
+from payments.rails import funds
 from payments.rails.exact import EXACT
 from publishers import pricing
 from publishers.articles import catalogue
@@ -46,7 +46,7 @@ def clock(settings: Any) -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: None)
         # Nobody asks a chain here what a wallet holds.
-        patch.setattr(exact, "_can_pay", lambda credential, buyer: None)
+        patch.setattr(funds, "check", lambda credential, buyer, reasons: None)
         yield Clock(patch)
 
 

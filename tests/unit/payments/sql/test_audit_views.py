@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings as configured
 from django.db import connection, transaction
 
-from payments.models import Transfer
+from payments.models import Payment, Transfer
 from tests.unit.payments.planting import Books
 
 pytestmark = pytest.mark.django_db(transaction=True)
