@@ -1,28 +1,39 @@
 """The Celery tasks. A task carries no arguments: the database says what is due. Every task is idempotent."""
 
 import logging
+from datetime import timedelta
 
 from celery import shared_task
+from django.utils import timezone
 
 from payments import cards, fulfilment, onchain
 from payments.cards import holds, reconciliation, sweeper, tabs, webhooks
 from payments.cards.facts import NoAnswer
-from payments.onchain import rpc, watcher
+from payments.onchain import record, rpc, watcher
 
 from . import audit
 
 log = logging.getLogger(__name__)
+_PRUNED_AT_ONCE = 500
 
 
 @shared_task(name="payments.watch_chain")
 def watch_chain() -> None:
-    """Scan the chain once. A failed scan is only logged: the next one is a second away."""
+    """Scan the chain once. A failed scan is only logged: the next one is seconds away."""
     if not onchain.enabled():
         return
     try:
         watcher.watch()
     except rpc.ChainUnreachable as error:
         log.warning("cannot watch the chain: %s", error)
+
+
+@shared_task(name="payments.prune_claims")
+def prune_claims() -> None:
+    """Delete the claims that failed a day ago and left no trace on the chain."""
+    day_ago = timezone.now() - timedelta(days=1)
+    while record.prune(day_ago, _PRUNED_AT_ONCE) == _PRUNED_AT_ONCE:
+        pass
 
 
 @shared_task(name="payments.audit_books")

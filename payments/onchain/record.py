@@ -8,10 +8,11 @@ any database transaction.
 import logging
 import uuid
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from payments import notify
@@ -91,6 +92,22 @@ def fail_expired(chain_id: int, final_time: int) -> int:
             reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
             decided_at=timezone.now(),
         )
+
+
+def prune(before: datetime, most: int) -> int:
+    """Delete up to `most` claims that failed for good before a moment, and reached no transaction and no transfer.
+
+    Their authorizations have expired in a final block, so neither a presentation nor the chain can bring them back. The
+    database refuses to delete any other claim.
+    """
+    arrived = Transfer.objects.filter(sender=OuterRef("payer"), nonce=OuterRef("nonce"))
+    idle = Authorization.objects.filter(~Exists(arrived), submission=None, wasted_at=None)
+    failed = idle.filter(payment__state=PaymentState.FAILED, payment__decided_at__lt=before)
+    ids = list(failed.order_by("payment__decided_at").values_list("payment_id", flat=True)[:most])
+    with transaction.atomic(durable=True):
+        Authorization.objects.filter(payment_id__in=ids).delete()
+        Payment.objects.filter(id__in=ids).delete()
+    return len(ids)
 
 
 def awaits_finality(chain_id: int) -> bool:

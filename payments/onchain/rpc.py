@@ -77,11 +77,16 @@ class Block:
 
 @functools.cache
 def _provider(url: str, timeout: int) -> "HTTPProvider":
-    # web3 takes a second to import and few web requests call the chain, so import it at the first call.
+    # web3 takes a second to import, and most processes and commands never call the chain.
     from web3 import HTTPProvider
 
     # One attempt per call: an automatic retry of a send would hide the first answer.
     return HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
+
+
+def load() -> None:
+    """Load the client now. A web server does so before it forks, so that its workers share what takes a second."""
+    _provider(settings.CHAIN_RPC_URL, settings.RPC_TIMEOUT_SECONDS)
 
 
 def request(method: str, *params: Any) -> Any:

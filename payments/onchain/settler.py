@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -27,6 +28,7 @@ from payments.models import Attempt, Authorization, Payment, PaymentState, Submi
 
 from . import logs, record, refusals, rpc, view
 from .lease import LeaseHolder, LeaseLost
+from .pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +36,12 @@ GAS_EACH = 150_000
 _GAS_BASE = 60_000
 _GAS_PER_ITEM = GAS_EACH + GAS_EACH // 32 + 12_000
 _IN_FLIGHT_MAX = 4
-# A chain that mines at once has mined by the first look; other blocks take seconds.
-_FIRST_LOOK_SECONDS = 0.05
-_LOOK_SECONDS = 0.25
+# A chain that mines at once has mined by one of the first looks. Of others the next block is awaited.
+_FIRST_LOOKS = (0.05, 0.15)
 _IDLE_SECONDS = 1.0
+# How often the key's transactions are counted, without a reason and while one waits for longer than usual.
+_COUNT_SECONDS = (10.0, 1.0)
+_USUAL_SECONDS = 3.0
 _RESEND_SECONDS = 2.0
 _REST_SECONDS = 0.5
 _GAP_MAX = 16
@@ -65,7 +69,8 @@ class Settler:
         self.lease = LeaseHolder(settings.CHAIN_ID, self.key)
         self._fees: _Fees | None = None
         self._caught_up_at = 0.0
-        self._look_seconds = _FIRST_LOOK_SECONDS
+        self._looks = 0
+        self._pace = Pace()
         # The newest block in which all sent transactions were looked for. Only another block can change the answers.
         self._looked_in = b""
         self._floor: int | None = None
@@ -109,16 +114,17 @@ class Settler:
         if self._floor is None:
             self._floor = self._looked_at_before()
         head = view.head(self._floor)
+        self._pace.saw(head)
         self._catch_up(head)
         open_ones = self._follow_all(head)
         self._decide_failed(head)
         if len(open_ones) < _IN_FLIGHT_MAX and (claims := self._claims()) and self._settle(claims, head):
-            self._look_seconds = _FIRST_LOOK_SECONDS
+            self._looks = 0
             return 0
         if not open_ones:
             return _IDLE_SECONDS
-        pause, self._look_seconds = self._look_seconds, min(2 * self._look_seconds, _LOOK_SECONDS)
-        return pause
+        self._looks += 1
+        return _FIRST_LOOKS[self._looks - 1] if self._looks <= len(_FIRST_LOOKS) else self._pace.until_next_block()
 
     def _has_work(self) -> bool:
         return self._waiting().exists() or self._sent().exists()
@@ -230,11 +236,9 @@ class Settler:
         self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
 
     def _catch_up(self, head: rpc.Block) -> None:
-        """Skip nonces that foreign transactions used, and reopen transactions that a reorganisation dropped.
-
-        Runs at most once a second.
-        """
-        if time.monotonic() - self._caught_up_at < 1:
+        """Skip nonces that foreign transactions used, and reopen transactions that a reorganisation dropped."""
+        waits = self._sent().filter(made_at__lt=timezone.now() - timedelta(seconds=_USUAL_SECONDS)).exists()
+        if time.monotonic() - self._caught_up_at < _COUNT_SECONDS[waits]:
             return
         self._caught_up_at = time.monotonic()
         count = self._count(head)

@@ -16,6 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from tests import nodes
+
+from .cluster import Cluster
+
 Params = list[Any]
 
 
@@ -57,6 +61,7 @@ class RpcProxy:
         self.chain = urlsplit(chain_url)
         self.counts: Counter[str] = Counter()
         self.sent: list[str] = []
+        self.cluster: Cluster | None = None
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -128,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         call = json.loads(body)
         rule = self.server.proxy.rule_for(call["method"], call.get("params", []))
         if rule is None:
-            return self._answer(self._forward(body))
+            return self._answer(self._one_of_many(call) if self.server.proxy.cluster else self._forward(body))
         time.sleep(rule.delay)
         if rule.before:
             rule.before()
@@ -147,6 +152,22 @@ class _Handler(BaseHTTPRequestHandler):
             told = json.loads(said)
             said = json.dumps({**told, "result": rule.lie(told.get("result"))}).encode()
         return self._answer(said)
+
+    def _one_of_many(self, call: dict[str, Any]) -> bytes:
+        cluster = self.server.proxy.cluster
+        assert cluster
+        try:
+            said = {"result": cluster.answer(self._ask, call["method"], call.get("params", []))}
+        except nodes.Refused as refusal:
+            said = {"error": {"code": refusal.code, "message": refusal.message}}
+        return json.dumps({"jsonrpc": "2.0", "id": call["id"], **said}).encode()
+
+    def _ask(self, method: str, *params: Any) -> Any:
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        said = json.loads(self._forward(json.dumps(call).encode()))
+        if refusal := said.get("error"):
+            raise nodes.Refused(refusal["code"], refusal["message"])
+        return said["result"]
 
     def _forward(self, body: bytes) -> bytes:
         if self._chain is None:

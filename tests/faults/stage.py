@@ -17,6 +17,7 @@ from dev.stack import Stack
 from tests.shop import PATIENCE, Shop, open_shop
 from tests.wallet import Wallet
 
+from .cluster import Cluster
 from .purchase import Purchase
 from .rpc_proxy import RpcProxy
 from .traps import VARIABLE, Trap
@@ -224,6 +225,7 @@ def open_stage(name: str, block_time: float | None = None, mortal: bool = False,
             options |= {"kind": MortalStack, VARIABLE: str(trap.file)}
         with open_shop(name, **options, **variables) as shop:
             stage = Stage(shop, node, trap)
+            node.cluster = Cluster(seed=port)
             yield stage
             for child in stage.children.values():
                 child.stop(0)  # Nothing here is worth a graceful end.

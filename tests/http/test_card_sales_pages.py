@@ -39,7 +39,7 @@ def test_a_card_sale_is_pending_and_says_why(lantern, browser):
     _, payment = _sold(lantern)
     page = browser.get(f"/studio/{lantern.slug}/balance").content.decode()
     assert 'From cards, <em>pending</em></th><td class="num">$0.2375<' in page
-    assert 'From wallets, available</th><td class="num">$0.0000<' in page
+    assert 'From wallets, available</th><td class="num">$0.00<' in page
     assert 'From wallets, <em>not final</em></th><td class="num">$0.0475<' in page
     assert "Balance: $0.285" in page
     assert "and 7 days have passed" in page

@@ -34,7 +34,7 @@ dev                  | dev
 dev/standin          | dev/standin
                      |
 marketplace          | marketplace/{__init__ apps celery settings urls wsgi}
-                     | marketplace/{api ops reader shop staff}
+                     | marketplace/{api ops reader shop staff} payments/onchain
 marketplace/accounts | marketplace/accounts
                      | marketplace/reader
 marketplace/staff    | marketplace/staff

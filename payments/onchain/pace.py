@@ -1,0 +1,29 @@
+"""How fast the chain makes blocks, as far as this process has seen: nobody asks for a block before it can be there."""
+
+import time
+
+from . import rpc
+
+_SHORTEST_SECONDS = 0.25
+_LONGEST_SECONDS = 2.0
+
+
+class Pace:
+    """The newest block, when it was seen, and the seconds between blocks."""
+
+    def __init__(self) -> None:
+        self.newest: rpc.Block | None = None
+        self.seen_at = 0.0
+        self.seconds = 0.0
+
+    def saw(self, head: rpc.Block) -> None:
+        """Note the newest block."""
+        if self.newest and head.number > self.newest.number:
+            self.seconds = (head.time - self.newest.time) / (head.number - self.newest.number)
+        if self.newest is None or head.hash != self.newest.hash:
+            self.newest, self.seen_at = head, time.monotonic()
+
+    def until_next_block(self) -> float:
+        """How long to pause before the next look."""
+        expected = self.seen_at + self.seconds - time.monotonic()
+        return min(max(expected, self.seconds / 8, _SHORTEST_SECONDS), _LONGEST_SECONDS)
