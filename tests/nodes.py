@@ -1,4 +1,4 @@
-"""How a node answers that has not seen the newest blocks yet. Behind a load balancer any call may get such an answer."""
+"""How a node answers that has not seen the newest blocks yet: any call may get such an answer behind a balancer."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,6 @@
 """The audit against the chain, as of the last scanned block: custody, and the token's logs."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from .findings import Finding, finding
 
 _LOG_BLOCKS = 50_000
 _SETTLING_SECONDS = 120
+# Seconds between the tries, when the chain cannot be reached or differs.
+_PAUSES = (0.3, 1.0, 3.0)
 
 
 @dataclass
@@ -48,7 +51,20 @@ class Facts:
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
-    """What differs between the database and the chain. An unreachable chain is a finding too."""
+    """What differs between the database and the chain. An unreachable chain is a finding too.
+
+    A difference counts when it is still there seconds later: the node that answered first may have been a block behind.
+    """
+    found = list(_compared_or_not(facts))
+    for pause in _PAUSES:
+        if not found:
+            return
+        time.sleep(pause)
+        found = list(_compared_or_not(facts))
+    yield from found
+
+
+def _compared_or_not(facts: Facts) -> Iterator[Finding]:
     try:
         yield from _compared(facts)
     except (rpc.ChainUnreachable, rpc.CallReverted) as error:

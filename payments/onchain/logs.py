@@ -12,7 +12,7 @@ from django.conf import settings
 from eth_utils import keccak
 
 from . import rpc
-from .rpc import ChainUnreachable, RpcRefused, parsed, raw
+from .rpc import Busy, ChainUnreachable, RpcRefused, parsed, raw
 
 TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 AUTHORIZATION_USED = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").hex()
@@ -147,6 +147,8 @@ def _between(first: int, last: int, topics: list[Any]) -> list[dict[str, Any]]:
         where = {"fromBlock": hex(first), "toBlock": hex(upto)}
         try:
             logs = rpc.request("eth_getLogs", {"address": "0x" + rpc.token().hex(), **where, "topics": topics})
+        except Busy:
+            raise
         except ChainUnreachable as error:
             if not _range.narrow(upto - first + 1) or not isinstance(error, RpcRefused):
                 raise

@@ -1,7 +1,7 @@
 """What the token says of a payer before anything is claimed: the balance, the authorization, and the payer's code.
 
 Requests of this process that ask at the same time share one call. After a call that found junk (a payer without the
-money, a signature that can only be a contract's where no contract is), the next one waits a second: a crowd costs the
+money, a signature that can only be a contract's where no contract is), the next one waits a moment: a crowd costs the
 node the same whether it is ten payers or a thousand.
 """
 
@@ -23,7 +23,7 @@ from . import rpc, view
 
 _AT_ONCE = 100
 _WAITING_MAX = 40
-_PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS = 1.5
 _PATIENCE_SECONDS = 4.0
 _WORD = 32
 _BALANCE = (1 << 254) - 1
@@ -136,7 +136,8 @@ def _look(batch: list[_Question]) -> None:
     try:
         _fill(batch, None)
         if short := [question for question in batch if question.is_short]:
-            _fill(short, view.head())
+            # Somebody's money may have come in the last block.
+            _fill(short, view.newest_of_two(view.scanned_to()))
     except rpc.ChainUnreachable:
         for question in batch:
             if question.facts is None or question.is_short:

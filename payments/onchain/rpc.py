@@ -46,6 +46,10 @@ class ChainUnreachable(Exception):
     """No usable answer came back. What was asked may have happened: never read this as a no."""
 
 
+class Busy(ChainUnreachable):
+    """The node asked for fewer calls."""
+
+
 class RpcRefused(ChainUnreachable):
     """The node answered with an error, in `code` and `message`. It says nothing about what was asked."""
 
@@ -95,7 +99,7 @@ def request(method: str, *params: Any) -> Any:
     After a node said that it is too busy, no call is made for a moment, which doubles while it is still too busy.
     """
     if backoff.seconds_left():
-        raise ChainUnreachable(f"{method}: the node asked for fewer calls")
+        raise Busy(f"{method}: the node asked for fewer calls")
     provider = _provider(settings.CHAIN_RPC_URL, settings.RPC_TIMEOUT_SECONDS)
     try:
         answer = provider.make_request(method, list(params))
@@ -119,7 +123,7 @@ def _said_with_status(method: str, error: Exception) -> Any:
     status, words = response.status_code, response.text[:_WORDS_MAX]
     if status == 429 or status >= 500:
         backoff.busy()
-        raise ChainUnreachable(f"{method}: HTTP {status} {words}") from error
+        raise Busy(f"{method}: HTTP {status} {words}") from error
     try:
         said = response.json()
     except ValueError:
@@ -137,7 +141,7 @@ def _refusal(method: str, said: Any) -> Exception:
         return CallReverted(f"{method}: {message}")
     if code in _BUSY_CODES or _BUSY.search(message):
         backoff.busy()
-        return ChainUnreachable(f"{method}: {message}")
+        return Busy(f"{method}: {message}")
     return RpcRefused(code if isinstance(code, int) else 0, f"{method}: {message}")
 
 

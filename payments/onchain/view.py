@@ -23,6 +23,11 @@ class _Final:
     asked_at = -1
 
 
+def newest_of_two(floor: int = 0) -> rpc.Block:
+    """The newer of two reads of the newest block, for an answer that a node behind would get wrong."""
+    return max(head(floor), head(floor), key=lambda block: block.number)
+
+
 def head(floor: int = 0) -> rpc.Block:
     """The newest block. `floor`: a block number that is known to exist from elsewhere.
 

@@ -7,6 +7,7 @@ from typing import Any
 from tests import nodes
 
 _RANGE_MAX = 100
+BEHIND_MAX = 2
 
 
 class Cluster:
@@ -20,7 +21,11 @@ class Cluster:
     def answer(self, ask: nodes.Ask, method: str, params: list[Any]) -> Any:
         """The result; `ask` asks the real chain. Raises nodes.Refused for an error object."""
         with self.lock:
-            dice, lag, words = self.chance.random(), self.chance.choice((1, 1, 2)), self.chance.choice(nodes.TOO_LONG)
+            dice, lag, words = (
+                self.chance.random(),
+                self.chance.randint(1, BEHIND_MAX),
+                self.chance.choice(nodes.TOO_LONG),
+            )
         if dice < self.busy:
             raise nodes.Refused(-32005, "daily request count exceeded, request rate limited")
         if method == "eth_getLogs" and int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= _RANGE_MAX:

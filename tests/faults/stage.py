@@ -17,7 +17,7 @@ from dev.stack import Stack
 from tests.shop import PATIENCE, Shop, open_shop
 from tests.wallet import Wallet
 
-from .cluster import Cluster
+from .cluster import BEHIND_MAX, Cluster
 from .purchase import Purchase
 from .rpc_proxy import RpcProxy
 from .traps import VARIABLE, Trap
@@ -57,11 +57,23 @@ class Stage:
     def purchase(self, wallet: Wallet | None = None, **changes: Any) -> Purchase:
         """A payment for one article after another, by a new wallet unless one is given."""
         self._article = (self._article + 1) % len(self.shop.line["articles"])
-        return Purchase(self.shop, wallet or self.shop.wallet(1_000_000), self.shop.article(self._article), **changes)
+        wallet = wallet or self.wallet(1_000_000)
+        return Purchase(self.shop, wallet, self.shop.article(self._article), **changes)
+
+    def wallet(self, micros: int) -> Wallet:
+        """A new wallet whose money every node has seen."""
+        wallet = self.shop.wallet(micros)
+        self._seen_everywhere()
+        return wallet
+
+    def _seen_everywhere(self) -> None:
+        self.shop.rpc("anvil_mine", hex(BEHIND_MAX))
 
     def purchases(self, number: int) -> list[Purchase]:
         """As many payments by as many new wallets."""
-        return [self.purchase(wallet) for wallet in self.shop.wallets(number, 1_000_000)]
+        wallets = self.shop.wallets(number, 1_000_000)
+        self._seen_everywhere()
+        return [self.purchase(wallet) for wallet in wallets]
 
     def bought_on_old_money(self) -> Purchase:
         """Bought with money that came long before: a reorganisation takes the purchase and not the money."""
