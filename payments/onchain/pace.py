@@ -1,6 +1,8 @@
 """How fast the chain makes blocks, as far as this process has seen: nobody asks for a block before it can be there."""
 
+import statistics
 import time
+from collections import deque
 
 from . import rpc
 
@@ -9,17 +11,22 @@ _LONGEST_SECONDS = 2.0
 
 
 class Pace:
-    """The newest block, when it was seen, and the seconds between blocks."""
+    """The newest block, when it was seen, and the usual seconds between blocks."""
 
     def __init__(self) -> None:
         self.newest: rpc.Block | None = None
         self.seen_at = 0.0
-        self.seconds = 0.0
+        self._gaps: deque[float] = deque(maxlen=5)
+
+    @property
+    def seconds(self) -> float:
+        """The median of the last gaps: a chain that stood still for once is not slow for that."""
+        return statistics.median(self._gaps) if self._gaps else 0.0
 
     def saw(self, head: rpc.Block) -> None:
         """Note the newest block."""
         if self.newest and head.number > self.newest.number:
-            self.seconds = (head.time - self.newest.time) / (head.number - self.newest.number)
+            self._gaps.append((head.time - self.newest.time) / (head.number - self.newest.number))
         if self.newest is None or head.hash != self.newest.hash:
             self.newest, self.seen_at = head, time.monotonic()
 

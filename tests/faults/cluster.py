@@ -30,6 +30,7 @@ class Cluster:
             raise nodes.Refused(-32005, "daily request count exceeded, request rate limited")
         if method == "eth_getLogs" and int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= _RANGE_MAX:
             raise nodes.Refused(*words)
-        said = nodes.behind(ask, method, tuple(params), lag) if dice < self.behind else ask(method, *params)
+        given = tuple(params)
+        said = nodes.behind(ask, method, given, lag) if dice < self.behind else ask(method, *given)
         # Nothing promises an order.
         return said[::-1] if method == "eth_getLogs" else said

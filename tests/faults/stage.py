@@ -60,20 +60,22 @@ class Stage:
         wallet = wallet or self.wallet(1_000_000)
         return Purchase(self.shop, wallet, self.shop.article(self._article), **changes)
 
-    def wallet(self, micros: int) -> Wallet:
+    def wallet(self, micros: int = 100_000_000) -> Wallet:
         """A new wallet whose money every node has seen."""
-        wallet = self.shop.wallet(micros)
+        return self.wallets(1, micros)[0]
+
+    def wallets(self, number: int, micros: int = 100_000_000) -> list[Wallet]:
+        """So many of them."""
+        wallets = self.shop.wallets(number, micros)
         self._seen_everywhere()
-        return wallet
+        return wallets
 
     def _seen_everywhere(self) -> None:
         self.shop.rpc("anvil_mine", hex(BEHIND_MAX))
 
     def purchases(self, number: int) -> list[Purchase]:
         """As many payments by as many new wallets."""
-        wallets = self.shop.wallets(number, 1_000_000)
-        self._seen_everywhere()
-        return [self.purchase(wallet) for wallet in wallets]
+        return [self.purchase(wallet) for wallet in self.wallets(number, 1_000_000)]
 
     def bought_on_old_money(self) -> Purchase:
         """Bought with money that came long before: a reorganisation takes the purchase and not the money."""

@@ -1,6 +1,6 @@
-"""Hundreds of kills at random steps, with a seed that says which: minutes long, so only when it is asked for.
+"""Hundreds of kills at random steps, and thousands of buyers: minutes long, so only when it is asked for.
 
-PENNYPRESS_KILLS=500 PENNYPRESS_SEED=7 python3 dev.py test tests/faults/test_campaign.py -m slow -s
+PENNYPRESS_KILLS=500 PENNYPRESS_BUYERS=2000 PENNYPRESS_SEED=7 python3 dev.py test tests/faults/test_campaign.py -m slow -s
 """
 
 import os
@@ -16,6 +16,7 @@ from .test_crashes import RPC, SETTLER, WEB, WORKER
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("PENNYPRESS_KILLS", "500"))
+BUYERS = int(os.environ.get("PENNYPRESS_BUYERS", "2000"))
 SEED = int(os.environ.get("PENNYPRESS_SEED", str(random.randrange(10**6))))
 POINTS = [
     (role, step, moment)
@@ -41,6 +42,22 @@ def test_whoever_dies_whenever_every_payment_ends_paid_once(stage: Stage):
     print(f"{kills} kills in {len(took)} rounds, p99 {took[int(len(took) * 0.99)]:.1f} s, slowest {took[-1]:.1f} s")
     assert took[-1] < 60
     assert took[int(len(took) * 0.99)] < 20
+
+
+def test_thousands_of_buyers_behind_nodes_that_disagree_are_told_nothing_false(stage: Stage):
+    """Every answer before the article is "later": "not charged" would make a buyer sign again, and pay twice."""
+    took: list[float] = []
+    while len(took) < BUYERS:
+        purchases = stage.purchases(min(20, BUYERS - len(took)))
+        with ThreadPoolExecutor(len(purchases)) as pool:
+            took += pool.map(Purchase.finish, purchases)
+        for purchase in purchases:
+            purchase.was_bought_once()
+        if len(took) % 200 == 0:
+            print(f"{len(took)} buyers, slowest {max(took):.1f} s")
+            stage.books_agree()
+    took.sort()
+    print(f"{len(took)} buyers, median {took[len(took) // 2]:.1f} s, p99 {took[int(len(took) * 0.99)]:.1f} s")
 
 
 def _at_a_step(stage: Stage, dice: random.Random) -> tuple[bool, float]:

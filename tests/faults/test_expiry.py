@@ -8,7 +8,7 @@ _SOON = 10  # The product asks for six seconds at least.
 
 
 def test_paid_in_time_and_learnt_of_too_late_is_paid(stage: Stage):
-    wallet = stage.shop.wallet(1_000_000)
+    wallet = stage.wallet(1_000_000)
     stage.node.on("eth_sendRawTransaction", before=stage.node.down, drop="after")
     ends = max(_chain_time(stage), int(time.time())) + _SOON
     purchase = stage.purchase(wallet, validBefore=ends)

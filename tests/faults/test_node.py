@@ -90,7 +90,7 @@ def test_a_transaction_that_is_sent_twice_moves_the_money_once(stage: Stage):
 
 def test_a_node_that_forgets_the_logs_of_our_block_delays_the_sale_until_the_logs_are_there(stage: Stage):
     purchase = stage.purchase()
-    rule = stage.node.on("eth_getLogs", lie=lambda _: [], when=lambda params: "blockHash" in params[0], times=2)
+    rule = stage.node.on("eth_getTransactionReceipt", lie=lambda said: said and {**said, "logs": []}, times=2)
     purchase.finish()
     assert rule.hits
     purchase.was_bought_once()

@@ -42,7 +42,7 @@ def test_a_payment_that_an_observer_settles_while_it_is_being_sent_buys_the_arti
 
 
 def test_an_observer_who_is_always_first_does_not_get_the_payer_refused(stage: Stage):
-    wallet = stage.shop.wallet()
+    wallet = stage.wallet()
     for _ in range(4):
         purchase = stage.purchase(wallet)
         stage.node.on("eth_sendRawTransaction", before=lambda purchase=purchase: stage.front_run(purchase))
@@ -59,7 +59,7 @@ def test_a_payer_who_spends_the_money_between_the_check_and_the_block_is_not_ser
 
 
 def test_a_payer_who_has_cost_gas_three_times_is_refused_before_anything_is_sent(stage: Stage):
-    wallet = stage.shop.wallet(0)
+    wallet = stage.wallet(0)
     for _ in range(3):
         stage.shop.mint(wallet.address, 1_000_000)
         purchase = stage.purchase(wallet)
@@ -114,7 +114,7 @@ def test_a_wallet_that_burns_all_gas_when_it_is_asked_costs_one_capped_call(stag
 @pytest.mark.parametrize("first", [0, 1])
 def test_one_authorization_for_two_articles_buys_the_one_it_was_presented_for_first(stage: Stage, first: int):
     pair = stage.shop.twins()
-    purchase = Purchase(stage.shop, stage.shop.wallet(), pair[first])
+    purchase = Purchase(stage.shop, stage.wallet(), pair[first])
     purchase.finish()
     other = stage.shop.http.get(pair[1 - first]["json_url"], headers={"PAYMENT-SIGNATURE": purchase.header})
     assert other.status_code == 402

@@ -35,7 +35,7 @@ def test_two_thousand_copies_in_forty_rounds_are_forty_sales(stage: Stage):
 
 def test_fifty_payers_of_one_article_are_all_served(stage: Stage):
     article = stage.shop.article()
-    purchases = [Purchase(stage.shop, wallet, article) for wallet in stage.shop.wallets(COPIES, 1_000_000)]
+    purchases = [Purchase(stage.shop, wallet, article) for wallet in stage.wallets(COPIES, 1_000_000)]
     answers = at_once([(purchase.url, {"PAYMENT-SIGNATURE": purchase.header}) for purchase in purchases])
     assert set(statuses(answers)) <= {200, 503}
     with ThreadPoolExecutor(8) as pool:
@@ -56,7 +56,7 @@ def test_fifty_copies_of_a_payment_without_money_serve_nobody(stage: Stage):
 
 def test_fifty_payers_whose_money_is_gone_when_the_block_comes_are_not_served(stage: Stage):
     """Every check passes, and then none of them pays."""
-    wallets = stage.shop.wallets(10, 1_000_000)
+    wallets = stage.wallets(10, 1_000_000)
     purchases = [Purchase(stage.shop, wallet, stage.shop.article()) for wallet in wallets]
     spending = [stage.spending(wallet, 1_000_000) for wallet in wallets]
     with stage.no_blocks():
@@ -71,7 +71,7 @@ def test_fifty_payers_whose_money_is_gone_when_the_block_comes_are_not_served(st
 
 def test_fifty_signatures_of_one_payer_for_one_article_are_one_transfer(stage: Stage):
     """What a stock client does that is told "later" and signs anew, all at once."""
-    wallet = stage.shop.wallet()
+    wallet = stage.wallet()
     purchases = [Purchase(stage.shop, wallet, stage.shop.article()) for _ in range(COPIES)]
     answers = at_once([(purchase.url, {"PAYMENT-SIGNATURE": purchase.header}) for purchase in purchases])
     assert set(statuses(answers)) <= {200, 503}
@@ -81,7 +81,7 @@ def test_fifty_signatures_of_one_payer_for_one_article_are_one_transfer(stage: S
 
 
 def test_one_payer_buys_many_articles_at_once(stage: Stage):
-    wallet = stage.shop.wallet()
+    wallet = stage.wallet()
     purchases = [Purchase(stage.shop, wallet, article) for article in stage.shop.line["articles"]]
     answers = at_once([(purchase.url, {"PAYMENT-SIGNATURE": purchase.header}) for purchase in purchases])
     assert set(statuses(answers)) <= {200, 503}
@@ -108,7 +108,7 @@ def test_money_for_one_of_many_articles_buys_exactly_one(stage: Stage):
 def test_one_signature_for_two_articles_at_once_serves_one_of_them(stage: Stage, same_publication: bool):
     """Version 1 names no quote: nothing but the claim binds the signature to an article."""
     pair = _two_of_a_price(stage, same_publication)
-    wallet = stage.shop.wallet(1_000_000)
+    wallet = stage.wallet(1_000_000)
     earned = _earned(stage)
     terms = stage.shop.http.get(pair[0]["json_url"]).json()
     header = {"X-PAYMENT": wallet.pay_v1(terms, stage.shop.line["chain_id"])}
@@ -118,7 +118,10 @@ def test_one_signature_for_two_articles_at_once_serves_one_of_them(stage: Stage,
     assert len(served) == 1
     mine, others = answers[served[0] :: 2], answers[1 - served[0] :: 2]
     assert set(statuses(mine)) <= {200, 503}
-    assert {_word(answer) for answer in others} == {(402, "authorization_spent_elsewhere")}
+    assert {_word(answer) for answer in others} <= {
+        (402, "authorization_spent_elsewhere"),
+        (503, "temporarily_unavailable"),  # The node was too busy to say whether the payer has the money.
+    }
     price = pair[0]["agent_price_micros"]
     assert stage.shop.balance(wallet.address) == 1_000_000 - price
     grown = {account: now - earned.get(account, 0) for account, now in _earned(stage).items()}

@@ -12,7 +12,7 @@ def test_who_meets_a_503_and_signs_again_pays_once(stage: Stage, all_clients: li
     shop = stage.shop
     with tapped(shop.url) as wire:
         article, url = shop.article(5), wire.url(shop.article(5)["md_url"])
-        pairs = list(zip(all_clients, shop.wallets(len(KINDS)), strict=True))
+        pairs = list(zip(all_clients, stage.wallets(len(KINDS)), strict=True))
         with stage.no_blocks():
             for client, wallet in pairs:
                 client.order(wallet, url)

@@ -36,6 +36,18 @@ def test_a_batch_is_no_longer_than_it_may_be(counter: Counter):
     assert sorted(s.authorizations.count() for s in Submission.objects.all()) == [2, 5, 5]
 
 
+def test_a_crowd_of_one_payers_claims_does_not_stand_before_another_payer(counter: Counter):
+    counter.settings.BATCH_MAX = 2
+    crowd = [counter.claim(wallet := counter.wallet(), offer(1)), *(counter.claim(wallet, offer(n)) for n in (2, 3, 4))]
+    late = counter.claim(counter.wallet(), offer(5))
+    counter.turn()
+    assert [state(payment)[0] for payment in (*crowd, late)] == [
+        PaymentState.SIGNED, PaymentState.CLAIMED, PaymentState.CLAIMED, PaymentState.CLAIMED, PaymentState.SIGNED,
+    ]  # fmt: skip
+    counter.work()
+    assert {state(payment)[0] for payment in crowd} == {PaymentState.CONFIRMED}
+
+
 def test_bad_ones_in_a_batch_are_left_out_and_the_others_are_paid(counter: Counter):
     good = [counter.claim(counter.wallet(), offer(n)) for n in range(3)]
     poor = counter.claim_without_money(offer(3))
