@@ -20,6 +20,8 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str(
     "SECRET_KEY", default="debug-only-key-that-signs-nothing-of-value" if DEBUG else environ.Env.NOTSET
 )
+# Former keys, newest first. What they signed is still valid; nothing new is signed with them.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 # The site's name on its pages and in its mail.
 SITE_NAME = env.str("SITE_NAME", default="Pennypress")
 BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
@@ -177,12 +179,14 @@ REPLAY_SECONDS = env.int("REPLAY_SECONDS", default=60)
 CONTRACT_WALLET_CHECKS_PER_MINUTE = env.int("CONTRACT_WALLET_CHECKS_PER_MINUTE", default=60)
 # The Ed25519 seed (64 hex digits) that signs receipts. Empty: derived from SECRET_KEY.
 RECEIPT_KEY = env.str("RECEIPT_KEY", default="")
+RECEIPT_KEY_FALLBACKS = env.list("RECEIPT_KEY_FALLBACKS", default=[])
 
 # --- Cards and purses ------------------------------------------------------------------------------
 # Purses are on when the secret key is set. The key decides between test mode and real money.
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
+STRIPE_WEBHOOK_SECRET_FALLBACKS = env.list("STRIPE_WEBHOOK_SECRET_FALLBACKS", default=[])
 # In a demo, in tests and with DEBUG, any server that speaks Stripe's API can replace Stripe.
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
 STRIPE_JS_URL = env.str("STRIPE_JS_URL", default="https://js.stripe.com/v3/")

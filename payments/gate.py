@@ -8,6 +8,7 @@ on something else). The gate never sees HTTP or an article.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -16,7 +17,7 @@ from django.utils import timezone
 from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState, Purse
 from payments.proofs import receipts, wallets
 from payments.rails import RAILS, named
-from payments.rails.protocol import Asked, Known, RailRefused, Shown, Unknowable, Verified
+from payments.rails.protocol import AlreadySettled, Asked, Known, Rail, RailRefused, Shown, Unknowable, Verified
 
 from . import notify, waiters
 from .offers import Offer, Presented
@@ -96,6 +97,14 @@ class Admitted:
         return receipts.issue(receipts.Receipt(offer.url, told["payer"], told["network"], told["transaction"]))
 
 
+class _Unclaimed(NamedTuple):
+    """Money that no payment has claimed, and the buyer who has proven that it is theirs."""
+
+    rail: Rail
+    buyer: str
+    money: Any
+
+
 @dataclass
 class Admission:
     """The result of `verify`. The caller renders the page, then calls `settle` to be admitted.
@@ -110,6 +119,10 @@ class Admission:
     verified: Verified | None = None
     proven: bool = True
     shown: Shown | None = None
+    # Without a quote to prove it: the same client as the first time, within REPLAY_SECONDS.
+    repeated: bool = False
+    # Money of this buyer that waits for a payment, and the rail that has it.
+    unclaimed: _Unclaimed | None = None
     # Whom the limits on waiting count the request for.
     source: str = ""
 
@@ -133,12 +146,18 @@ class Admission:
         if self.grant:
             return Admitted(self.grant, self.grant.payment, proven=True)
         self._prepare()
-        payment = self.payment or self._claim()
+        payment = self.payment or self._claim_unclaimed() or self._claim()
+        # Of a fresh proof it is known whether its money came before.
+        may_wait = self.verified.arrived if self.verified else payment.state not in OWNED
+        if may_wait and named(payment.rail).bring_in(payment):
+            payment.refresh_from_db()
         if payment.state == PaymentState.RELEASED:
             payment = self._claim_again(payment)
         if payment.state in OPEN:
             payment = _wait(payment, self.source)
         if payment.state in OWNED:
+            if not self.proven and not self.repeated:
+                raise AlreadyPaid
             grant = payment.grants.filter(revoked_at=None).first()
             if grant is None:
                 raise PaymentInFlight  # A reorganisation reversed the payment between the two queries.
@@ -153,6 +172,8 @@ class Admission:
             return
         try:
             self.shown.rail.prepare(self.shown.credential, self.verified, self.payment)
+        except AlreadySettled as error:
+            raise AlreadyPaid from error
         except (RailRefused, Unknowable) as refusal:
             claimed = self.verified or self.payment
             if claimed and (live := _live(claimed.buyer, self.offer)) and live != self.payment:
@@ -163,6 +184,14 @@ class Admission:
             if isinstance(refusal, RailRefused):
                 raise _refused(refusal, self.offer) from refusal
             raise CannotSay from refusal
+
+    def _claim_unclaimed(self) -> Payment | None:
+        if self.unclaimed is None:
+            return None
+        rail, buyer, money = self.unclaimed
+        if payment := rail.claim_unclaimed(buyer, self.offer, money):
+            return payment
+        raise PaymentInFlight
 
     def _claim(self) -> Payment:
         """Write the claim before any money moves (fresh), or return the payment that was claimed first."""
@@ -191,7 +220,7 @@ class Admission:
             # Another request claimed first: with a copy of this proof, or with another payment by this buyer.
             if known := verified.rail.look_up(verified.credential, offer):
                 _not_foreign(known, offer)
-                self.proven = known.proven
+                self.proven, self.repeated = known.proven, known.repeated
                 return known.payment
             if live := _live(verified.buyer, offer):
                 _unspent(verified)
@@ -237,8 +266,8 @@ def verify(presented: Presented, offer: Offer) -> Admission:
     """
     source = source_of(presented.address)
     try:
-        if grant := _entitled(presented, offer):
-            return Admission(offer, grant=grant)
+        if entitled := _entitled(presented, offer):
+            return entitled
         rail, credential = shown = _addressed(presented, offer)
         if known := rail.look_up(credential, offer):
             return _again(known, shown, offer, source)
@@ -251,6 +280,8 @@ def verify(presented: Presented, offer: Offer) -> Admission:
         if refusal.malformed:
             raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
         raise _refused(refusal, offer) from refusal
+    except AlreadySettled as error:
+        raise AlreadyPaid from error
     except Unknowable as error:
         raise CannotSay from error
     return Admission(offer, verified=verified, shown=shown, source=source)
@@ -270,35 +301,54 @@ def _addressed(presented: Presented, offer: Offer) -> Shown:
     raise PaymentRequired(offer)
 
 
-def _entitled(presented: Presented, offer: Offer) -> Grant | None:
-    """The grant that the request's session, receipt, wallet proof or purse gives access to, without a payment."""
+def _entitled(presented: Presented, offer: Offer) -> Admission | None:
+    """What the request's session, receipt, wallet proof or purse opens without a payment.
+
+    A receipt or a wallet without a grant may have money here that no payment has claimed: paid before a backup was
+    restored, or by the wallet itself.
+    """
     grants = Grant.objects.select_related("payment__authorization").filter(resource=offer.resource, revoked_at=None)
     if presented.grants and (grant := grants.filter(id__in=presented.grants).first()):
-        return grant
+        return Admission(offer, grant=grant)
     if presented.receipt and (told := receipts.read(presented.receipt)) and told.resource_url == offer.url:
-        return grants.filter(buyer=f"{told.network}:{told.payer}".lower()).first()
+        return _of_buyer(f"{told.network}:{told.payer}".lower(), offer, told.transaction.lower())
     if presented.wallet_proof:
         buyer = wallets.proven(presented.wallet_proof, offer, source_of(presented.address))
         if buyer:
-            return grants.filter(buyer=buyer).first()
+            return _of_buyer(buyer, offer)
     if presented.purse and presented.bearer is None:
-        return grants.filter(buyer=Purse.buyer_of(presented.purse)).first()
+        grant = grants.filter(buyer=Purse.buyer_of(presented.purse)).first()
+        return Admission(offer, grant=grant) if grant else None
+    return None
+
+
+def _of_buyer(buyer: str, offer: Offer, transaction: str = "") -> Admission | None:
+    """What a buyer who has shown who they are has bought, or has paid for without a payment."""
+    grants = Grant.objects.select_related("payment__authorization").filter(resource=offer.resource, revoked_at=None)
+    if grant := grants.filter(buyer=buyer).first():
+        return Admission(offer, grant=grant)
+    if _live(buyer, offer):
+        return None
+    for rail in RAILS:
+        if money := rail.unclaimed(buyer, offer, transaction):
+            return Admission(offer, unclaimed=_Unclaimed(rail, buyer, money))
     return None
 
 
 def _again(known: Known, shown: Shown, offer: Offer, source: str) -> Admission:
     """The admission of a proof that is already claimed (replayed or in flight), without a second charge.
 
-    Within REPLAY_SECONDS of settlement the payment header alone is enough. Later the request must also carry the quote
-    that was paid: the header is public by then, the quote is not. The answer is never a false "not charged".
+    The request must carry the quote that was paid: the header is public, the quote is not. Where the protocol has no
+    quote, the client that paid may repeat its header within REPLAY_SECONDS. The answer is never a false "not charged".
     """
     _not_foreign(known, offer)
     payment = known.payment
     recently = timezone.now() - timedelta(seconds=settings.REPLAY_SECONDS)
     settled_just_now = payment.decided_at is not None and payment.decided_at > recently
-    if payment.state in OWNED and not known.proven and not settled_just_now:
+    repeated = known.repeated and (payment.state not in OWNED or settled_just_now)
+    if payment.state in OWNED and not known.proven and not repeated:
         raise AlreadyPaid
-    return Admission(offer, payment=payment, proven=known.proven, shown=shown, source=source)
+    return Admission(offer, payment=payment, proven=known.proven, repeated=repeated, shown=shown, source=source)
 
 
 def _not_foreign(known: Known, offer: Offer) -> None:

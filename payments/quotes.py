@@ -40,6 +40,11 @@ class Quote:
     token: str
 
     @property
+    def issued_at(self) -> int:
+        """When it was issued, in Unix seconds, as long as QUOTE_SECONDS has not changed."""
+        return self.expires_at - settings.QUOTE_SECONDS
+
+    @property
     def expired(self) -> bool:
         """Whether `expires_at` has passed."""
         return time.time() >= self.expires_at
@@ -51,7 +56,7 @@ def issue(offer: Offer) -> Quote:
     price = offer.price
     random = _secrets.draw()
     body = _BODY.pack(_FORMAT, _AUDIENCES.index(price.audience), price.id, price.amount_micros, expires_at, random)
-    token = base64.urlsafe_b64encode(body + _mac(body, offer)).decode().rstrip("=")
+    token = base64.urlsafe_b64encode(body + _mac(body, offer, settings.SECRET_KEY)).decode().rstrip("=")
     return Quote(price, expires_at, random.hex(), token)
 
 
@@ -62,19 +67,20 @@ def read(token: str, offer: Offer) -> Quote:
     except (binascii.Error, ValueError) as error:
         raise QuoteRefused from error
     body, mac = raw[: _BODY.size], raw[_BODY.size :]
-    if len(body) != _BODY.size or not hmac.compare_digest(mac, _mac(body, offer)):
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    if len(body) != _BODY.size or not any(hmac.compare_digest(mac, _mac(body, offer, secret)) for secret in secrets):
         raise QuoteRefused
     _, audience, price_id, amount_micros, expires_at, random = _BODY.unpack(body)
     return Quote(Price(price_id, _AUDIENCES[audience], amount_micros), expires_at, random.hex(), token)
 
 
-def _mac(body: bytes, offer: Offer) -> bytes:
+def _mac(body: bytes, offer: Offer, secret: str) -> bytes:
     terms = f"{offer.resource}|{offer.payee}|{settings.CHAIN_ID}|{settings.CHAIN_ASSET}|{settings.PAY_TO}".lower()
     # Keyed BLAKE2b (RFC 7693) costs a tenth of OpenSSL's HMAC, and every unpaid request computes a MAC.
-    return hashlib.blake2b(body + terms.encode(), key=_key(settings.SECRET_KEY), digest_size=_MAC_BYTES).digest()
+    return hashlib.blake2b(body + terms.encode(), key=_key(secret), digest_size=_MAC_BYTES).digest()
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"pennypress.quote.v1", "sha256")
 

@@ -232,16 +232,19 @@ def undelivered_since(moment: datetime) -> list[Event]:
 
 
 def read_event(body: bytes, signature: str) -> Event:
-    """A webhook that the processor signed. Raises Forged."""
+    """A webhook that the processor signed, with this secret or a former one. Raises Forged."""
     import stripe
 
     if not settings.STRIPE_WEBHOOK_SECRET:
         raise Forged("no webhook secret is set")
-    try:
-        event = stripe.Webhook.construct_event(body, signature, settings.STRIPE_WEBHOOK_SECRET)
-        return Event(event.id, event.type, _about(event), body.decode())
-    except (ValueError, AttributeError, KeyError, stripe.SignatureVerificationError) as error:
-        raise Forged(str(error)) from error
+    why: Exception | None = None
+    for secret in (settings.STRIPE_WEBHOOK_SECRET, *settings.STRIPE_WEBHOOK_SECRET_FALLBACKS):
+        try:
+            event = stripe.Webhook.construct_event(body, signature, secret)
+            return Event(event.id, event.type, _about(event), body.decode())
+        except (ValueError, AttributeError, KeyError, stripe.SignatureVerificationError) as error:
+            why = error
+    raise Forged(str(why)) from why
 
 
 def _pages(found: Any) -> Iterator[Any]:

@@ -16,5 +16,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(("state__in", ("claimed", "signed"))), fields=["buyer"], name="payment_undecided"
             ),
         ),
+        # Nullable, so that SQLite adds the column without making the table and its triggers anew.
+        migrations.AddField("authorization", "source", models.CharField(max_length=43, null=True)),
         migrations.RunPython(run("prunable")),
     ]

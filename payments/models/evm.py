@@ -105,6 +105,8 @@ class Authorization(models.Model):
     signature = BytesField()
     contract_wallet = models.BooleanField(default=False)
     submission = models.ForeignKey(Submission, models.PROTECT, null=True, related_name="authorizations")
+    # The client that presented it first (places.source_of its address).
+    source = models.CharField(max_length=43, null=True)
     # When our transaction was mined without moving this authorization's money: the gas was lost on this payer.
     wasted_at = models.DateTimeField(null=True)
 

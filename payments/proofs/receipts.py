@@ -41,16 +41,17 @@ def issue(receipt: Receipt) -> str:
         "issuedAt": int(time.time()),
         "transaction": receipt.transaction,
     }
-    return jwt.encode(claims, _key(settings.RECEIPT_KEY, settings.SECRET_KEY), "EdDSA", {"kid": key_id()})
+    return jwt.encode(claims, _keys()[0], "EdDSA", {"kid": key_id()})
 
 
 def read(token: str) -> Receipt | None:
-    """Verify a receipt and return its content; None when the shop did not sign it."""
+    """Verify a receipt and return its content; None when the shop did not sign it, with this or a former key."""
     if len(token) > _MAX_CHARS:
         return None
-    key = _key(settings.RECEIPT_KEY, settings.SECRET_KEY).public_key()
     try:
-        claims = jwt.decode(token, key, algorithms=["EdDSA"])
+        named = jwt.get_unverified_header(token).get("kid")
+        key = next((key for key in _keys() if _id(key) == named), _keys()[0])
+        claims = jwt.decode(token, key.public_key(), algorithms=["EdDSA"])
         fields = [claims[name] for name in ("resourceUrl", "payer", "network", "transaction")]
     except (jwt.InvalidTokenError, KeyError, ValueError, RecursionError):
         return None
@@ -63,24 +64,46 @@ def did() -> str:
 
 
 def key_id() -> str:
-    """The DID URL of the key that signs receipts."""
-    return f"{did()}#receipts"
+    """The DID URL of the key that signs receipts now."""
+    return _id(_keys()[0])
 
 
 def did_document() -> dict:
-    """The DID document with the public key that verifies receipts (W3C DID Core, JsonWebKey2020)."""
-    public = _key(settings.RECEIPT_KEY, settings.SECRET_KEY).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(public).decode().rstrip("=")}
-    method = {"id": key_id(), "type": "JsonWebKey2020", "controller": did(), "publicKeyJwk": jwk}
+    """The DID document with the public keys that verify receipts (W3C DID Core, JsonWebKey2020), the newest first."""
+    ids = [_id(key) for key in _keys()]
+    methods = [
+        {"id": name, "type": "JsonWebKey2020", "controller": did(), "publicKeyJwk": _jwk(key)}
+        for name, key in zip(ids, _keys(), strict=True)
+    ]
     return {
         "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1"],
         "id": did(),
-        "verificationMethod": [method],
-        "assertionMethod": [key_id()],
+        "verificationMethod": methods,
+        "assertionMethod": ids,
     }
 
 
-@functools.lru_cache(maxsize=4)
+def _keys() -> list[Ed25519PrivateKey]:
+    """The key that signs, and then the former ones: RECEIPT_KEY before what is derived from SECRET_KEY."""
+    seeds = [seed for seed in (settings.RECEIPT_KEY, *settings.RECEIPT_KEY_FALLBACKS) if seed]
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return [*(_key(seed, "") for seed in seeds), *(_key("", secret) for secret in secrets)]
+
+
+def _public(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _id(key: Ed25519PrivateKey) -> str:
+    """The DID URL of a key: it names the key itself, so that a receipt of a former key finds it."""
+    return f"{did()}#receipts-{hashlib.sha256(_public(key)).hexdigest()[:8]}"
+
+
+def _jwk(key: Ed25519PrivateKey) -> dict[str, str]:
+    return {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(_public(key)).decode().rstrip("=")}
+
+
+@functools.lru_cache(maxsize=16)
 def _key(configured: str, secret: str) -> Ed25519PrivateKey:
     seed = (
         bytes.fromhex(configured)

@@ -41,7 +41,7 @@ def _challenge(resource: str, url: str, now: int) -> dict:
                 "uri": url,
                 "statement": _STATEMENT,
                 "version": "1",
-                "nonce": _nonce(resource, _iso(now)),
+                "nonce": _nonce(resource, _iso(now), settings.SECRET_KEY),
                 "issuedAt": _iso(now),
                 "expirationTime": _iso(now + _SECONDS),
             },
@@ -77,14 +77,17 @@ def proven(header: str, offer: Offer, source: str) -> str | None:
 
 
 def _current(proof: SIWxPayload, offer: Offer) -> bool:
-    expected = _nonce(offer.resource, proof.issued_at)
-    options = SIWxValidationOptions(checkNonce=lambda nonce: hmac.compare_digest(nonce.encode(), expected.encode()))
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    expected = [_nonce(offer.resource, proof.issued_at, secret).encode() for secret in secrets]
+    options = SIWxValidationOptions(
+        checkNonce=lambda nonce: any(hmac.compare_digest(nonce.encode(), one) for one in expected)
+    )
     # The SDK's validator is a coroutine, but it never suspends.
     return asyncio.run(validate_siwx_message(proof, settings.BASE_URL, options)).is_valid
 
 
-def _nonce(resource: str, issued_at: str) -> str:
-    return hmac.digest(_key(settings.SECRET_KEY), f"{resource}|{issued_at}".encode(), "sha256")[:16].hex()
+def _nonce(resource: str, issued_at: str, secret: str) -> str:
+    return hmac.digest(_key(secret), f"{resource}|{issued_at}".encode(), "sha256")[:16].hex()
 
 
 def _iso(moment: int) -> str:
@@ -96,6 +99,6 @@ def _schema() -> dict:
     return build_siwx_schema()
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _key(secret: str) -> bytes:
     return hmac.digest(secret.encode(), b"pennypress.wallet-proof.v1", "sha256")

@@ -4,6 +4,7 @@ This rail only parses, checks and claims. The settler moves the money, from the 
 signature does not name an article, so the claim of (chain, token, payer, nonce) is what binds it to one.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,14 +16,16 @@ from django.utils import timezone
 from payments import onchain, quotes
 from payments.models import OWNED, Authorization, Payment, PaymentState, Transfer
 from payments.offers import Offer, Presented, Price
-from payments.onchain import eip3009, rpc, signatures, view
+from payments.onchain import eip3009, record, rpc, signatures, view
 
-from . import exact_header, funds
+from . import arrived, exact_header, funds
 from .exact_header import Credential
 from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
 _FAILURES_PER_HOUR = 3
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
+_BYTES32 = re.compile(r"0x[0-9a-f]{64}", re.ASCII)
 
 
 class Exact:
@@ -71,8 +74,12 @@ class Exact:
         payment = claimed.first()
         if payment is None:
             return None
-        proven = bool(payment.quote) and _quote_id(credential, offer) == payment.quote
-        return Known(payment, _same(credential, payment), proven)
+        quote = _quote(credential, offer)
+        proven = quote is not None and quote.id == payment.quote
+        repeated = (
+            credential.version == 1 and bool(credential.source) and credential.source == payment.authorization.source
+        )
+        return Known(payment, _same(credential, payment), proven, repeated)
 
     def verify(self, credential: Credential, offer: Offer) -> Verified:
         """Check an unclaimed credential against an offer: terms, amount, validity period, signature. Writes nothing.
@@ -80,7 +87,8 @@ class Exact:
         A signature by the payer's own key costs no chain call. Any other costs two, to look for the payer's contract
         wallet and to ask it (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature.
         """
-        price, quote_id = _promised(credential, offer)
+        found = arrived.waiting(credential.payer, credential.nonce)
+        price, quote = _promised(credential, offer, refuse_expired=found is None)
         now = int(time.time())
         if credential.recipient != rpc.pay_to():
             raise _refused("recipient_mismatch", "The authorization pays a different recipient.")
@@ -90,13 +98,16 @@ class Exact:
             raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
         if credential.valid_after > now:
             raise _refused("authorization_valid_after", "The authorization is not valid yet.")
-        if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not _in_suspense(credential):
+        if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not found:
             raise _refused("authorization_valid_before", "The authorization has expired or is about to expire.")
         latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
         if credential.valid_before > latest:
             raise _refused("authorization_valid_before", "The authorization is valid for longer than allowed.")
         buyer = f"{network()}:0x{credential.payer.hex()}"
-        return Verified(self, offer, buyer, price, quote_id, credential, _vouched(credential))
+        accepted = _vouched(credential)
+        if found:
+            arrived.check(credential, quote, found)
+        return Verified(self, offer, buyer, price, quote.id if quote else "", credential, accepted, bool(found))
 
     def prepare(self, credential: Credential, verified: Verified | None, payment: Payment | None) -> None:
         """Refuse a payer without the money, or who costs gas too often, before anything is claimed. Writes nothing."""
@@ -104,8 +115,12 @@ class Exact:
             return
         if payment and payment.authorization.wasted_at:
             raise RailRefused("settlement_failed", self.reasons["settlement_failed"])
+        if verified and verified.arrived:
+            return
         _not_too_often(credential)
-        funds.check(credential, f"{network()}:0x{credential.payer.hex()}", self.reasons)
+        spent = funds.check(credential, f"{network()}:0x{credential.payer.hex()}", self.reasons)
+        if spent and verified:
+            arrived.check(credential, _quote(credential, verified.offer), None)
 
     def claim(self, verified: Verified, payment: Payment) -> None:
         """Write the authorization. Its unique (chain, token, payer, nonce) decides which of two requests was first."""
@@ -121,7 +136,27 @@ class Exact:
             valid_before=credential.valid_before,
             signature=credential.signature,
             contract_wallet=verified.proof,
+            source=credential.source,
         )
+
+    def bring_in(self, payment: Payment) -> bool:
+        """Complete a payment whose transfer waits in suspense."""
+        proof = payment.authorization
+        return bool(arrived.waiting(proof.payer, proof.nonce)) and record.claim_received(proof.payer, proof.nonce)
+
+    def unclaimed(self, buyer: str, offer: Offer, transaction: str) -> Transfer | None:
+        """A transfer of this wallet that no payment has claimed."""
+        where, _, payer = buyer.rpartition(":")
+        if not self.enabled or where != network() or not _ADDRESS.fullmatch(payer):
+            return None
+        if transaction and not _BYTES32.fullmatch(transaction):
+            return None
+        tx_hash = bytes.fromhex(transaction[2:]) if transaction else None
+        return arrived.unclaimed(bytes.fromhex(payer[2:]), offer, tx_hash)
+
+    def claim_unclaimed(self, buyer: str, offer: Offer, found: Transfer) -> Payment | None:
+        """Make the payment for a transfer that waits, and complete it."""
+        return arrived.claim(buyer, offer, found)
 
     def still_unspent(self, verified: Verified) -> bool:
         """Whether the authorization is unused on the chain, so that only the payer can know it. One chain call."""
@@ -199,12 +234,12 @@ def _requirement(promised: quotes.Quote) -> dict[str, Any]:
     }
 
 
-def _quote_id(credential: Credential, offer: Offer) -> str:
-    """The id of the quote that a credential echoes for an offer, expired or not; empty without a valid quote."""
+def _quote(credential: Credential, offer: Offer) -> quotes.Quote | None:
+    """The quote that a credential echoes for an offer, expired or not; None without a valid one."""
     try:
-        return quotes.read(credential.echoed_quote, offer).id
+        return quotes.read(credential.echoed_quote, offer)
     except quotes.QuoteRefused:
-        return ""
+        return None
 
 
 def _same(credential: Credential, payment: Payment) -> bool:
@@ -219,8 +254,8 @@ def _same(credential: Credential, payment: Payment) -> bool:
     )
 
 
-def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
-    """The price that the client was quoted, and the quote's id (empty in version 1)."""
+def _promised(credential: Credential, offer: Offer, refuse_expired: bool) -> tuple[Price, quotes.Quote | None]:
+    """The price that the client was quoted, and the quote (None in version 1)."""
     mismatch = RailRefused("no_matching_requirements", "The payment does not match the terms offered here.")
     if credential.scheme != EXACT.name:
         raise RailRefused("unsupported_scheme", "Only the scheme `exact` is accepted here.")
@@ -230,28 +265,21 @@ def _promised(credential: Credential, offer: Offer) -> tuple[Price, str]:
         # Version 1 echoes no quote, so any price that an unexpired quote can name is honoured.
         for price in (offer.price, *offer.quotable):
             if price.amount_micros == credential.value:
-                return price, ""
+                return price, None
         raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
     if credential.network != network():
         raise RailRefused("invalid_network", "The payment is for a different network.")
-    try:
-        promised = quotes.read(credential.echoed_quote, offer)
-    except quotes.QuoteRefused as error:
-        raise mismatch from error
+    promised = _quote(credential, offer)
+    if promised is None:
+        raise mismatch
     asked, accepted = _requirement(promised), credential.accepted.model_dump(by_alias=True)
     for key in ("asset", "payTo"):
         asked[key], accepted[key] = asked[key].lower(), accepted[key].lower()
     if asked != accepted:
         raise mismatch
-    if promised.expired and not _in_suspense(credential):
+    if promised.expired and refuse_expired:
         raise RailRefused("quote_expired", "The quote has expired. Request the current price.")
-    return promised.price, promised.id
-
-
-def _in_suspense(credential: Credential) -> bool:
-    """Whether the authorization's transfer has already arrived (in suspense): then the proof cannot be too late."""
-    waiting = Transfer.objects.filter(sender=credential.payer, nonce=credential.nonce, payment=None, orphaned_at=None)
-    return waiting.exists()
+    return promised.price, promised
 
 
 def _vouched(credential: Credential) -> bool:

@@ -16,23 +16,24 @@ _EACH = 50
 _ALL = 5_000
 
 
-def check(credential: Credential, buyer: str, reasons: Mapping[str, str]) -> None:
+def check(credential: Credential, buyer: str, reasons: Mapping[str, str]) -> bool:
     """Refuse a payer without the money. Raises RailRefused; Unknowable when the payer has claimed enough for now.
 
-    An authorization that is spent already is not refused here: what it paid, the engine finds out. Costs one chain
-    call, which requests at the same time share.
+    True: the authorization is spent already, which is no question of money. Costs one chain call, which requests at the
+    same time share.
     """
     mine = Payment.objects.filter(buyer=buyer, state__in=OPEN).aggregate(n=Count("id"), micros=Sum("amount_micros"))
     if mine["n"] >= _EACH or _undecided.count() >= _ALL:
         raise Unknowable
     facts = payers.ask(credential.payer, credential.nonce, credential.value, credential.source)
     if facts.used:
-        return
+        return True
     if facts.balance < credential.value:
         raise RailRefused("insufficient_funds", reasons["insufficient_funds"])
     # What is claimed may be settled already and so be counted twice: that is no reason to refuse.
     if facts.balance < credential.value + (mine["micros"] or 0):
         raise Unknowable
+    return False
 
 
 class _Undecided:

@@ -11,7 +11,7 @@ from payments.models import Payment
 from payments.offers import Offer, Presented, Price
 from payments.onchain.payers import Unknowable
 
-__all__ = ["Asked", "Known", "Rail", "RailRefused", "Shown", "Unknowable", "Verified", "encoded"]
+__all__ = ["AlreadySettled", "Asked", "Known", "Rail", "RailRefused", "Shown", "Unknowable", "Verified", "encoded"]
 
 
 class RailRefused(Exception):
@@ -27,6 +27,10 @@ class RailRefused(Exception):
         self.sentence = sentence
         self.malformed = malformed
         self.approve_at = approve_at
+
+
+class AlreadySettled(Exception):
+    """The proof's money came before the proof was shown here, so the proof is public. Only its owner can show more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,14 @@ class Known:
     """The payment that has already claimed a proof, for this article or another.
 
     `same`: the credential equals the claimed one in every field, and not only in its key. `proven`: the credential also
-    carries the quote that was paid. The quote is never public, so the request comes from the buyer.
+    carries the quote that was paid. The quote is never public, so the request comes from the buyer. `repeated`: a
+    credential that cannot carry a quote comes from the client that claimed it, and may be a lost answer asked again.
     """
 
     payment: Payment
     same: bool
     proven: bool
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class Verified:
     quote_id: str
     credential: Any
     proof: Any = None
+    # The money came before the proof.
+    arrived: bool = False
 
 
 class Shown(NamedTuple):
@@ -122,6 +130,21 @@ class Rail(Protocol):
         `verified` is the proof to be claimed, or None when nothing new is bought; `payment` is the one that the proof
         has claimed already. Raises RailRefused or Unknowable: nothing was charged.
         """
+        ...
+
+    def bring_in(self, payment: Payment) -> bool:
+        """Complete a payment whose money came before or without being asked for. True if that was so."""
+        ...
+
+    def unclaimed(self, buyer: str, offer: Offer, transaction: str) -> Any | None:
+        """Money of a buyer that no payment has claimed and that pays for an offer; None without any.
+
+        `transaction` is what a receipt of ours names; empty when the buyer has proven the wallet instead.
+        """
+        ...
+
+    def claim_unclaimed(self, buyer: str, offer: Offer, found: Any) -> Payment | None:
+        """The payment made of such money; None when another request was first."""
         ...
 
     def claim(self, verified: Verified, payment: Payment) -> None:

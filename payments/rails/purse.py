@@ -108,6 +108,16 @@ class PurseRail:
             with _unless_bought_meanwhile(verified):
                 approvals.require_approval(credential.key, verified.offer, verified.price.amount_micros)
 
+    def bring_in(self, payment: Payment) -> bool:
+        """A purse pays when it claims: nothing comes later."""
+        return False
+
+    def unclaimed(self, buyer: str, offer: Offer, transaction: str) -> None:
+        """A purse's money is never without an owner."""
+
+    def claim_unclaimed(self, buyer: str, offer: Offer, found: Any) -> None:
+        """There is none."""
+
     def claim(self, verified: Verified, payment: Payment) -> None:
         """Take the money. Budget, balance, posting and grant commit together, in the caller's database transaction."""
         credential: Credential = verified.credential

@@ -1,6 +1,6 @@
 """Hundreds of kills at random steps, and thousands of buyers: minutes long, so only when it is asked for.
 
-PENNYPRESS_KILLS=500 PENNYPRESS_BUYERS=2000 PENNYPRESS_SEED=7 python3 dev.py test tests/faults/test_campaign.py -m slow -s
+PENNYPRESS_KILLS=500 PENNYPRESS_BUYERS=2000 PENNYPRESS_SEED=7 dev.py test tests/faults/test_campaign.py -m slow -s
 """
 
 import os

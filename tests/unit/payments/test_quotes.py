@@ -23,6 +23,16 @@ def test_a_quote_says_what_was_promised():
     assert (again.price, again.expired) == (Price(3, "agents", 70_000), False)
 
 
+def test_a_quote_of_a_former_key_is_honoured_until_the_key_is_forgotten(settings):
+    promised = quotes.issue(offer())
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another secret", [settings.SECRET_KEY]
+    assert quotes.read(promised.token, offer()) == promised
+    assert quotes.read(quotes.issue(offer()).token, offer())
+    settings.SECRET_KEY_FALLBACKS = []
+    with pytest.raises(quotes.QuoteRefused):
+        quotes.read(promised.token, offer())
+
+
 def test_every_quote_is_one_of_a_kind():
     assert len({quotes.issue(offer()).id for _ in range(500)}) == 500
 

@@ -51,6 +51,24 @@ def test_the_key_is_the_configured_one_or_made_from_the_secret(settings):
     assert public_key() == configured != made
 
 
+def test_a_receipt_of_a_former_key_still_opens_and_is_checked_with_its_own_published_key(settings):
+    first = settings.SECRET_KEY
+    derived = receipts.issue(PAID)
+    settings.RECEIPT_KEY = "07" * 32
+    configured = receipts.issue(PAID)
+    settings.RECEIPT_KEY, settings.RECEIPT_KEY_FALLBACKS = "08" * 32, ["07" * 32]
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another secret", [first]
+    published = {method["id"]: method["publicKeyJwk"] for method in receipts.did_document()["verificationMethod"]}
+    assert len(published) == 4
+    for token in (derived, configured, receipts.issue(PAID)):
+        assert receipts.read(token) == PAID
+        key = jwt.PyJWK(published[jwt.get_unverified_header(token)["kid"]] | {"alg": "EdDSA"})
+        assert jwt.decode(token, key, algorithms=["EdDSA"])["payer"] == PAID.payer
+    settings.RECEIPT_KEY_FALLBACKS, settings.SECRET_KEY_FALLBACKS = [], []
+    assert receipts.read(derived) is None
+    assert receipts.read(configured) is None
+
+
 def forged(header: dict, key: bytes = b"") -> str:
     signed = f"{part(header)}.{part(claims())}"
     mac = hmac.digest(key, signed.encode(), "sha256") if key else b""

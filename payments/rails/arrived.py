@@ -1,0 +1,107 @@
+"""Money that came before its proof was shown here: settled by somebody else, or forgotten with a restored backup.
+
+The authorization is public by then, so its header shows nothing: a stranger can rebuild it from the chain, and other
+services may be paid at the same address. It opens with the quote that was alive when the money moved, with the wallet's
+own proof, or with a receipt of ours.
+"""
+
+import time
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from payments.models import Authorization, Payment, Transfer
+from payments.offers import Offer, Price
+from payments.onchain import logs, record, rpc, view
+from payments.quotes import Quote
+
+from .exact_header import Credential
+from .protocol import AlreadySettled, RailRefused, Unknowable
+
+
+def waiting(payer: bytes, nonce: bytes) -> Transfer | None:
+    """The transfer of an authorization that no payment has claimed."""
+    return Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None).first()
+
+
+def check(credential: Credential, quote: Quote | None, found: Transfer | None) -> None:
+    """Whether a fresh proof may claim money that moved before. Raises AlreadySettled, RailRefused or Unknowable.
+
+    The block's time must lie in the life of the echoed quote: an older quote names an old price, and a younger one is a
+    stranger's. Without `found` the chain is asked where the authorization was used.
+    """
+    try:
+        number = found.block_number if found else _block_of_use(credential)
+        moved_at = rpc.block(number).time
+    except rpc.ChainUnreachable as error:
+        raise Unknowable from error
+    if quote is None or not quote.issued_at <= moved_at < quote.expires_at:
+        raise AlreadySettled
+
+
+def _block_of_use(credential: Credential) -> int:
+    newest = view.newest_of_two(view.scanned_to()).number
+    first = newest - settings.CHAIN_LOG_RANGE + 1
+    known, seen = logs.fate_of(credential.payer, credential.nonce, first, newest)
+    if seen:
+        return seen.block_number
+    if known:
+        sentence = "The authorization was already used or canceled. It did not pay for this article."
+        raise RailRefused("authorization_used", sentence)
+    raise Unknowable
+
+
+def unclaimed(payer: bytes, offer: Offer, tx_hash: bytes | None) -> Transfer | None:
+    """Money of a payer that no payment has claimed and that pays for an offer.
+
+    In the transaction that a receipt of ours names it may have been another price. Otherwise it is one quoted now.
+    """
+    mine = Transfer.objects.filter(chain_id=settings.CHAIN_ID, token=rpc.token(), recipient=rpc.pay_to(), sender=payer)
+    free = mine.filter(payment=None, orphaned_at=None).exclude(nonce=None).exclude(received=None).order_by("id")
+    rows = list(free.filter(tx_hash=tx_hash)[:2] if tx_hash else free[:200])
+    priced = [row for row in rows if _price(offer, row.value)]
+    if priced:
+        return priced[0]
+    return rows[0] if tx_hash and len(rows) == 1 else None
+
+
+def _price(offer: Offer, value: int) -> Price | None:
+    return next((price for price in (offer.price, *offer.quotable) if price.amount_micros == value), None)
+
+
+def claim(buyer: str, offer: Offer, found: Transfer) -> Payment | None:
+    """Make the payment for money that waits, and complete it. None when another request was first: a retry decides."""
+    if found.nonce is None:
+        raise TypeError("a plain transfer belongs to nobody")
+    price = _price(offer, found.value) or offer.price
+    payment = Payment(
+        rail="exact",
+        buyer=buyer,
+        resource=offer.resource,
+        version=offer.version,
+        payee=offer.payee,
+        audience=price.audience,
+        price_id=price.id,
+        amount_micros=found.value,
+    )
+    now = int(time.time())
+    try:
+        with transaction.atomic(durable=True):
+            payment.save(force_insert=True)
+            # The signature was never seen. It is not needed: the money is here.
+            Authorization.objects.create(
+                payment=payment,
+                chain_id=found.chain_id,
+                token=found.token,
+                payer=found.sender,
+                nonce=found.nonce,
+                recipient=found.recipient,
+                valid_after=0,
+                valid_before=now,
+                signature=b"",
+            )
+    except IntegrityError:
+        return None
+    record.claim_received(found.sender, found.nonce)
+    payment.refresh_from_db()
+    return payment
