@@ -86,4 +86,4 @@ def forget_the_chain() -> None:
 
 def nobody_looks_for_money() -> AbstractContextManager:
     """Claims meanwhile are of payers whose money was there when it was looked for. It may be gone at the next look."""
-    return patch.object(funds, "check")
+    return patch.object(funds, "check", return_value=False)

@@ -15,7 +15,7 @@ from .findings import Finding, finding
 _LOG_BLOCKS = 50_000
 _SETTLING_SECONDS = 120
 # Seconds between the tries, when the chain cannot be reached or differs.
-_PAUSES = (0.3, 1.0, 3.0)
+_PAUSES = (1, 1, 3)
 
 
 @dataclass

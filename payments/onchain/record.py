@@ -281,10 +281,11 @@ def _into_suspense(rows: Sequence[Transfer]) -> None:
     Transfer.objects.bulk_update(booked, ["received"])
 
 
-def reopen(submission: Submission, wasted: bool) -> None:
+def reopen(submission: Submission, mined_at: int | None) -> None:
     """Free the authorizations that a mined or lost transaction of ours did not settle.
 
-    `wasted` means that the transaction cost gas: those are only decided, and never sent again.
+    `mined_at` is the time of its block, in Unix seconds; None when it was lost. An authorization that was still good
+    then has cost gas by its payer's doing: it is marked, only decided, and never sent again.
     """
     with transaction.atomic(durable=True):
         left = Authorization.objects.filter(submission=submission, payment__state=PaymentState.SIGNED)
@@ -292,5 +293,7 @@ def reopen(submission: Submission, wasted: bool) -> None:
         Payment.objects.filter(id__in=ids, state=PaymentState.SIGNED).update(state=PaymentState.CLAIMED)
         # Not those that the watcher has completed since the read: their submission says who settled them.
         freed = Authorization.objects.filter(payment_id__in=ids, payment__state=PaymentState.CLAIMED)
-        freed.update(submission=None, **({"wasted_at": timezone.now()} if wasted else {}))
+        if mined_at is not None:
+            freed.filter(valid_before__gt=mined_at).update(wasted_at=timezone.now())
+        freed.update(submission=None)
         notify.send()

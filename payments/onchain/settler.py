@@ -36,8 +36,8 @@ GAS_EACH = 150_000
 _GAS_BASE = 60_000
 _GAS_PER_ITEM = GAS_EACH + GAS_EACH // 32 + 12_000
 _IN_FLIGHT_MAX = 4
-# A chain that mines at once has mined by one of the first looks. Of others the next block is awaited.
-_FIRST_LOOKS = (0.05, 0.15)
+# A chain that mines at once has mined by then. Of others the next block is awaited.
+_FIRST_LOOK_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
 # How often the key's transactions are counted, without a reason and while one waits for longer than usual.
 _COUNT_SECONDS = (10.0, 1.0)
@@ -69,7 +69,6 @@ class Settler:
         self.lease = LeaseHolder(settings.CHAIN_ID, self.key)
         self._fees: _Fees | None = None
         self._caught_up_at = 0.0
-        self._looks = 0
         self._pace = Pace()
         # The newest block in which all sent transactions were looked for. Only another block can change the answers.
         self._looked_in = b""
@@ -119,12 +118,8 @@ class Settler:
         open_ones = self._follow_all(head)
         self._decide_failed(head)
         if len(open_ones) < _IN_FLIGHT_MAX and (claims := self._claims()) and self._settle(claims, head):
-            self._looks = 0
-            return 0
-        if not open_ones:
-            return _IDLE_SECONDS
-        self._looks += 1
-        return _FIRST_LOOKS[self._looks - 1] if self._looks <= len(_FIRST_LOOKS) else self._pace.until_next_block()
+            return _FIRST_LOOK_SECONDS
+        return self._pace.until_next_block() if open_ones else _IDLE_SECONDS
 
     def _has_work(self) -> bool:
         return self._waiting().exists() or self._sent().exists()
@@ -220,8 +215,10 @@ class Settler:
 
     def _mined(self, submission: Submission, found: logs.Receipt) -> None:
         record.transfers(found.transfers)
+        unpaid = Authorization.objects.filter(submission=submission, payment__state=PaymentState.SIGNED)
+        mined_at = rpc.block(found.block_number).time if unpaid.exists() else 0
         # Reopen before marking as mined: after a crash in between, the next turn repeats both.
-        record.reopen(submission, wasted=True)
+        record.reopen(submission, mined_at)
         self._sent().filter(id=submission.id).update(
             state=Submission.State.MINED,
             block_number=found.block_number,
@@ -232,7 +229,7 @@ class Settler:
     def _lost(self, submission: Submission) -> None:
         """Free the claims of a nonce that a foreign transaction used. What it settled, the next simulation shows."""
         log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
-        record.reopen(submission, wasted=False)
+        record.reopen(submission, None)
         self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
 
     def _catch_up(self, head: rpc.Block) -> None:

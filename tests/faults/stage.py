@@ -56,8 +56,12 @@ class Stage:
 
     def purchase(self, wallet: Wallet | None = None, **changes: Any) -> Purchase:
         """A payment for one article after another, by a new wallet unless one is given."""
+        if wallet:
+            self._seen_everywhere()
+        return self._by(wallet or self.wallet(1_000_000), **changes)
+
+    def _by(self, wallet: Wallet, **changes: Any) -> Purchase:
         self._article = (self._article + 1) % len(self.shop.line["articles"])
-        wallet = wallet or self.wallet(1_000_000)
         return Purchase(self.shop, wallet, self.shop.article(self._article), **changes)
 
     def wallet(self, micros: int = 100_000_000) -> Wallet:
@@ -75,7 +79,7 @@ class Stage:
 
     def purchases(self, number: int) -> list[Purchase]:
         """As many payments by as many new wallets."""
-        return [self.purchase(wallet) for wallet in self.wallets(number, 1_000_000)]
+        return [self._by(wallet) for wallet in self.wallets(number, 1_000_000)]
 
     def bought_on_old_money(self) -> Purchase:
         """Bought with money that came long before: a reorganisation takes the purchase and not the money."""

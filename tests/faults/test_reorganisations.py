@@ -50,7 +50,9 @@ def test_a_buyer_whose_money_is_gone_on_the_new_chain_loses_the_article_and_is_t
     receipt = purchase.send().headers["PAYMENT-RECEIPT"]
     stage.reorganise(purchase, instead=[elsewhere])
     answer = stage.shop.wait(lambda: (a := purchase.send()).status_code == 402 and a, "the refusal").json()
-    assert (answer["error"], answer["charged"]) == ("insufficient_funds", False)
+    assert answer["charged"] is False
+    # The old transaction may have been mined again before it was looked for.
+    assert answer["error"] in ("insufficient_funds", "settlement_failed")
     assert stage.shop.http.get(purchase.url, headers={"PAYMENT-RECEIPT": receipt}).status_code == 402
     stage.books_agree()
     purchase.was_not_bought()

@@ -54,7 +54,7 @@ def test_a_payer_who_spends_the_money_between_the_check_and_the_block_is_not_ser
     spending = stage.spending(purchase.wallet, purchase.held)
     stage.node.on("eth_sendRawTransaction", before=lambda: stage.shop.rpc("eth_sendRawTransaction", spending))
     answer = _decided(stage, purchase)
-    assert (answer["error"], answer["charged"]) == ("insufficient_funds", False)
+    assert (answer["error"], answer["charged"]) == ("settlement_failed", False)
     purchase.was_not_bought()
 
 
@@ -65,7 +65,7 @@ def test_a_payer_who_has_cost_gas_three_times_is_refused_before_anything_is_sent
         purchase = stage.purchase(wallet)
         spending = stage.spending(wallet, 1_000_000)
         stage.node.on("eth_sendRawTransaction", before=lambda tx=spending: stage.shop.rpc("eth_sendRawTransaction", tx))
-        assert _decided(stage, purchase)["error"] == "insufficient_funds"
+        assert _decided(stage, purchase)["error"] == "settlement_failed"
     stage.shop.mint(wallet.address, 1_000_000)
     sent = stage.node.counts["eth_sendRawTransaction"]
     answer = stage.purchase(wallet).send()

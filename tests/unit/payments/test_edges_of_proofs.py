@@ -1,11 +1,13 @@
 """How long a price, an authorization and a bare payment header are good: a second less and a second more."""
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from payments import gate, quotes, waiters
@@ -21,7 +23,7 @@ from publishers.articles import catalogue
 from publishers.models import AGENTS, PriceVersion
 from tests import buyers, cast
 from tests.unit.payments.counter import offer
-from tests.wallet import Wallet, decoded, encoded
+from tests.wallet import Wallet
 
 until_decided = waiters.until_decided
 
@@ -46,7 +48,7 @@ def clock(settings: Any) -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: None)
         # Nobody asks a chain here what a wallet holds.
-        patch.setattr(funds, "check", lambda credential, buyer, reasons: None)
+        patch.setattr(funds, "check", lambda credential, buyer, reasons: False)
         yield Clock(patch)
 
 
@@ -137,9 +139,13 @@ def paid(wallet: Wallet, header: str) -> Payment:
     """Claimed, and its transfer brought as the watcher would."""
     with pytest.raises(gate.PaymentInFlight):
         verify(header).settle()
-    payment = Payment.objects.get()
+    return arrives(Payment.objects.latest("claimed_at"))
+
+
+def arrives(payment: Payment) -> Payment:
+    """Its transfer is brought."""
     proof = payment.authorization
-    where = (1, b"\x01" * 32, b"\x02" * 32, 0, rpc.token(), proof.payer, rpc.pay_to())
+    where = (1, b"\x01" * 32, payment.id.bytes * 2, 0, rpc.token(), proof.payer, rpc.pay_to())
     record.transfers([SeenTransfer(*where, payment.amount_micros, proof.nonce)])
     payment.refresh_from_db()
     assert payment.state == PaymentState.CONFIRMED
@@ -147,17 +153,26 @@ def paid(wallet: Wallet, header: str) -> Payment:
 
 
 @pytest.mark.both_sides("REPLAY_SECONDS")
-def test_a_bare_header_is_served_again_for_a_minute_and_its_buyers_for_ever(clock: Clock):
+def test_a_bare_header_is_served_again_for_a_minute_to_its_client_and_its_buyers_for_ever(clock: Clock):
+    """Version 1 echoes no quote."""
     wallet = Wallet()
-    header = signed(wallet, clock.now + 300)
-    payment = paid(wallet, header)
-    observed = encoded({**decoded(header), "accepted": EXACT.quote(offer()).accepts})
+    asked = EXACT.quote(offer())
+    bare = wallet.pay_v1({"accepts": [asked.accepts_v1]}, settings.CHAIN_ID, validBefore=clock.now + 300)
+    shown = Presented(headers={"X-PAYMENT": bare}, address="192.0.2.1")
+    with pytest.raises(gate.PaymentInFlight):
+        gate.verify(shown, offer()).settle()
+    payment = arrives(Payment.objects.get())
     clock.now = int(payment.decided_at.timestamp()) + 59
-    admitted = verify(observed).settle()
+    admitted = gate.verify(shown, offer()).settle()
     assert (admitted.payment, admitted.proven) == (payment, False)
+    with pytest.raises(gate.AlreadyPaid):
+        gate.verify(dataclasses.replace(shown, address="192.0.2.2"), offer())
     clock.now += 2
     with pytest.raises(gate.AlreadyPaid):
-        verify(observed)
+        gate.verify(shown, offer())
+    header = signed(Wallet(), clock.now + 300)
+    paid(wallet, header)
+    clock.now += 10**6
     assert verify(header).settle().proven
 
 

@@ -242,12 +242,15 @@ def test_no_temporary_table_stands_in_for_the_ones_that_the_triggers_look_at(hou
             )
 
 
+_FUNCTIONS = ("append_only", "opens", "closes", "posts", "payment_kept", "authorization_kept")
+
+
 def test_the_functions_of_the_triggers_say_where_they_look(house: House):
     with house.as_role() as connection:
         found = connection.execute(
             "SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE proname LIKE 'payments_%'"
         ).fetchall()
-    assert {name for name, _ in found} == {f"payments_{what}" for what in ("append_only", "opens", "closes", "posts")}
+    assert {name for name, _ in found} == {f"payments_{what}" for what in _FUNCTIONS}
     for name, source in found:
         if " FROM " in source:
             assert not re.search(r"(FROM|JOIN) payments_", source), name

@@ -189,11 +189,11 @@ def test_only_what_it_carries_and_did_not_pay_is_opened_again():
     paid, submission = signed(1)
     other, elsewhere = signed(2)
     record.transfers([transfer_of(paid)])
-    record.reopen(submission, wasted=True)
+    record.reopen(submission, mined_at=1_000_000)
     assert (state(paid), state(other)) == (PaymentState.CONFIRMED, PaymentState.SIGNED)
     paid.authorization.refresh_from_db()
     assert (paid.authorization.submission, paid.authorization.wasted_at) == (submission, None)
-    record.reopen(elsewhere, wasted=False)
+    record.reopen(elsewhere, mined_at=None)
     assert state(other) == PaymentState.CLAIMED
 
 
@@ -201,18 +201,18 @@ def test_only_what_it_carries_and_did_not_pay_is_opened_again():
 def test_what_was_decided_meanwhile_is_not_opened_again(where: str):
     payment, submission = signed()
     with overtaken(Payment, becomes(payment, where)):
-        record.reopen(submission, wasted=False)
+        record.reopen(submission, mined_at=None)
     assert state(payment) == where
     Payment.objects.update(state=PaymentState.FAILED)
 
 
 def test_gas_that_was_lost_is_marked_at_what_lost_it_and_a_lost_nonce_marks_nothing(node: SilentNode):
     payment, submission = signed()
-    record.reopen(submission, wasted=False)
+    record.reopen(submission, mined_at=None)
     assert Authorization.objects.get().wasted_at is None
     Payment.objects.update(state=PaymentState.SIGNED)
     Authorization.objects.update(submission=submission)
-    record.reopen(submission, wasted=True)
+    record.reopen(submission, mined_at=1_000_000)
     assert Authorization.objects.get().wasted_at is not None
     assert state(payment) == PaymentState.CLAIMED
 

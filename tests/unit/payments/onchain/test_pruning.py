@@ -10,6 +10,7 @@ from payments import tasks
 from payments.models import Authorization, Payment, PaymentState
 from payments.onchain import watcher
 from tests.unit.payments.counter import Counter, offer
+from tests.wallet import decoded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,9 +69,10 @@ def test_the_database_keeps_a_failed_claim_whose_money_came(counter: Counter):
     """An authorization that a stranger settled is the reason why the transfer is not anybody's."""
     wallet = counter.wallet()
     header = counter.sign(wallet, offer())
-    counter.settle_as_observer(header)
-    watcher.watch()
     counter.claim_without_money(offer(), header)
+    nonce = decoded(header)["payload"]["authorization"]["nonce"]
+    counter.settle_as_observer(counter.sign(wallet, offer(), nonce=nonce, value=1))
+    watcher.watch()
     Payment.objects.update(state=PaymentState.FAILED)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM payments_authorization")

@@ -57,9 +57,6 @@ def test_money_for_nobody_waits_in_suspense_and_counts_once_for_its_first_presen
     counter.settle_as_observer(header)
     watcher.watch()
     assert suspense() == 50_000
-    with pytest.raises(gate.PaymentInFlight):
-        counter.present(header, offer(1))
-    counter.work()
     assert counter.present(header, offer(1)).payment.state == PaymentState.CONFIRMED
     assert (suspense(), ledger.balance("publisher:7:earned")) == (0, 47_500)
     assert not Submission.objects.exists()
@@ -254,10 +251,7 @@ def test_a_sale_out_of_suspense_that_left_the_chain_is_taken_back_to_the_world(c
     header = counter.sign(wallet, offer())
     counter.settle_as_observer(header)
     watcher.watch()
-    with pytest.raises(gate.PaymentInFlight):
-        counter.present(header, offer())
-    counter.work()
-    payment = Payment.objects.get()
+    payment = counter.present(header, offer()).payment
     record.take_back(payment.transfers.get())
     assert state(payment) == (PaymentState.CLAIMED, "")
     assert set(ledger.balances(ledger.Q()).values()) == {0}
@@ -325,9 +319,7 @@ def test_a_transfer_that_was_sold_while_it_left_the_chain_leaves_no_grant_behind
     counter.settle_as_observer(header)
     watcher.watch()
     stale = Transfer.objects.get()
-    with pytest.raises(gate.PaymentInFlight):
-        counter.present(header, offer())
-    counter.work()
+    counter.present(header, offer())
     assert Grant.objects.filter(revoked_at=None).count() == 1
     record.take_back(stale)
     assert not Grant.objects.filter(revoked_at=None).exists()
