@@ -1,0 +1,199 @@
+"""Money that came before its proof was shown here: it sells to its owner, and to nobody else."""
+
+import time
+from typing import Any
+
+import pytest
+
+from payments import gate, quotes
+from payments.models import Authorization, Chain, Grant, Payment, PaymentState
+from payments.offers import Offer, Presented
+from payments.onchain import watcher
+from payments.proofs import receipts, wallets
+from tests import databases
+from tests.http.proofs import wallet_proof
+from tests.unit.payments.counter import Counter, offer
+from tests.wallet import Wallet, decoded, encoded
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def at_home(settings: Any) -> None:
+    settings.BASE_URL = "https://shop.example"
+
+
+def requoted(header: str) -> str:
+    """The same authorization with a quote that was issued just now."""
+    fresh = quotes.issue(offer()).token
+    message = decoded(header)
+    message["accepted"]["extra"]["quote"] = fresh
+    return encoded(message)
+
+
+def paid(counter: Counter, wallet: Wallet) -> str:
+    """Settled by somebody else, and seen."""
+    header = counter.sign(wallet, offer())
+    counter.settle_as_observer(header)
+    watcher.watch()
+    return header
+
+
+def show(**what: Any) -> gate.Admitted:
+    return gate.verify(Presented(**what), offer()).settle()
+
+
+def proof_of(wallet: Wallet, wanted: Offer | None = None) -> str:
+    wanted = wanted or offer()
+    return wallet_proof({"extensions": wallets.challenge(wanted), "resource": {"url": wanted.url}}, wallet)
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    now = time.time() + seconds
+    for clock in ("payments.quotes.time.time", "payments.rails.exact.time.time"):
+        monkeypatch.setattr(clock, lambda: now)
+
+
+def test_it_sells_long_after_the_authorization_and_the_quote_have_expired_and_without_a_settler(counter, monkeypatch):
+    wallet = counter.wallet()
+    header = paid(counter, wallet)
+    later(monkeypatch, 90 * 86_400)
+    counter.mine(4, seconds_later=3_600)
+    bought = counter.present(header, offer())
+    assert (bought.payment.state, bought.proven) == (PaymentState.CONFIRMED, True)
+    watcher.watch()
+    assert Payment.objects.get().state == PaymentState.FINAL
+    assert counter.chain.balance(wallet.address) == 9_950_000
+
+
+def test_a_payment_that_was_failed_before_its_money_was_matched_completes_when_it_is_shown(counter: Counter):
+    header = counter.sign(counter.wallet(), offer())
+    payment = counter.claim_without_money(offer(), header)
+    counter.settle_as_observer(header)
+    Payment.objects.update(state=PaymentState.REFUNDED)  # So that the watcher does not match it.
+    watcher.watch()
+    Payment.objects.update(state=PaymentState.FAILED, reason="authorization_expired")
+    bought = counter.present(header, offer())
+    assert bought.payment == payment
+    assert bought.payment.state == PaymentState.CONFIRMED
+
+
+def test_an_old_quote_does_not_buy_at_its_old_price(counter: Counter, monkeypatch: pytest.MonkeyPatch):
+    """Signed once, and settled by the buyer when the price has long changed."""
+    header = counter.sign(counter.wallet(), offer())
+    counter.settings.QUOTE_SECONDS = 0
+    stale = requoted(header)
+    counter.settings.QUOTE_SECONDS = 900
+    counter.mine(seconds_later=30)
+    counter.settle_as_observer(stale)
+    watcher.watch()
+    with pytest.raises(gate.AlreadyPaid):
+        counter.present(stale, offer())
+    assert not Payment.objects.exists()
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["by the watcher", "only on the chain"])
+def test_a_header_rebuilt_from_the_chain_with_a_quote_of_ones_own_opens_nothing(counter: Counter, seen: bool):
+    header = counter.sign(counter.wallet(), offer())
+    counter.settle_as_observer(header)
+    if seen:
+        watcher.watch()
+    counter.settings.QUOTE_SECONDS = 60
+    with pytest.raises(gate.AlreadyPaid):
+        later_quote(counter, header)
+    assert not Payment.objects.exists()
+    assert not Grant.objects.exists()
+    counter.settings.QUOTE_SECONDS = 900
+    assert_sells(counter, header)
+
+
+def later_quote(counter: Counter, header: str) -> None:
+    """A quote that was issued after the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("payments.quotes.time.time", lambda: time_of_head(counter) + 30)
+        rebuilt = requoted(header)
+    counter.present(rebuilt, offer())
+
+
+def time_of_head(counter: Counter) -> int:
+    return int(counter.chain.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+
+def assert_sells(counter: Counter, header: str) -> None:
+    try:
+        counter.present(header, offer())
+    except gate.PaymentInFlight:
+        counter.work()
+    assert counter.present(header, offer()).payment.state in (PaymentState.CONFIRMED, PaymentState.FINAL)
+
+
+def test_version_1_has_no_quote_and_needs_the_wallet(counter: Counter):
+    wallet = counter.wallet()
+    paid(counter, wallet)
+    admitted = show(wallet_proof=proof_of(wallet))
+    assert admitted.proven
+    assert counter.chain.balance(wallet.address) == 9_950_000
+
+
+def test_a_wallet_without_money_here_opens_nothing(counter: Counter):
+    paid(counter, counter.wallet())
+    with pytest.raises(gate.PaymentRequired):
+        show(wallet_proof=proof_of(Wallet()))
+    dear = offer(1, micros=60_000)
+    wallet = counter.wallet()
+    paid(counter, wallet)
+    with pytest.raises(gate.PaymentRequired):
+        gate.verify(Presented(wallet_proof=proof_of(wallet, dear)), dear)
+
+
+def restored(counter: Counter, wallet: Wallet) -> tuple[str, str]:
+    """A backup from before the purchase was restored, and the chain was read again; the header and the receipt."""
+    header = counter.sign(wallet, offer())
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    counter.work()
+    receipt = counter.present(header, offer()).receipt(offer())
+    databases.empty()
+    Counter(counter.chain, counter.settings)
+    Chain.objects.update(started_at=0, scanned_to=0, opening_balance=0)
+    head = counter.chain.rpc("eth_getBlockByNumber", "0x0", False)["hash"]
+    Chain.objects.update(scanned_hash=bytes.fromhex(head[2:]))
+    watcher.watch()
+    assert not Payment.objects.exists()
+    return header, receipt
+
+
+@pytest.mark.parametrize("shown", ["header", "receipt", "wallet"])
+def test_after_a_restore_header_receipt_and_wallet_each_open_the_article_without_a_second_payment(counter, shown):
+    wallet = counter.wallet()
+    header, receipt = restored(counter, wallet)
+    ways = {
+        "header": lambda: counter.present(header, offer()),
+        "receipt": lambda: show(receipt=receipt),
+        "wallet": lambda: show(wallet_proof=proof_of(wallet)),
+    }
+    assert ways[shown]().grant.resource == "article:1"
+    assert counter.chain.balance(wallet.address) == 9_950_000
+    assert Authorization.objects.count() == 1
+    # And again, by each of the others.
+    for way in ("receipt", "wallet"):
+        assert ways[way]().grant == Grant.objects.get()
+
+
+def test_a_receipt_for_another_article_or_by_another_shop_opens_nothing(counter: Counter, settings):
+    _, receipt = restored(counter, counter.wallet())
+    with pytest.raises(gate.PaymentRequired):
+        gate.verify(Presented(receipt=receipt), offer(2))
+    settings.SECRET_KEY = "another secret"
+    assert receipts.read(receipt) is None
+    with pytest.raises(gate.PaymentRequired):
+        show(receipt=receipt)
+
+
+def test_one_transfer_opens_one_article(counter: Counter):
+    wallet = counter.wallet()
+    paid(counter, wallet)
+    show(wallet_proof=proof_of(wallet))
+    other = offer(2)
+    with pytest.raises(gate.PaymentRequired):
+        gate.verify(Presented(wallet_proof=proof_of(wallet, other)), other)
