@@ -104,10 +104,20 @@ def transfers_between(first: int, last: int, known: Set[tuple[bytes, int]] = fro
     senders = parsed(lambda: sorted({log["topics"][1] for log in ours}))
     found: list[SeenTransfer] = []
     for start in range(0, len(senders), _SENDERS_MAX):
-        some = senders[start : start + _SENDERS_MAX]
-        logs = _between(first, last, [[AUTHORIZATION_USED, TRANSFER], some])
+        logs = _of_senders(first, last, senders[start : start + _SENDERS_MAX])
         found += parsed(functools.partial(pair, logs))
     return [seen for seen in found if (seen.block_hash, seen.log_index) not in known]
+
+
+def _of_senders(first: int, last: int, senders: list[str]) -> list[dict[str, Any]]:
+    """The logs of these senders. A node that refuses so many is asked for half of them."""
+    try:
+        return _between(first, last, [[AUTHORIZATION_USED, TRANSFER], senders])
+    except RpcRefused:
+        if len(senders) == 1:
+            raise
+    middle = len(senders) // 2
+    return _of_senders(first, last, senders[:middle]) + _of_senders(first, last, senders[middle:])
 
 
 def _is_in(known: Set[tuple[bytes, int]], log: dict[str, Any]) -> bool:
@@ -150,6 +160,8 @@ def _between(first: int, last: int, topics: list[Any]) -> list[dict[str, Any]]:
         except Busy:
             raise
         except ChainUnreachable as error:
+            if "topic" in str(error):
+                raise  # So many senders, not so many blocks.
             if not _range.narrow(upto - first + 1) or not isinstance(error, RpcRefused):
                 raise
             continue

@@ -12,6 +12,8 @@ from collections import deque
 from enum import Enum
 
 from django.conf import settings
+from eth_abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_keys import keys
 from eth_keys.exceptions import BadSignature, ValidationError
 
@@ -21,6 +23,7 @@ from .payers import Unknowable
 log = logging.getLogger(__name__)
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 MAX_BYTES = 1024
+ERC6492_MAGIC = bytes.fromhex("6492" * 16)
 _NO_CODE_SECONDS = 60
 _REMEMBERED_MAX = 10_000
 # All sources together may check so many times what one may, in a minute. Beyond that each check waits a little.
@@ -45,6 +48,17 @@ def canonical(signature: bytes) -> bytes:
     if len(signature) == 65 and signature[64] in (0, 1):
         return signature[:64] + bytes([signature[64] + 27])
     return signature
+
+
+def unwrapped(signature: bytes) -> bytes:
+    """The wallet's own signature in one that is wrapped for a wallet without code yet (ERC-6492); others unchanged."""
+    if not signature.endswith(ERC6492_MAGIC):
+        return signature
+    try:
+        _, _, inner = decode(["address", "bytes", "bytes"], signature[: -len(ERC6492_MAGIC)])
+    except DecodingError:
+        return signature
+    return bytes(inner)
 
 
 def recovers_to(account: bytes, digest: bytes, signature: bytes) -> bool:

@@ -296,6 +296,8 @@ def _vouched(credential: Credential) -> bool:
         nonce=credential.nonce,
     )
     signer = signatures.signer_of(credential.payer, digest, credential.signature, credential.source)
+    if signer is None and credential.wrapped:
+        raise _refused("undeployed_smart_wallet", "The smart wallet is not deployed yet. Deploy it, then pay.")
     if signer is None:
         raise _refused("signature", "The signature does not match the payer.")
     return signer is signatures.Signer.CONTRACT

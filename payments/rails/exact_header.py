@@ -40,7 +40,9 @@ class Credential:
     valid_after: int
     valid_before: int
     nonce: bytes
+    # Without its wrapping (ERC-6492), which says that the wallet may have no code yet.
     signature: bytes
+    wrapped: bool
     # Whom the limits count the request for: places.source_of its client.
     source: str
 
@@ -103,6 +105,7 @@ def _parsed(message: dict, source: str) -> Credential:
             second = PaymentPayload.model_validate(message)
             accepted = second.accepted
             scheme, where, payload = accepted.scheme, accepted.network, second.payload
+        signature = _hex(_SIGNATURE, payload.get("signature"))
         authorization = payload.get("authorization")
         if not isinstance(authorization, dict):
             raise ValueError("no authorization")
@@ -117,7 +120,8 @@ def _parsed(message: dict, source: str) -> Credential:
             valid_after=_uint(authorization.get("validAfter")),
             valid_before=_uint(authorization.get("validBefore")),
             nonce=_hex(_BYTES32, authorization.get("nonce")),
-            signature=signatures.canonical(_hex(_SIGNATURE, payload.get("signature"))),
+            signature=signatures.canonical(signatures.unwrapped(signature)),
+            wrapped=signature.endswith(signatures.ERC6492_MAGIC),
             source=source,
         )
     except (ValidationError, ValueError, TypeError, KeyError) as error:
