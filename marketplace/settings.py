@@ -138,7 +138,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var" / "celerybeat-schedule"))
 CELERY_BEAT_SCHEDULE = {
-    "watch-the-chain": {"task": "payments.watch_chain", "schedule": 3.5, "options": {"expires": 10}},
+    "watch-the-chain": {"task": "payments.watch_chain", "schedule": 4.0, "options": {"expires": 10}},
     "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0},
     "prune-claims": {"task": "payments.prune_claims", "schedule": 3600.0},
     "sweep-cards": {"task": "payments.sweep_cards", "schedule": 5.0, "options": {"expires": 30}},

@@ -65,10 +65,10 @@ class CannotSay(PaymentInFlight):
 
 
 class AlreadyPaid(Exception):
-    """409: the article is paid for, but the proof is public by now and does not show that the buyer sent it."""
+    """409: the proof's money has moved, so the proof is public and does not show that the buyer sent it."""
 
     word = "already_paid"
-    sentence = "This payment has already bought the article. Prove that it was yours to read it again."
+    sentence = "This payment was settled before. Prove that it was yours to read the article."
 
 
 # Every way in which the gate refuses or postpones a request.
@@ -79,8 +79,8 @@ REFUSALS = (PaymentRequired, PaymentMalformed, PaymentInFlight, AlreadyPaid)
 class Admitted:
     """An admitted request: the caller may serve the article now.
 
-    `proven` means that the request showed something only the buyer has, so it may get a receipt. A replayed payment
-    header alone is served for REPLAY_SECONDS but proves nothing: the chain has published it.
+    `proven` means that the request showed something only the buyer has, so it may get a receipt. A version 1 header that
+    its client repeats is served for REPLAY_SECONDS but proves nothing: the chain has published it.
     """
 
     grant: Grant
@@ -103,6 +103,8 @@ class _Unclaimed(NamedTuple):
     rail: Rail
     buyer: str
     money: Any
+    # A receipt of ours says that it was paid for this article.
+    was_sold: bool
 
 
 @dataclass
@@ -128,8 +130,10 @@ class Admission:
 
     @property
     def sells(self) -> bool:
-        """Whether `settle` would move new money: for a fresh proof, or for a released payment that is retried."""
-        return self.verified is not None or (self.payment is not None and self.payment.state == PaymentState.RELEASED)
+        """Whether `settle` would sell: for a fresh proof, a released payment that is retried, or money that waits."""
+        if self.verified is not None or (self.unclaimed is not None and not self.unclaimed.was_sold):
+            return True
+        return self.payment is not None and self.payment.state == PaymentState.RELEASED
 
     @property
     def version(self) -> int:
@@ -188,7 +192,7 @@ class Admission:
     def _claim_unclaimed(self) -> Payment | None:
         if self.unclaimed is None:
             return None
-        rail, buyer, money = self.unclaimed
+        rail, buyer, money, _ = self.unclaimed
         if payment := rail.claim_unclaimed(buyer, self.offer, money):
             return payment
         raise PaymentInFlight
@@ -331,7 +335,7 @@ def _of_buyer(buyer: str, offer: Offer, transaction: str = "") -> Admission | No
         return None
     for rail in RAILS:
         if money := rail.unclaimed(buyer, offer, transaction):
-            return Admission(offer, unclaimed=_Unclaimed(rail, buyer, money))
+            return Admission(offer, unclaimed=_Unclaimed(rail, buyer, money, bool(transaction)))
     return None
 
 

@@ -103,7 +103,7 @@ def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:
         offer = listing.offer(PEOPLE, mime_type="text/html")
         try:
             admitted = gate.verify(Presented(receipt=signed), offer).settle()
-        except gate.PaymentRequired:
+        except gate.REFUSALS:
             pass
         else:
             library.remember(request, admitted.grant)

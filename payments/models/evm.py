@@ -92,7 +92,7 @@ class Attempt(models.Model):
 
 
 class Authorization(models.Model):
-    """An EIP-3009 authorization, claimed once for one payment. Never deleted: the row marks its nonce as spent."""
+    """An EIP-3009 authorization, claimed once for one payment. The row marks its nonce as spent; see `record.prune`."""
 
     payment = models.OneToOneField(Payment, models.PROTECT, primary_key=True, related_name="authorization")
     chain_id = models.BigIntegerField()

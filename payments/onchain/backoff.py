@@ -23,9 +23,10 @@ def seconds_left() -> float:
 
 
 def busy() -> None:
-    """Note that the node is too busy."""
-    _now.until = time.monotonic() + _now.seconds
-    _now.seconds = min(2 * _now.seconds, _LONGEST_SECONDS)
+    """Note that the node is too busy. Of answers to calls that were made at the same time the first one counts."""
+    if not seconds_left():
+        _now.until = time.monotonic() + _now.seconds
+        _now.seconds = min(2 * _now.seconds, _LONGEST_SECONDS)
 
 
 def answered() -> None:

@@ -4,6 +4,7 @@ A log counts only from the token's own address. Whoever acts on one confirms its
 """
 
 import functools
+import re
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,10 @@ AUTHORIZATION_USED = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").he
 AUTHORIZATION_CANCELED = "0x" + keccak(text="AuthorizationCanceled(address,bytes32)").hex()
 # Nodes refuse more alternatives for one topic than about a thousand.
 _SENDERS_MAX = 500
+# A node that refuses for one of these refuses a smaller range too: it is behind, or there are too many senders.
+_IS_NO_RANGE = re.compile("topic|beyond|not found|cannot be found|unknown block|future", re.IGNORECASE)
 # After so many good answers a larger range is tried again.
-_GOOD_ANSWERS = 200
+_GOOD_ANSWERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +163,8 @@ def _between(first: int, last: int, topics: list[Any]) -> list[dict[str, Any]]:
         except Busy:
             raise
         except ChainUnreachable as error:
-            if "topic" in str(error):
-                raise  # So many senders, not so many blocks.
+            if _IS_NO_RANGE.search(str(error)):
+                raise  # Another reason than so many blocks.
             if not _range.narrow(upto - first + 1) or not isinstance(error, RpcRefused):
                 raise
             continue

@@ -72,13 +72,13 @@ class _Question:
     facts: Facts | None = None
     answered: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def is_short(self) -> bool:
-        return self.facts is not None and self.facts.balance < self.micros and not self.facts.used
+    def is_short(self, facts: Facts) -> bool:
+        return facts.balance < self.micros and not facts.used
 
     @property
     def is_junk(self) -> bool:
-        return self.is_short or (self.wants_code and self.facts is not None and not self.facts.has_code)
+        facts = self.facts
+        return facts is None or self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code)
 
 
 class _Desk:
@@ -97,7 +97,7 @@ class _Desk:
             self._waiting.append(question)
         while batch := self._turn(question, ends):
             self._answer(batch)
-        if question.facts is None:
+        if question.facts is None or not question.answered.is_set():
             raise Unknowable
         return question.facts
 
@@ -133,20 +133,21 @@ class _Desk:
 
 def _look(batch: list[_Question]) -> None:
     """Answer all questions. Who is short of money is looked at twice, the second time in a block that is the newest."""
-    try:
-        _fill(batch, None)
-        if short := [question for question in batch if question.is_short]:
+    short = []
+    with contextlib.suppress(rpc.ChainUnreachable):
+        for question, facts in _read(batch, None):
+            if question.is_short(facts):
+                short.append(question)
+            else:
+                question.facts = facts
+        if short:
             # Somebody's money may have come in the last block.
-            _fill(short, view.newest_of_two(view.scanned_to()))
-    except rpc.ChainUnreachable:
-        for question in batch:
-            if question.facts is None or question.is_short:
-                question.facts = None
+            for question, facts in _read(short, view.newest_of_two(view.scanned_to())):
+                question.facts = facts
 
 
-def _fill(batch: list[_Question], at: rpc.Block | None) -> None:
-    for question, facts in zip(batch, read([(q.payer, q.nonce) for q in batch], at), strict=True):
-        question.facts = facts
+def _read(batch: list[_Question], at: rpc.Block | None) -> list[tuple[_Question, Facts]]:
+    return list(zip(batch, read([(q.payer, q.nonce) for q in batch], at), strict=True))
 
 
 _desk = _Desk()

@@ -59,6 +59,16 @@ def _record(seen: Sequence[SeenTransfer]) -> None:
 
 def claim_received(payer: bytes, nonce: bytes) -> bool:
     """Complete a payment whose transfer arrived before the claim and is in suspense. True if one was completed."""
+    for _ in range(_TRIES):
+        try:
+            return _claim_received(payer, nonce)
+        except IntegrityError:
+            # Another payment of the buyer was made between our read and our write, so read again.
+            continue
+    return False
+
+
+def _claim_received(payer: bytes, nonce: bytes) -> bool:
     with transaction.atomic(durable=True):
         waiting = Transfer.objects.filter(sender=payer, nonce=nonce, payment=None, orphaned_at=None)
         rows = list(waiting.select_for_update().order_by("id"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from payments.models import Authorization
+from payments.models import Authorization, Transfer
 
 from . import logs, payers, record, rpc, view
 
@@ -76,6 +76,6 @@ def _spent(claim: Authorization, confirmed: int) -> None:
         return
     if seen:
         record.transfers([seen])
-    if known:
+    if known and (seen is None or Transfer.objects.filter(sender=claim.payer, nonce=claim.nonce).exists()):
         # `release` changes nothing if the transfer completed the payment. If not, no money or a wrong amount came.
         record.release([claim.payment_id], "authorization_used")

@@ -56,7 +56,7 @@ def unwrapped(signature: bytes) -> bytes:
         return signature
     try:
         _, _, inner = decode(["address", "bytes", "bytes"], signature[: -len(ERC6492_MAGIC)])
-    except DecodingError:
+    except (DecodingError, OverflowError, ValueError):
         return signature
     return bytes(inner)
 

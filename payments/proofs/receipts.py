@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 
 _MAX_CHARS = 2048
+_DERIVED = "secret:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,17 @@ def did_document() -> dict:
 
 
 def _keys() -> list[Ed25519PrivateKey]:
-    """The key that signs, and then the former ones: RECEIPT_KEY before what is derived from SECRET_KEY."""
-    seeds = [seed for seed in (settings.RECEIPT_KEY, *settings.RECEIPT_KEY_FALLBACKS) if seed]
+    """The key that signs, and then the former ones. With RECEIPT_KEY set, what SECRET_KEY alone would sign is no receipt.
+
+    RECEIPT_KEY_FALLBACKS holds former seeds and, after `secret:`, a SECRET_KEY from which the key was derived.
+    """
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return [*(_key(seed, "") for seed in seeds), *(_key("", secret) for secret in secrets)]
+    own = [_key(settings.RECEIPT_KEY, "")] if settings.RECEIPT_KEY else [_key("", secret) for secret in secrets]
+    return own + [_former(text) for text in settings.RECEIPT_KEY_FALLBACKS]
+
+
+def _former(text: str) -> Ed25519PrivateKey:
+    return _key("", text.removeprefix(_DERIVED)) if text.startswith(_DERIVED) else _key(text, "")
 
 
 def _public(key: Ed25519PrivateKey) -> bytes:

@@ -9,14 +9,21 @@ import time
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 
 from payments.models import Authorization, Payment, Transfer
 from payments.offers import Offer, Price
 from payments.onchain import logs, record, rpc, view
+from payments.places import Full, Places
 from payments.quotes import Quote
 
 from .exact_header import Credential
 from .protocol import AlreadySettled, RailRefused, Unknowable
+
+_ASKING_MAX = 8
+_REMEMBERED_MAX = 10_000
+_places = Places()
+_known: dict[tuple[bytes, bytes], int] = {}
 
 
 def waiting(payer: bytes, nonce: bytes) -> Transfer | None:
@@ -30,13 +37,26 @@ def check(credential: Credential, quote: Quote | None, found: Transfer | None) -
     The block's time must lie in the life of the echoed quote: an older quote names an old price, and a younger one is a
     stranger's. Without `found` the chain is asked where the authorization was used.
     """
+    if quote is None:
+        raise AlreadySettled  # Whatever the chain says: version 1 has no quote.
     try:
-        number = found.block_number if found else _block_of_use(credential)
-        moved_at = rpc.block(number).time
-    except rpc.ChainUnreachable as error:
+        moved_at = _moved_at(credential, found)
+    except (rpc.ChainUnreachable, rpc.CallReverted, Full) as error:
         raise Unknowable from error
-    if quote is None or not quote.issued_at <= moved_at < quote.expires_at:
+    if not quote.issued_at <= moved_at < quote.expires_at:
         raise AlreadySettled
+
+
+def _moved_at(credential: Credential, found: Transfer | None) -> int:
+    """When the money moved, in Unix seconds. Remembered, and asked for by a few requests at a time."""
+    key = (credential.payer, credential.nonce)
+    if key not in _known:
+        with _places.one(credential.source, _ASKING_MAX):
+            number = found.block_number if found else _block_of_use(credential)
+            _known[key] = rpc.block(number).time
+        while len(_known) > _REMEMBERED_MAX:
+            del _known[next(iter(_known))]
+    return _known[key]
 
 
 def _block_of_use(credential: Credential) -> int:
@@ -57,7 +77,10 @@ def unclaimed(payer: bytes, offer: Offer, tx_hash: bytes | None) -> Transfer | N
     In the transaction that a receipt of ours names it may have been another price. Otherwise it is one quoted now.
     """
     mine = Transfer.objects.filter(chain_id=settings.CHAIN_ID, token=rpc.token(), recipient=rpc.pay_to(), sender=payer)
-    free = mine.filter(payment=None, orphaned_at=None).exclude(nonce=None).exclude(received=None).order_by("id")
+    # What a payment of ours has claimed before is that payment's, whatever became of it.
+    claimed = Authorization.objects.filter(payer=OuterRef("sender"), nonce=OuterRef("nonce"), token=OuterRef("token"))
+    waits = mine.filter(~Exists(claimed), payment=None, orphaned_at=None)
+    free = waits.exclude(nonce=None).exclude(received=None).order_by("id")
     rows = list(free.filter(tx_hash=tx_hash)[:2] if tx_hash else free[:200])
     priced = [row for row in rows if _price(offer, row.value)]
     if priced:

@@ -23,7 +23,6 @@ from .exact_header import Credential
 from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
 
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
-_FAILURES_PER_HOUR = 3
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
 _BYTES32 = re.compile(r"0x[0-9a-f]{64}", re.ASCII)
 
@@ -113,14 +112,15 @@ class Exact:
         """Refuse a payer without the money, or who costs gas too often, before anything is claimed. Writes nothing."""
         if payment and (payment.state != PaymentState.RELEASED or self.arrived(payment)):
             return
-        if payment and payment.authorization.wasted_at:
-            raise RailRefused("settlement_failed", self.reasons["settlement_failed"])
         if verified and verified.arrived:
             return
-        _not_too_often(credential)
-        spent = funds.check(credential, f"{network()}:0x{credential.payer.hex()}", self.reasons)
+        spent = funds.check(credential, f"{network()}:0x{credential.payer.hex()}", self.reasons, _failures(credential))
         if spent and verified:
             arrived.check(credential, _quote(credential, verified.offer), None)
+        elif payment and payment.authorization.wasted_at and spent:
+            raise Unknowable  # Somebody else has settled it after we failed: its money is on the way.
+        elif payment and payment.authorization.wasted_at:
+            raise RailRefused("settlement_failed", self.reasons["settlement_failed"])
 
     def claim(self, verified: Verified, payment: Payment) -> None:
         """Write the authorization. Its unique (chain, token, payer, nonce) decides which of two requests was first."""
@@ -303,14 +303,12 @@ def _vouched(credential: Credential) -> bool:
     return signer is signatures.Signer.CONTRACT
 
 
-def _not_too_often(credential: Credential) -> None:
-    """Rate limit: refuse a payer for whose failed transactions we paid gas _FAILURES_PER_HOUR times within the hour."""
+def _failures(credential: Credential) -> int:
+    """How many transactions of ours this payer has made to fail within the hour. We paid their gas."""
     hour_ago = timezone.now() - timedelta(hours=1)
     wasted = Authorization.objects.filter(payer=credential.payer, wasted_at__gt=hour_ago)
     # A payment that arrived all the same does not count: another sender settled it before our transaction.
-    if wasted.exclude(payment__state__in=OWNED).count() >= _FAILURES_PER_HOUR:
-        sentence = "Too many payments from this wallet failed on the chain. Try again in an hour."
-        raise RailRefused("too_many_failures", sentence)
+    return wasted.exclude(payment__state__in=OWNED).count()
 
 
 def _refused(what: str, sentence: str) -> RailRefused:

@@ -60,10 +60,11 @@ def test_a_buyer_whose_money_is_gone_on_the_new_chain_loses_the_article_and_is_t
     assert [kind for kind, _ in _journals(stage, purchase)] == ["sale", "reorganisation"]
     assert sum(amount for _, amount in _journals(stage, purchase)) == 0
 
-    # The same header buys once more when there is money again.
+    # The buyer buys once more when there is money again.
     stage.shop.mint(purchase.wallet.address, purchase.held)
-    purchase.finish()
-    purchase.was_bought_once()
+    again = stage.purchase(purchase.wallet)
+    again.finish()
+    again.was_bought_once()
 
 
 def test_a_transaction_of_ours_that_paid_nothing_and_is_replaced_leaves_no_gap(stage: Stage):

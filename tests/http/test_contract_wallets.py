@@ -95,6 +95,15 @@ def test_a_wallet_without_code_yet_is_told_so_in_a_word_of_its_own(till, owls, a
     assert asked == ["eth_call"]
 
 
+def test_a_wrapping_that_makes_no_sense_is_an_invalid_signature(till, owls):
+    header = till.sign(Wallet(), owls)
+    head = encode(["address", "uint256", "uint256"], ["0x" + "fa" * 20, 2**255, 2**255])
+    for junk in (b"", b"\xff" * 96, head, wrapped(b"")[:-32]):
+        answer = till.get(owls, payment_signature=with_signature(header, junk + b"\x64\x92" * 16))
+        assert answer.status_code == 402, junk
+        assert answer.json()["charged"] is False
+
+
 def test_a_deployed_wallet_may_wrap_its_signature_all_the_same(till, owls, owner, contract):
     header = till.sign(owner, owls, **{"from": contract})
     answer = till.get(owls, payment_signature=with_signature(header, wrapped(signature_of(header))))

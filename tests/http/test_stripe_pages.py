@@ -178,6 +178,21 @@ def test_a_webhook_is_stored_once_and_answered(bank: Bank):
     bank.bring()
 
 
+def test_a_webhook_signed_with_a_former_secret_is_taken_while_it_is_listed(bank: Bank, settings):
+    bank.top_up(buyers.purse())
+    event = bank.post()[0]
+    former, settings.STRIPE_WEBHOOK_SECRET = settings.STRIPE_WEBHOOK_SECRET, "whsec_new"
+
+    def post() -> int:
+        signed = {"Stripe-Signature": event["signature"]}
+        return Client().post("/webhooks/stripe", event["payload"], "application/json", headers=signed).status_code
+
+    assert post() == 400
+    settings.STRIPE_WEBHOOK_SECRET_FALLBACKS = ["whsec_older", former]
+    assert post() == 200
+    bank.bring()
+
+
 @pytest.mark.parametrize("change", ["signature", "body", "nothing", "long"])
 def test_what_the_processor_did_not_sign_is_refused_and_not_kept(bank: Bank, change):
     bank.top_up(buyers.purse())

@@ -95,6 +95,8 @@ def _holder(stage: Stage) -> int:
 
 def _no_gap(stage: Stage) -> None:
     """Every nonce of the key since the contract was deployed is one transaction of ours, and all of them are mined."""
+    sent = "SELECT 1 FROM payments_submission WHERE state = 'sent'"
+    stage.shop.wait(lambda: not stage.shop.sql(sent), "the last receipt")
     rows = stage.shop.sql("SELECT key_nonce, state FROM payments_submission ORDER BY key_nonce")
     used = int(stage.shop.rpc("eth_getTransactionCount", stage.shop.stack.accounts.settler.address, "latest"), 16)
     assert [(int(nonce), str(state)) for nonce, state in rows] == [(nonce, "mined") for nonce in range(1, used)]

@@ -48,7 +48,7 @@ def clock(settings: Any) -> Iterator[Clock]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: None)
         # Nobody asks a chain here what a wallet holds.
-        patch.setattr(funds, "check", lambda credential, buyer, reasons: False)
+        patch.setattr(funds, "check", lambda credential, buyer, reasons, failures: False)
         yield Clock(patch)
 
 

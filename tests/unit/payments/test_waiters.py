@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from payments import notify, waiters
+from payments import notify, places, waiters
 from payments.ids import uuid7
 from payments.models import Payment, PaymentState
 from payments.notify import Listener
@@ -164,6 +164,20 @@ def test_everybody_who_waits_is_woken_by_the_decision():
     times = wait_for([payment] * 2 + [a_payment(n) for n in range(2, 16)], 20)
     assert max(times) < 10
     assert waiters.count() == 0
+
+
+def test_a_third_request_for_one_payment_does_not_wait():
+    payment = a_payment()
+    two = [threading.Thread(target=waiters.until_decided, args=(payment.id, 2, str(n))) for n in range(2)]
+    for thread in two:
+        thread.start()
+    while waiters._hub.count(payment.id) < 2:
+        time.sleep(0.01)
+    with pytest.raises(places.Full):
+        waiters.until_decided(payment.id, 2, "3")
+    elsewhere(lambda: decide(payment))
+    for thread in two:
+        thread.join()
 
 
 def test_who_waits_for_something_else_is_not_woken():

@@ -1,16 +1,19 @@
 """Nodes that disagree: behind a load balancer each call may be answered by another node, some of them behind."""
 
 import contextlib
+import io
 import random
 from typing import Any
 
 import pytest
 import requests
+from django.core.management import CommandError, call_command
 from web3 import HTTPProvider
 
 from payments import audit, gate
 from payments.models import Chain, Payment, PaymentState, Submission, Transfer
 from payments.onchain import backoff, logs, rpc, watcher
+from tests.chain import forget_the_chain
 from tests.unit.payments.counter import Counter, offer
 
 from .balancer import Balancer
@@ -256,3 +259,105 @@ def test_the_watcher_asks_for_logs_only_after_a_new_block(counter: Counter, monk
     watcher.watch()
     assert "eth_getLogs" not in calls
     assert Chain.objects.get().scanned_to == rpc.block("latest").number
+
+
+def test_a_process_that_has_just_started_takes_no_lower_head_for_a_reorganisation(counter: Counter):
+    """It knows no newer block than the one it is shown; the database does."""
+    payment = counter.buy(counter.wallet(), offer())
+    counter.mine()
+    watcher.watch()
+    scanned = Chain.objects.get().scanned_to
+    Chain.objects.update(scanned_to=scanned + 1, scanned_hash=b"\x05" * 32)
+    forget_the_chain()
+    with contextlib.suppress(rpc.ChainUnreachable):
+        watcher.watch()
+    payment.refresh_from_db()
+    assert payment.reversals == 0
+    assert Chain.objects.get().scanned_to == scanned + 1
+    Chain.objects.update(scanned_to=scanned, scanned_hash=bytes.fromhex(hash_of(counter, scanned)))
+
+
+def hash_of(counter: Counter, number: int) -> str:
+    return counter.chain.rpc("eth_getBlockByNumber", hex(number), False)["hash"][2:]
+
+
+def test_what_an_authorization_paid_in_a_block_that_a_second_read_does_not_have_is_not_recorded(counter, monkeypatch):
+    wallet = counter.wallet()
+    header = counter.sign(wallet, offer())
+    with contextlib.suppress(gate.PaymentInFlight):
+        counter.present(header, offer())
+    counter.settle_as_observer(header)
+    real = rpc.request
+
+    def forked(method: str, *params: Any) -> Any:
+        said = real(method, *params)
+        return [{**log, "blockHash": "0x" + "77" * 32} for log in said] if method == "eth_getLogs" else said
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rpc, "request", forked)
+        counter.turn()
+    assert Payment.objects.get().state == PaymentState.CLAIMED
+    assert not Transfer.objects.exists()
+    counter.turn()
+    assert Payment.objects.get().state == PaymentState.CONFIRMED
+
+
+def test_a_node_that_is_behind_the_range_does_not_make_it_shorter(counter: Counter, monkeypatch):
+    counter.mine(3)
+    real = rpc.request
+    words = iter(["block range extends beyond current head block", "header not found", "unknown block"])
+
+    def behind(method: str, *params: Any) -> Any:
+        if method == "eth_getLogs" and (said := next(words, None)):
+            raise rpc.RpcRefused(-32000, said)
+        return real(method, *params)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rpc, "request", behind)
+        for _ in range(3):
+            with pytest.raises(rpc.RpcRefused):
+                watcher.watch()
+    assert logs.comfortable_blocks() == counter.settings.CHAIN_LOG_RANGE
+    watcher.watch()
+
+
+def test_busy_answers_to_calls_at_the_same_time_are_one(monkeypatch: pytest.MonkeyPatch):
+    for _ in range(6):
+        backoff.busy()
+    assert 0 < backoff.seconds_left() <= 0.25
+    backoff._now.until = 0
+    backoff.busy()
+    assert 0.25 < backoff.seconds_left() <= 0.5
+
+
+@pytest.mark.planted
+def test_a_difference_that_a_second_look_does_not_have_is_no_finding(counter: Counter, monkeypatch):
+    """The audit's first node has not got the last block's logs yet."""
+    counter.buy(counter.wallet(), offer())
+    monkeypatch.setattr("payments.audit.chain._PAUSES", (0,))
+    real, looks = logs.transfers_between, iter([[]])
+    monkeypatch.setattr(logs, "transfers_between", lambda *asked: next(looks, None) or real(*asked))
+    assert list(audit.findings()) == []
+    monkeypatch.setattr(logs, "transfers_between", lambda *asked: [])
+    assert {finding.word for finding in audit.findings()} == {"transfer_invented"}
+
+
+def test_rescan_finds_what_was_never_mentioned(counter: Counter):
+    counter.mine(3)
+    header = counter.sign(counter.wallet(), offer())
+    counter.settle_as_observer(header)
+    counter.mine(40)
+    known = Chain.objects.get()
+    head = int(counter.chain.rpc("eth_blockNumber"), 16)
+    # The watcher has passed by it.
+    Chain.objects.update(scanned_to=head, scanned_hash=bytes.fromhex(hash_of(counter, head)))
+    watcher.watch()
+    assert not Transfer.objects.exists()
+    told = io.StringIO()
+    call_command("rescan", str(known.started_at), str(head), stdout=told, stderr=io.StringIO())
+    assert told.getvalue() == "1 transfers were missing.\n"
+    assert Transfer.objects.count() == 1
+    call_command("rescan", str(known.started_at), str(head), stdout=told, stderr=io.StringIO())
+    assert told.getvalue().endswith("0 transfers were missing.\n")
+    with pytest.raises(CommandError, match="Nothing to read again"):
+        call_command("rescan", str(head + 1), str(head + 9))

@@ -125,59 +125,6 @@ def test_two_claims_with_money_for_one_are_one_sale(counter: Counter):
     ]
 
 
-# --- Waste --------------------------------------------------------------------------------------------
-
-
-def waste(counter: Counter, payment: Payment) -> None:
-    """A transaction of ours is mined and does not pay: the money was away while the block was made."""
-    payer = "0x" + payment.authorization.payer.hex()
-    held = counter.chain.balance(payer)
-    counter.turn()
-    counter.spend(payer, held)
-    counter.mine()
-    counter.chain.mint(payer, held)
-
-
-def test_an_authorization_costs_us_gas_once_at_most_also_when_it_is_presented_again(counter: Counter):
-    wallet = counter.wallet()
-    header = counter.sign(wallet, offer())
-    with pytest.raises(gate.PaymentInFlight):
-        counter.present(header, offer())
-    payment = Payment.objects.get()
-    waste(counter, payment)
-    counter.turn()
-    assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
-    with pytest.raises(gate.PaymentRequired, match="settlement_failed"):
-        counter.present(header, offer())
-    # Nor where that guard was passed by: two requests at the same moment.
-    Payment.objects.update(state=PaymentState.CLAIMED)
-    counter.work()
-    assert state(payment) == (PaymentState.RELEASED, "settlement_failed")
-    assert Submission.objects.count() == 1
-    counter.claim(wallet, offer())
-    counter.work()
-    assert Payment.objects.filter(state=PaymentState.CONFIRMED).count() == 1
-
-
-def test_what_somebody_else_settled_is_never_called_not_charged_although_ours_failed(counter: Counter):
-    """Our transaction fails because an observer's came first, in a block that the watcher has not seen."""
-    wallet = counter.wallet()
-    header = counter.sign(wallet, offer())
-    with pytest.raises(gate.PaymentInFlight):
-        counter.present(header, offer())
-    payment = Payment.objects.get()
-    counter.turn()
-    assert state(payment) == (PaymentState.SIGNED, "")
-    stored = Attempt.objects.get()
-    counter.chain.rpc("anvil_dropTransaction", "0x" + stored.tx_hash.hex())
-    counter.settle_as_observer(header)
-    counter.chain.rpc("eth_sendRawTransaction", "0x" + stored.raw.hex())
-    counter.mine()
-    counter.turn()
-    assert state(payment) == (PaymentState.CONFIRMED, "")
-    assert counter.chain.balance(wallet.address) == 9_950_000
-
-
 # --- Transactions that are stuck, dropped or lost -----------------------------------------------------
 
 

@@ -197,3 +197,46 @@ def test_one_transfer_opens_one_article(counter: Counter):
     other = offer(2)
     with pytest.raises(gate.PaymentRequired):
         gate.verify(Presented(wallet_proof=proof_of(wallet, other)), other)
+
+
+def test_a_header_rebuilt_while_its_payment_is_under_way_opens_nothing_when_it_is_paid(counter: Counter, monkeypatch):
+    wallet = counter.wallet()
+    mine = counter.sign(wallet, offer(2))
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(mine, offer(2))
+    monkeypatch.setattr("payments.waiters.until_decided", lambda *_: counter.work())
+    rebuilt = decoded(mine)
+    rebuilt["accepted"]["extra"]["quote"] = quotes.issue(offer(2)).token
+    with pytest.raises(gate.AlreadyPaid):
+        counter.present(encoded(rebuilt), offer(2))
+    assert counter.present(mine, offer(2)).proven
+
+
+def test_money_that_a_payment_of_ours_has_claimed_before_is_not_claimed_by_the_wallet(counter: Counter):
+    """It was given up, the buyer bought by another, and then its money came all the same: it stays in suspense."""
+    wallet = counter.wallet()
+    first = counter.sign(wallet, offer())
+    counter.claim_without_money(offer(), first)
+    Payment.objects.update(state=PaymentState.RELEASED, reason="insufficient_funds")
+    counter.buy(wallet, offer())
+    counter.settle_as_observer(first)
+    watcher.watch()
+    other = offer(2)
+    with pytest.raises(gate.PaymentRequired):
+        gate.verify(Presented(wallet_proof=proof_of(wallet, other)), other)
+
+
+def test_a_wallets_money_buys_nothing_that_is_not_sold_and_a_receipts_does(counter: Counter):
+    wallet = counter.wallet()
+    paid(counter, wallet)
+    assert gate.verify(Presented(wallet_proof=proof_of(wallet)), offer()).sells
+    _, receipt = restored(counter, counter.wallet())
+    assert not gate.verify(Presented(receipt=receipt), offer()).sells
+
+
+def test_a_challenge_of_a_former_key_is_answered(counter: Counter, settings: Any):
+    wallet = counter.wallet()
+    paid(counter, wallet)
+    proof = proof_of(wallet)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another secret", [settings.SECRET_KEY]
+    assert show(wallet_proof=proof).proven

@@ -1,0 +1,82 @@
+"""A crowd that signs with fresh keys and has no money, and an honest buyer in the middle of it.
+
+PENNYPRESS_JUNK_SECONDS=3600 dev.py test tests/faults/test_junk.py -m slow -s
+"""
+
+import os
+import statistics
+import threading
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from tests.wallet import Wallet
+
+from .stage import Stage
+
+pytestmark = pytest.mark.slow
+SECONDS = int(os.environ.get("PENNYPRESS_JUNK_SECONDS", "120"))
+A_SECOND, THREADS = 50, 5
+
+
+class Crowd:
+    """So many payments a second, each by a new key. It does not wait for the answers."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.url = stage.shop.article(0)["json_url"]
+        self.terms = stage.shop.terms(self.url)
+        self.answers: Counter[str] = Counter()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._press, daemon=True) for _ in range(THREADS)]
+
+    def __enter__(self) -> "Crowd":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _press(self) -> None:
+        with httpx.Client() as client:
+            while not self.stopping.is_set():
+                began = time.monotonic()
+                headers = {"PAYMENT-SIGNATURE": Wallet().pay(self.terms), "Connection": "close"}
+                try:
+                    answer = client.get(self.url, headers=headers, timeout=0.3)
+                    self.answers[str(answer.status_code)] += 1
+                except httpx.TransportError:
+                    self.answers["hung up"] += 1
+                time.sleep(max(0.0, THREADS / A_SECOND - (time.monotonic() - began)))
+
+
+def test_a_crowd_without_money_stops_nobody_and_leaves_nothing(timed_stage: Stage):
+    cluster, timed_stage.node.cluster = timed_stage.node.cluster, None
+    quiet = [timed_stage.purchase().finish() for _ in range(8)]
+    time.sleep(5)
+    timed_stage.node.counts.clear()
+    time.sleep(20)
+    idle = timed_stage.node.counts.total() / 20
+    rows = timed_stage.shop.sql("SELECT count(*) FROM payments_payment")
+    with Crowd(timed_stage) as crowd:
+        time.sleep(5)
+        timed_stage.node.counts.clear()
+        began, took = time.monotonic(), []
+        while time.monotonic() - began < SECONDS:
+            took.append(timed_stage.purchase().finish())
+            time.sleep(2)
+        calls = timed_stage.node.counts.total() / (time.monotonic() - began)
+    timed_stage.node.cluster = cluster
+    grown = timed_stage.shop.sql("SELECT count(*) FROM payments_payment")[0][0] - rows[0][0] - len(took)
+    print(
+        f"\n{dict(crowd.answers)} in {SECONDS} s; a purchase takes {statistics.median(quiet):.2f} s alone and "
+        f"{statistics.median(took):.2f} s in the crowd (slowest {max(took):.2f}); calls a second: {idle:.1f} idle, "
+        f"{calls:.1f} in the crowd with {len(took)} purchases; rows of the crowd: {grown}"
+    )
+    assert grown == 0
+    assert statistics.median(took) <= 2 * statistics.median(quiet)
+    assert calls - idle - 10 * len(took) / SECONDS <= 5
