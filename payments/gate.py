@@ -79,8 +79,8 @@ REFUSALS = (PaymentRequired, PaymentMalformed, PaymentInFlight, AlreadyPaid)
 class Admitted:
     """An admitted request: the caller may serve the article now.
 
-    `proven` means that the request showed something only the buyer has, so it may get a receipt. A version 1 header that
-    its client repeats is served for REPLAY_SECONDS but proves nothing: the chain has published it.
+    `proven` means that the request showed something only the buyer has, so it may get a receipt. A version 1 header
+    that its client repeats proves nothing: the chain has published it.
     """
 
     grant: Grant

@@ -85,7 +85,7 @@ def did_document() -> dict:
 
 
 def _keys() -> list[Ed25519PrivateKey]:
-    """The key that signs, and then the former ones. With RECEIPT_KEY set, what SECRET_KEY alone would sign is no receipt.
+    """The key that signs, and then the former ones. With RECEIPT_KEY set, what SECRET_KEY would sign is no receipt.
 
     RECEIPT_KEY_FALLBACKS holds former seeds and, after `secret:`, a SECRET_KEY from which the key was derived.
     """
