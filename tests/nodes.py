@@ -11,7 +11,6 @@ TOO_LONG = (
     (-32602, "query exceeds max block range 100"),
     (-32603, "internal error: block range is too wide"),
     (-32005, "query returned more than 10000 results"),
-    (-32000, "One of the blocks specified in filter (fromBlock, toBlock or blockHash) cannot be found."),
     (-32614, "eth_getLogs is limited to a 10,000 range"),
     (400, "Log response size exceeded. You can make eth_getLogs requests with up to a 100 block range."),
 )
@@ -40,6 +39,8 @@ def behind(ask: Ask, method: str, params: tuple[Any, ...], blocks: int = 1) -> A
         found = ask(method, *params)
         return None if found and int(found["blockNumber"], 16) > head else found
     if method == "eth_getLogs":
+        if blocks > 1 and int(params[0]["toBlock"], 16) > head:
+            raise Refused(-32000, "One of the blocks specified in filter (fromBlock, toBlock) cannot be found.")
         return [one for one in ask(method, *params) if int(one["blockNumber"], 16) <= head]
     if last == "latest":
         return ask(method, *params[:-1], hex(head))

@@ -111,8 +111,8 @@ def _logs_agree(facts: Facts, known: Chain) -> Iterator[Finding]:
     first = max(known.scanned_to - _LOG_BLOCKS, known.started_at + 1)
     ours, theirs = set(facts.rows), set()
     while first <= known.scanned_to:
-        last = min(first + settings.CHAIN_LOG_RANGE - 1, known.scanned_to)
-        for s in logs.transfers_between(first, last):
+        last = min(first + logs.comfortable_blocks() - 1, known.scanned_to)
+        for s in _patiently(first, last):
             theirs.add((s.block_hash, s.tx_hash, s.log_index, s.sender, s.value, s.nonce))
         first = last + 1
     yield from finding(
@@ -121,3 +121,13 @@ def _logs_agree(facts: Facts, known: Chain) -> Iterator[Finding]:
     yield from finding(
         "transfer_invented", "We recorded transfers that the chain does not have.", (t[1].hex() for t in ours - theirs)
     )
+
+
+def _patiently(first: int, last: int) -> list[logs.SeenTransfer]:
+    """The transfers in these blocks. There are many calls: a node that is too busy for one is asked again."""
+    for pause in _PAUSES:
+        try:
+            return logs.transfers_between(first, last)
+        except rpc.ChainUnreachable:
+            time.sleep(pause)
+    return logs.transfers_between(first, last)
