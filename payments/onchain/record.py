@@ -59,13 +59,11 @@ def _record(seen: Sequence[SeenTransfer]) -> None:
 
 def claim_received(payer: bytes, nonce: bytes) -> bool:
     """Complete a payment whose transfer arrived before the claim and is in suspense. True if one was completed."""
-    for _ in range(_TRIES):
-        try:
-            return _claim_received(payer, nonce)
-        except IntegrityError:
-            # Another payment of the buyer was made between our read and our write, so read again.
-            continue
-    return False
+    try:
+        return _claim_received(payer, nonce)
+    except IntegrityError:
+        # Another payment of the buyer was made between our read and our write, so read again.
+        return _claim_received(payer, nonce)
 
 
 def _claim_received(payer: bytes, nonce: bytes) -> bool:

@@ -15,13 +15,13 @@ IMPATIENT = {"LEASE_SECONDS": "1", "SETTLE_WAIT_SECONDS": "1", "FEE_BUMP_SECONDS
 
 @pytest.fixture(scope="package")
 def _stage() -> Iterator[Stage]:
-    with open_stage("faults", mortal=True, **IMPATIENT) as stage:
+    with open_stage("faults", mortal=True, many_nodes=True, **IMPATIENT) as stage:
         yield stage
 
 
 @pytest.fixture(scope="package")
 def _timed_stage() -> Iterator[Stage]:
-    with open_stage("timed", block_time=1, **IMPATIENT) as stage:
+    with open_stage("timed", block_time=1, many_nodes=True, **IMPATIENT) as stage:
         yield stage
 
 

@@ -233,8 +233,13 @@ class MortalStack(Stack):
 
 
 @contextmanager
-def open_stage(name: str, block_time: float | None = None, mortal: bool = False, **variables: str) -> Iterator[Stage]:
-    """A shop whose product talks to the chain through a proxy; if it is mortal, with traps to fall into."""
+def open_stage(
+    name: str, block_time: float | None = None, mortal: bool = False, many_nodes: bool = False, **variables: str
+) -> Iterator[Stage]:
+    """A shop whose product talks to the chain through a proxy, which may be several nodes that disagree.
+
+    If the shop is mortal, it has traps to fall into.
+    """
     port = dev_chain.free_port()
     with RpcProxy(dev_chain.url(port)) as node, tempfile.TemporaryDirectory(prefix="pennypress-trap-") as folder:
         trap = Trap(Path(folder) / "trap")
@@ -243,7 +248,7 @@ def open_stage(name: str, block_time: float | None = None, mortal: bool = False,
             options |= {"kind": MortalStack, VARIABLE: str(trap.file)}
         with open_shop(name, **options, **variables) as shop:
             stage = Stage(shop, node, trap)
-            node.cluster = Cluster(seed=port)
+            node.cluster = Cluster(seed=port) if many_nodes else None
             yield stage
             for child in stage.children.values():
                 child.stop(0)  # Nothing here is worth a graceful end.

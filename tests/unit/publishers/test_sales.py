@@ -126,5 +126,5 @@ def test_a_long_list_costs_a_constant_number_of_queries(browser, lantern, django
     assert "55 sales" in page
     with django_assert_max_num_queries(8):
         assert len(rows(browser, f"/studio/{lantern.slug}/sales.csv")) == 55
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         browser.get(f"/studio/{lantern.slug}/balance")
