@@ -19,12 +19,15 @@ from eth_abi import encode
 
 from payments import places
 
-from . import rpc, view
+from . import backoff, rpc, view
 
 _AT_ONCE = 100
 _WAITING_MAX = 40
 _PAUSE_SECONDS = 1.5
 _PATIENCE_SECONDS = 4.0
+# A question that the node did not answer is asked again so often, after so long.
+_TRIES = 3
+_AGAIN_SECONDS = 0.3
 _WORD = 32
 _BALANCE = (1 << 254) - 1
 _HAS_CODE, _USED = 1 << 254, 1 << 255
@@ -70,6 +73,7 @@ class _Question:
     micros: int
     wants_code: bool
     facts: Facts | None = None
+    tries: int = 0
     answered: threading.Event = field(default_factory=threading.Event)
 
     def is_short(self, facts: Facts) -> bool:
@@ -78,7 +82,7 @@ class _Question:
     @property
     def is_junk(self) -> bool:
         facts = self.facts
-        return facts is None or self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code)
+        return bool(facts) and (self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code))
 
 
 class _Desk:
@@ -97,7 +101,7 @@ class _Desk:
             self._waiting.append(question)
         while batch := self._turn(question, ends):
             self._answer(batch)
-        if question.facts is None or not question.answered.is_set():
+        if question.facts is None:
             raise Unknowable
         return question.facts
 
@@ -107,8 +111,7 @@ class _Desk:
             while not question.answered.is_set():
                 now = time.monotonic()
                 if now >= ends:
-                    with contextlib.suppress(ValueError):
-                        self._waiting.remove(question)
+                    self._leave(question)
                     return []
                 until = ends if self._asking else min(ends, self._not_before)
                 if until > now:
@@ -118,17 +121,31 @@ class _Desk:
                 return [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
         return []
 
+    def _leave(self, question: _Question) -> None:
+        question.answered.set()
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(question)
+
     def _answer(self, batch: list[_Question]) -> None:
         try:
             _look(batch)
         finally:
             with self._changed:
                 self._asking = False
-                if any(question.is_junk for question in batch):
-                    self._not_before = time.monotonic() + _PAUSE_SECONDS
-                for question in batch:
-                    question.answered.set()
+                self._return(batch)
                 self._changed.notify_all()
+
+    def _return(self, batch: list[_Question]) -> None:
+        """Let those go who have an answer or have asked often enough. The others ask again, before everybody else."""
+        pause = _PAUSE_SECONDS if any(question.is_junk for question in batch) else 0.0
+        for question in reversed(batch):
+            question.tries += 1
+            if question.facts or question.tries >= _TRIES:
+                question.answered.set()
+            elif not question.answered.is_set():
+                self._waiting.appendleft(question)
+                pause = max(pause, _AGAIN_SECONDS, backoff.seconds_left())
+        self._not_before = time.monotonic() + pause
 
 
 def _look(batch: list[_Question]) -> None:

@@ -131,3 +131,24 @@ def test_a_second_look_that_fails_is_no_refusal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(view, "newest_of_two", unreachable)
     with pytest.raises(Unknowable):
         ask("poor")
+
+
+def test_a_node_that_does_not_answer_is_asked_a_few_times(monkeypatch: pytest.MonkeyPatch):
+    node = Node(monkeypatch, rich=10)
+    refusing = iter([rpc.Busy, rpc.ChainUnreachable])
+
+    def read(asked: list[tuple[bytes, bytes]], at: Any = None) -> list[Facts]:
+        if refusal := next(refusing, None):
+            node.calls.append((0, at))
+            raise refusal
+        return node(asked, at)
+
+    monkeypatch.setattr(payers, "read", read)
+    monkeypatch.setattr(payers, "_AGAIN_SECONDS", 0.1)
+    assert ask("rich").balance == 10
+    assert node.calls == [(0, None), (0, None), (1, None)]
+    refusing = iter([rpc.Busy] * 9)
+    with pytest.raises(Unknowable):
+        ask("rich")
+    assert len(node.calls) == 6
+    assert not payers._desk._waiting
