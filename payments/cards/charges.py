@@ -23,7 +23,7 @@ from payments.books.ledger import Move
 from payments.models import Charge, Purse, Setup
 from payments.offers import Offer, Price
 
-from . import mail, saved_cards, stripe_api
+from . import mail, restored, saved_cards, stripe_api
 from .facts import Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,11 @@ def customer(purse: Purse) -> str:
     return purse.customer
 
 
+def origin(charge: Charge) -> stripe_api.Origin:
+    """What the processor keeps with a charge's intent."""
+    return stripe_api.Origin(str(charge.id), str(charge.purse_id), charge.purpose)
+
+
 # --- A charge that we make ourselves: create, then confirm --------------------------------------------------
 
 
@@ -82,7 +87,11 @@ def _create(charge: Charge) -> None:
         name = stripe_api.card(charge.card.stripe_card_id).customer if charge.card else customer(charge.purse)
         if not name:
             return _fail(charge, "card_removed", ChargeState.NEW)
-        made = stripe_api.create_intent(str(charge.id), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
+        if _paid_before_a_restore(name):
+            now = timezone.now()
+            step(charge, (ChargeState.NEW,), state=ChargeState.CANCELED, reason="paid_otherwise", decided_at=now)
+            return None
+        made = stripe_api.create_intent(origin(charge), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
@@ -92,6 +101,11 @@ def _create(charge: Charge) -> None:
     else:
         step(charge, (ChargeState.NEW,), state=ChargeState.CREATED, intent=made.id)
     return None
+
+
+def _paid_before_a_restore(customer_id: str) -> bool:
+    """Whether this customer has paid charges that are unknown here; if so they are known afterwards."""
+    return any([apply(found) for found in restored.unknown(stripe_api.newest_intents(customer_id))])
 
 
 def _confirm(charge: Charge) -> None:
@@ -217,7 +231,7 @@ def _charge_of(found: Intent) -> Charge | None:
     adopted = Charge.objects.filter(id=ours, intent="")
     moved = adopted.filter(state=ChargeState.NEW, session="").update(intent=found.id, state=ChargeState.CREATED)
     moved = moved or adopted.update(intent=found.id)
-    return Charge.objects.filter(id=ours, intent=found.id).first() if moved else None
+    return Charge.objects.filter(id=ours, intent=found.id).first() if moved else restored.charge(found)
 
 
 def _succeeded(charge: Charge, found: Intent) -> None:

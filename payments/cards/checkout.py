@@ -127,8 +127,9 @@ def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
     back = stripe_api.WayBack(done, _absolute(page.back_url))
     key = f"cc-{charge.id}-session"
     try:
+        origin = charges.origin(charge)
         opened = stripe_api.open_checkout(
-            str(charge.id), charges.customer(purse), cents, title=page.title, back=back, key=key
+            origin, charges.customer(purse), cents, title=page.title, back=back, key=key
         )
     except NoAnswer:
         _give_up(charge, "no_answer")

@@ -51,13 +51,17 @@ class Event:
 class Intent:
     """A PaymentIntent as it is now. `charge_id` is ours, from its metadata; `stripe_charge_id` its successful charge.
 
-    `error` is of the last failed attempt, `tried` is the card of that attempt, and `failed` its charge, if it has one.
+    `purse_id` and `purpose` are from its metadata too: what an older backup needs to know of a charge it lacks.
+    `customer` is the processor's id. `error` is of the last failed attempt, `tried` is the card of that attempt, and `failed` its charge, if it has one.
     """
 
     id: str
     status: str
     amount_cents: int
     charge_id: str = ""
+    purse_id: str = ""
+    purpose: str = ""
+    customer: str = ""
     stripe_charge_id: str = ""
     error: str = ""
     tried: str = ""

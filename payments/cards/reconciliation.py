@@ -1,6 +1,6 @@
 """Reconciliation: the processor's books are compared with ours, transaction by transaction, then in total to the cent.
 
-Each daily run overlaps the one before. What webhooks and the sweeper missed is applied here and counted as healed.
+Each daily run goes on from where the last one ended, less three days. What webhooks and the sweeper missed is applied here and counted as healed.
 What belongs to no charge of ours (a payment made by hand, a payout of the account) is booked into suspense, so that
 the totals agree and nothing is hidden.
 """
@@ -14,53 +14,78 @@ from django.utils import timezone
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
-from payments.models import Charge
+from payments.models import Charge, Reconciliation
 
 from . import charges, disputes, refunds, stripe_api
 from .facts import Money, NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
-OVERLAP = timedelta(days=3)
+_OVERLAP = timedelta(days=3)
+_WINDOW = timedelta(days=1)
 _CHARGES = ("charge", "payment")
 _REFUNDS = ("refund", "payment_refund", "refund_failure", "payment_failure_refund")
 
 
 @dataclass
 class Report:
-    """What a run found: transactions booked late (healed), unknown or missing ones, and the difference in micros."""
+    """What a run found: transactions booked late (healed), unknown ones, and the difference in micros.
+
+    `missing` are paid charges that the processor does not have, `failed` transactions that could not be applied.
+    """
 
     healed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     difference_micros: int = 0
 
     @property
     def clean(self) -> bool:
         """Whether the processor's books and ours agree."""
-        return not self.difference_micros and not self.missing
+        return not self.difference_micros and not self.missing and not self.failed
 
 
 def reconcile(since: datetime | None = None) -> Report:
-    """Compare everything the processor booked since `since`, by default three days ago.
+    """Compare everything the processor booked since `since`, by default since the last run ended.
 
-    Raises NoAnswer: what was booked until then stays, and the rest is unknown.
+    A day at a time, each of which is remembered: after a long absence, or a restored backup, nothing in between is
+    left out. Raises NoAnswer: what was booked until then stays, and the next run goes on there.
     """
-    since = since or timezone.now() - OVERLAP
+    started = timezone.now() + timedelta(seconds=1)  # The processor counts in whole seconds.
     report = Report()
-    seen = set()
-    # The processor lists the newest first, but a refund or dispute can be applied only after its payment.
-    for money in reversed(list(stripe_api.money_since(since))):
-        seen.add(money.source)
-        _heal(money, report)
+    start = since or _goes_on_from(started)
+    while start < started:
+        end = min(start + _WINDOW, started)
+        _compare(start, end, report)
+        if not report.failed:
+            Reconciliation.objects.update_or_create(id=1, defaults={"read_to": end})
+        start = end
     report.healed += disputes.look_at_open()
-    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED, decided_at__gte=since + timedelta(minutes=5))
-    settled = timezone.now() - timedelta(minutes=5)
-    unseen = paid.filter(decided_at__lt=settled).exclude(stripe_charge_id__in=seen)
-    report.missing += [charge.stripe_charge_id for charge in unseen if not _is_there(charge)]
     report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance(accounts.STRIPE, accounts.USD)
     if not report.clean or report.unknown:
         log.error("reconciliation: %s", report)
     return report
+
+
+def _goes_on_from(now: datetime) -> datetime:
+    """From the end of the last run, less an overlap; before the first one from the first charge."""
+    read_to = Reconciliation.objects.values_list("read_to", flat=True).first()
+    if read_to is None:
+        read_to = Charge.objects.order_by("made_at").values_list("made_at", flat=True).first()
+    return min(read_to or now, now) - _OVERLAP
+
+
+def _compare(start: datetime, end: datetime, report: Report) -> None:
+    """Compare what the processor booked from `start` to `end`."""
+    seen = set()
+    # The processor lists the newest first, but a refund or dispute can be applied only after its payment.
+    for money in reversed(list(stripe_api.money_between(start, end))):
+        seen.add(money.source)
+        _heal(money, report)
+    settled = min(end, timezone.now() - timedelta(minutes=5))
+    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED, decided_at__gte=start, decided_at__lt=settled)
+    unseen = paid.exclude(stripe_charge_id__in=seen)
+    report.missing += [charge.stripe_charge_id for charge in unseen if not _is_there(charge)]
 
 
 def _is_there(charge: Charge) -> bool:
@@ -85,7 +110,7 @@ def _heal(money: Money, report: Report) -> None:
     except Exception:
         # Not into suspense: the transaction may be ours, and a later run that can apply it would book it twice.
         log.exception("%s could not be applied", money.id)
-        report.missing.append(money.id)
+        report.failed.append(money.id)
         return
     if _booked(money):
         report.healed.append(money.id)

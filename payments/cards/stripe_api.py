@@ -81,6 +81,28 @@ def create_customer(purse_id: str, email: str) -> str:
     return _call(lambda v1: v1.customers.create(params)).id
 
 
+def email_of(customer: str) -> str:
+    """The customer's email address in lower case, or empty."""
+    found = _call(lambda v1: v1.customers.retrieve(customer))
+    return (_get(found, "email") or "").lower()
+
+
+class Origin(NamedTuple):
+    """What an intent says about itself at the processor, so that a shop restored from an older backup knows it again.
+
+    The ids are those of our charge and of the purse that it fills.
+    """
+
+    charge_id: str
+    purse_id: str
+    purpose: str
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The names under which the processor keeps it."""
+        return {"charge": self.charge_id, "purse": self.purse_id, "purpose": self.purpose}
+
+
 class WayBack(NamedTuple):
     """Where a hosted page leads: after success, and after the buyer gave up."""
 
@@ -88,16 +110,16 @@ class WayBack(NamedTuple):
     cancel_url: str
 
 
-def open_checkout(charge_id: str, customer: str, amount_cents: int, *, title: str, back: WayBack, key: str) -> Session:
+def open_checkout(origin: Origin, customer: str, amount_cents: int, *, title: str, back: WayBack, key: str) -> Session:
     """A hosted page that takes `amount_cents` and keeps the card."""
     product = {"currency": CURRENCY, "unit_amount": amount_cents, "product_data": {"name": title[:200]}}
     params = {
         "mode": "payment",
         "customer": customer,
-        "client_reference_id": charge_id,
+        "client_reference_id": origin.charge_id,
         "line_items": [{"price_data": product, "quantity": 1}],
-        "metadata": {"charge": charge_id},
-        "payment_intent_data": {"metadata": {"charge": charge_id}, "setup_future_usage": "off_session"},
+        "metadata": origin.metadata,
+        "payment_intent_data": {"metadata": origin.metadata, "setup_future_usage": "off_session"},
         "success_url": back.done_url,
         "cancel_url": back.cancel_url,
     }
@@ -147,13 +169,13 @@ def forget_card(stripe_card_id: str) -> None:
 # --- Taking money ----------------------------------------------------------------------------------------
 
 
-def create_intent(charge_id: str, customer: str, amount_cents: int, key: str) -> Intent:
+def create_intent(origin: Origin, customer: str, amount_cents: int, key: str) -> Intent:
     """Create a PaymentIntent without confirming it: no money moves, and an orphan costs nothing."""
     params = {
         "amount": amount_cents,
         "currency": CURRENCY,
         "customer": customer,
-        "metadata": {"charge": charge_id},
+        "metadata": origin.metadata,
     }
     return _intent(_call(lambda v1: v1.payment_intents.create(params, {"idempotency_key": key})))
 
@@ -167,6 +189,12 @@ def confirm_intent(intent_id: str, stripe_card_id: str, key: str) -> Intent:
 def intent(intent_id: str) -> Intent:
     """A PaymentIntent as it is now."""
     return _intent(_call(lambda v1: v1.payment_intents.retrieve(intent_id, {"expand": _CHARGE_DETAILS})))
+
+
+def newest_intents(customer: str) -> list[Intent]:
+    """A customer's newest hundred PaymentIntents as they are now."""
+    params = {"customer": customer, "limit": 100, "expand": [f"data.{name}" for name in _CHARGE_DETAILS]}
+    return [_intent(one) for one in _call(lambda v1: v1.payment_intents.list(params)).data]
 
 
 def cancel_intent(intent_id: str) -> Intent:
@@ -210,9 +238,10 @@ def intent_of_charge(stripe_charge_id: str) -> str:
 # --- The processor's own books ---------------------------------------------------------------------------
 
 
-def money_since(moment: datetime) -> Iterator[Money]:
-    """Every balance transaction made since `moment`, newest first, with the object that caused it."""
-    params = {"created": {"gte": int(moment.timestamp())}, "limit": 100, "expand": ["data.source"]}
+def money_between(start: datetime, end: datetime) -> Iterator[Money]:
+    """Every balance transaction made from `start` to before `end` (whole seconds), newest first, and its cause."""
+    created = {"gte": int(start.timestamp()), "lt": int(end.timestamp())}
+    params = {"created": created, "limit": 100, "expand": ["data.source"]}
     found = _call(lambda v1: v1.balance_transactions.list(params))
     yield from (_money(one) for one in _pages(found))
 
@@ -287,6 +316,9 @@ def _intent(found: Any) -> Intent:
         status=found.status,
         amount_cents=found.amount,
         charge_id=_metadata(found, "charge"),
+        purse_id=_metadata(found, "purse"),
+        purpose=_metadata(found, "purpose"),
+        customer=_id(_get(found, "customer")),
         stripe_charge_id=_id(latest) if paid else "",
         error=code,
         tried=_id(_get(error, "payment_method")),

@@ -1,4 +1,7 @@
-"""Undecided payments are counted by buyer, and claims that reached nothing may be deleted (payments/sql/prunable.*.sql)."""
+"""Undecided payments are counted by buyer, claims that reached nothing may be deleted (payments/sql/prunable.*.sql).
+
+Reconciliation remembers where it ended.
+"""
 
 from django.db import migrations, models
 
@@ -6,7 +9,7 @@ from payments.sql import run
 
 
 class Migration(migrations.Migration):
-    """Adds an index, and replaces two triggers."""
+    """Adds an index, a column and a table, and replaces two triggers."""
 
     dependencies = [("payments", "0007_attempts_and_looks")]
     operations = [
@@ -18,5 +21,17 @@ class Migration(migrations.Migration):
         ),
         # Nullable, so that SQLite adds the column without making the table and its triggers anew.
         migrations.AddField("authorization", "source", models.CharField(max_length=43, null=True)),
+        migrations.CreateModel(
+            "Reconciliation",
+            [
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("read_to", models.DateTimeField()),
+            ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("id", 1)), name="reconciliation_one_row"),
+                ]
+            },
+        ),
         migrations.RunPython(run("prunable")),
     ]

@@ -4,7 +4,7 @@ from .api_keys import ApiKey, Approval, Debit
 from .books import Account, Posting, Transaction
 from .evm import Attempt, Authorization, Chain, Lease, Submission, Transfer
 from .purchases import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
-from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Setup
+from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Reconciliation, Setup
 
 __all__ = [
     "LIVE",
@@ -27,6 +27,7 @@ __all__ = [
     "ProcessorEvent",
     "ApiKey",
     "Purse",
+    "Reconciliation",
     "Setup",
     "PaymentState",
     "Submission",

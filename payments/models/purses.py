@@ -227,6 +227,19 @@ class ProcessorEvent(models.Model):
         return f"{self.type} {self.id}"
 
 
+class Reconciliation(models.Model):
+    """How far the processor's books have been compared with ours. One row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    read_to = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="reconciliation_one_row")]
+
+    def __str__(self) -> str:
+        return f"compared to {self.read_to}"
+
+
 class CardRefund(models.Model):
     """A refund to a card: asked for here, or made by hand at the processor and seen there."""
 

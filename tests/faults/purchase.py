@@ -1,5 +1,6 @@
 """One buyer, one article, one payment header: sent as often as it takes, then compared with chain and books."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -55,6 +56,14 @@ class Purchase:
         """The header, once, over a connection of its own."""
         headers = {"PAYMENT-SIGNATURE": self.header, "Accept": "application/json", "Connection": "close"}
         return self.shop.http.get(self.url, headers=headers)
+
+    def send_until_cut(self) -> None:
+        """The same header until the web worker dies over it: it may be told "later" before it comes so far."""
+        began = time.monotonic()
+        with contextlib.suppress(httpx.TransportError):
+            while self.send().status_code == 503:
+                assert time.monotonic() - began < PATIENCE, "nobody died"
+            raise AssertionError("nobody died")
 
     @contextmanager
     def under_way(self) -> Iterator["Future[httpx.Response]"]:

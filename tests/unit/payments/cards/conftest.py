@@ -13,6 +13,7 @@ def nobody_is_asked(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processor is asked only if a test gives its answer."""
     settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
     monkeypatch.setattr(stripe_api, "_call", lambda call: pytest.fail("the processor was asked"))
+    monkeypatch.setattr(stripe_api, "newest_intents", lambda customer: [])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.mark.parametrize("path", [r"/v1/payment_intents$", "/confirm$"], ids=["create", "confirm"])
 def test_an_answer_that_is_lost_charges_once(bank, path, kind, when):
     purse = bank.owing(600)
-    bank.fault(path, kind, when)
+    bank.fault(path, kind, when, method="POST")
     charge = tabs.charge_tab(purse.id)
     assert charge.state in ("new", "created", "confirming")
     bank.lose()
@@ -30,7 +30,8 @@ def test_an_answer_that_is_lost_charges_once(bank, path, kind, when):
 def test_one_key_for_other_parameters_is_refused_and_charges_nothing(bank):
     purse = bank.owing(600)
     charge = charges.begin(purse, "tab", 6_000_000)
-    stripe_api.create_intent("another", charges.customer(purse), 700, f"cc-{charge.id}-create-0")
+    another = stripe_api.Origin("another", "", "")
+    stripe_api.create_intent(another, charges.customer(purse), 700, f"cc-{charge.id}-create-0")
     charges.drive(charge)
     charge.refresh_from_db()
     assert (charge.state, charge.reason) == ("failed", "idempotency_error")
