@@ -128,9 +128,7 @@ def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
     key = f"cc-{charge.id}-session"
     try:
         origin = charges.origin(charge)
-        opened = stripe_api.open_checkout(
-            origin, charges.customer(purse), cents, title=page.title, back=back, key=key
-        )
+        opened = stripe_api.open_checkout(origin, charges.customer(purse), cents, title=page.title, back=back, key=key)
     except NoAnswer:
         _give_up(charge, "no_answer")
         raise

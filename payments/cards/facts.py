@@ -49,10 +49,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A PaymentIntent as it is now. `charge_id` is ours, from its metadata; `stripe_charge_id` its successful charge.
+    """A PaymentIntent as it is now. `charge_id`, `purse_id` and `purpose` are what its metadata says of our charge.
 
-    `purse_id` and `purpose` are from its metadata too: what an older backup needs to know of a charge it lacks.
-    `customer` is the processor's id. `error` is of the last failed attempt, `tried` is the card of that attempt, and `failed` its charge, if it has one.
+    `stripe_charge_id` is its successful charge. `error` is of the last failed attempt, `tried` is the card of that
+    attempt, and `failed` its charge, if it has one. `customer` is the processor's id.
     """
 
     id: str

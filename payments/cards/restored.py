@@ -1,7 +1,7 @@
 """Charges that this database does not know, because it was restored from an older backup.
 
-The processor knows them: each intent carries the ids of our charge and of its purse. The money returns to the purse. What
-was bought with it is forgotten, so the buyer can buy it again with the same money.
+The processor knows them: each intent carries the ids of our charge and of its purse. The money returns to the purse.
+What was bought with it is forgotten, so the buyer can buy it again with the same money.
 """
 
 import logging

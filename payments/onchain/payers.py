@@ -82,7 +82,9 @@ class _Question:
     @property
     def is_junk(self) -> bool:
         facts = self.facts
-        return bool(facts) and (self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code))
+        if facts is None:
+            return False
+        return self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code)
 
 
 class _Desk:

@@ -137,6 +137,8 @@ class Stage:
             self.shop.wait(lambda: self.height() > before, "a block")
             depth = self.height() - int(log["blockNumber"], 16) + 1 + deeper
             self.shop.rpc("anvil_reorg", depth, [[raw, 0] for raw in instead])
+            # Anvil's clock goes back as well, for good.
+            self.shop.rpc("anvil_setTime", int(time.time()))
         now = self.shop.rpc("eth_getBlockByNumber", log["blockNumber"], False)
         assert now["hash"] != log["blockHash"], "no reorganisation"
 
