@@ -44,6 +44,11 @@ class Places:
                     del self._held[source]
 
 
+def card_address(address: str) -> str:
+    """The address that the limits of card pages count a client by: of a network its first. Empty stays empty."""
+    return source_of(address).partition("/")[0]
+
+
 def source_of(address: str) -> str:
     """What a limit counts as one client: an IPv4 address, or the /64 network of an IPv6 address. Empty stays empty."""
     try:

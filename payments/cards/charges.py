@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 ChargeState, Purpose = Charge.State, Charge.Purpose
 CENT = 10_000
 ATTEMPTS = 4
+PAID_OTHERWISE = "paid_otherwise"
 _RETRY_DAYS = (1, 3, 5)
 FIRST_LOOK = timedelta(minutes=2)
 _LATEST_LOOK = timedelta(hours=1)
@@ -89,7 +90,7 @@ def _create(charge: Charge) -> None:
             return _fail(charge, "card_removed", ChargeState.NEW)
         if _paid_before_a_restore(name):
             now = timezone.now()
-            step(charge, (ChargeState.NEW,), state=ChargeState.CANCELED, reason="paid_otherwise", decided_at=now)
+            step(charge, (ChargeState.NEW,), state=ChargeState.CANCELED, reason=PAID_OTHERWISE, decided_at=now)
             return None
         made = stripe_api.create_intent(origin(charge), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
     except ServerTrouble:

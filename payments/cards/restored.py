@@ -52,7 +52,6 @@ def charge(found: Intent) -> Charge | None:
                 amount_micros=ours.amount_micros,
                 # Not a live state, of which a tab has one at most: success is recorded from any.
                 state=Charge.State.CANCELED,
-                reason="forgotten",
                 intent=found.id,
                 decided_at=timezone.now(),
             )

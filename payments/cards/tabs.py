@@ -28,7 +28,6 @@ _TRUSTED_DAYS = 30
 _REMINDER_DAYS = (1, 3, 5)
 _GIVE_UP_DAYS = 7
 _AT_ONCE = 200
-_PAID_OTHERWISE = "paid_otherwise"
 
 
 def open_tab(purse: Purse) -> None:
@@ -130,7 +129,7 @@ def pay_now(purse: Purse) -> Charge | None:
         charge = _what_is_left(charge)
     else:
         return charges.look(charge)
-    if charge is None or charge.reason == _PAID_OTHERWISE:
+    if charge is None or charge.reason == charges.PAID_OTHERWISE:
         raise PurseRefused("nothing_owed", "You owe less than $0.50, so there is nothing to pay yet.")
     return charge
 
@@ -166,7 +165,7 @@ def _what_is_left(charge: Charge) -> Charge:
     charge = charges.look(charge)
     if charge.state != Charge.State.CANCELED:
         return charge
-    Charge.objects.filter(id=charge.id).update(reason=_PAID_OTHERWISE)
+    Charge.objects.filter(id=charge.id).update(reason=charges.PAID_OTHERWISE)
     charge.refresh_from_db()
     purse = _purse(charge)
     purses.paid_up(purse.id)

@@ -4,6 +4,8 @@ Behind a load balancer the next call may be answered by a node that is a block b
 therefore asked at one block, and no turn looks at an older block than an earlier turn of this process did.
 """
 
+import time
+
 from django.conf import settings
 
 from payments.models import Chain
@@ -13,7 +15,16 @@ from . import rpc
 _TRIES = 4
 # The final block is asked for again after this part of its distance from the newest.
 _FINAL_PART = 16
+# The watcher reads every few seconds. So many blocks are more than it can be behind in its usual work.
+_BEHIND_BLOCKS = 200
+_BEHIND_SECONDS = 2.0
 _highest = 0
+
+
+class _Behind:
+    """The last answer of `watcher_is_behind`."""
+
+    answer, until = False, 0.0
 
 
 class _Final:
@@ -47,6 +58,15 @@ def head(floor: int = 0) -> rpc.Block:
 def scanned_to() -> int:
     """The block up to which the watcher has read; 0 before it has. A floor for `head` that outlives this process."""
     return Chain.objects.filter(chain_id=settings.CHAIN_ID).values_list("scanned_to", flat=True).first() or 0
+
+
+def watcher_is_behind() -> bool:
+    """Whether the watcher has many blocks to read yet, as after a restore. At most two seconds old."""
+    if time.monotonic() > _Behind.until:
+        known = scanned_to()
+        _Behind.answer = head(known).number - known > _BEHIND_BLOCKS + settings.CHAIN_CONFIRMATIONS
+        _Behind.until = time.monotonic() + _BEHIND_SECONDS
+    return _Behind.answer
 
 
 def confirmed(newest: rpc.Block, confirmations: int) -> rpc.Block:

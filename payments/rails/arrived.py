@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef
 
 from payments.models import Authorization, Payment, Transfer
 from payments.offers import Offer, Price
-from payments.onchain import logs, record, rpc, view
+from payments.onchain import logs, payers, record, rpc, view
 from payments.places import Full, Places
 from payments.quotes import Quote
 
@@ -45,6 +45,26 @@ def check(credential: Credential, quote: Quote | None, found: Transfer | None) -
         raise Unknowable from error
     if not quote.issued_at <= moved_at < quote.expires_at:
         raise AlreadySettled
+
+
+def refuse_late(credential: Credential, quote: Quote | None, late: RailRefused) -> None:
+    """Refuse a proof whose time is over, with `late` if the chain says that its money has not moved.
+
+    Otherwise the watcher is behind. Raises AlreadySettled like `check`, and Unknowable until the watcher has it.
+    """
+    if not payers.ask(credential.payer, credential.nonce, credential.value, credential.source).used:
+        raise late
+    check(credential, quote, None)
+    raise Unknowable
+
+
+def nothing_is_missing() -> None:
+    """Raises Unknowable while the watcher has yet to read what happened: money may be here that nobody has seen."""
+    try:
+        if view.watcher_is_behind():
+            raise Unknowable
+    except rpc.ChainUnreachable as error:
+        raise Unknowable from error
 
 
 def _moved_at(credential: Credential, found: Transfer | None) -> int:

@@ -87,7 +87,7 @@ class Exact:
         wallet and to ask it (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature.
         """
         found = arrived.waiting(credential.payer, credential.nonce)
-        price, quote = _promised(credential, offer, refuse_expired=found is None)
+        price, quote = _promised(credential, offer)
         now = int(time.time())
         if credential.recipient != rpc.pay_to():
             raise _refused("recipient_mismatch", "The authorization pays a different recipient.")
@@ -97,8 +97,6 @@ class Exact:
             raise _refused("authorization_value_mismatch", "The authorization is not for the quoted amount.")
         if credential.valid_after > now:
             raise _refused("authorization_valid_after", "The authorization is not valid yet.")
-        if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS and not found:
-            raise _refused("authorization_valid_before", "The authorization has expired or is about to expire.")
         latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
         if credential.valid_before > latest:
             raise _refused("authorization_valid_before", "The authorization is valid for longer than allowed.")
@@ -106,6 +104,8 @@ class Exact:
         accepted = _vouched(credential)
         if found:
             arrived.check(credential, quote, found)
+        elif late := _too_late(credential, quote, now):
+            arrived.refuse_late(credential, quote, late)
         return Verified(self, offer, buyer, price, quote.id if quote else "", credential, accepted, bool(found))
 
     def prepare(self, credential: Credential, verified: Verified | None, payment: Payment | None) -> None:
@@ -145,14 +145,17 @@ class Exact:
         return bool(arrived.waiting(proof.payer, proof.nonce)) and record.claim_received(proof.payer, proof.nonce)
 
     def unclaimed(self, buyer: str, offer: Offer, transaction: str) -> Transfer | None:
-        """A transfer of this wallet that no payment has claimed."""
+        """A transfer of this wallet that no payment has claimed. Raises Unknowable while the watcher is behind."""
         where, _, payer = buyer.rpartition(":")
         if not self.enabled or where != network() or not _ADDRESS.fullmatch(payer):
             return None
         if transaction and not _BYTES32.fullmatch(transaction):
             return None
         tx_hash = bytes.fromhex(transaction[2:]) if transaction else None
-        return arrived.unclaimed(bytes.fromhex(payer[2:]), offer, tx_hash)
+        found = arrived.unclaimed(bytes.fromhex(payer[2:]), offer, tx_hash)
+        if found is None and not Payment.objects.filter(buyer=buyer, resource=offer.resource).exists():
+            arrived.nothing_is_missing()
+        return found
 
     def claim_unclaimed(self, buyer: str, offer: Offer, found: Transfer) -> Payment | None:
         """Make the payment for a transfer that waits, and complete it."""
@@ -254,7 +257,7 @@ def _same(credential: Credential, payment: Payment) -> bool:
     )
 
 
-def _promised(credential: Credential, offer: Offer, refuse_expired: bool) -> tuple[Price, quotes.Quote | None]:
+def _promised(credential: Credential, offer: Offer) -> tuple[Price, quotes.Quote | None]:
     """The price that the client was quoted, and the quote (None in version 1)."""
     mismatch = RailRefused("no_matching_requirements", "The payment does not match the terms offered here.")
     if credential.scheme != EXACT.name:
@@ -277,9 +280,16 @@ def _promised(credential: Credential, offer: Offer, refuse_expired: bool) -> tup
         asked[key], accepted[key] = asked[key].lower(), accepted[key].lower()
     if asked != accepted:
         raise mismatch
-    if promised.expired and refuse_expired:
-        raise RailRefused("quote_expired", "The quote has expired. Request the current price.")
     return promised.price, promised
+
+
+def _too_late(credential: Credential, quote: quotes.Quote | None, now: int) -> RailRefused | None:
+    """The refusal of a proof whose time is over, if its money did not move in time."""
+    if quote and quote.expired:
+        return RailRefused("quote_expired", "The quote has expired. Request the current price.")
+    if credential.valid_before < now + settings.PAYMENT_MARGIN_SECONDS:
+        return _refused("authorization_valid_before", "The authorization has expired or is about to expire.")
+    return None
 
 
 def _vouched(credential: Credential) -> bool:

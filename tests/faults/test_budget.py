@@ -20,7 +20,9 @@ def one_node(timed_stage: Stage) -> Iterator[Stage]:
 
 def test_an_idle_shop_makes_at_most_a_call_a_second(one_node: Stage):
     one_node.purchase().finish()
-    time.sleep(3)  # The sale is final, and nothing is left to do.
+    unfinished = "SELECT 1 FROM payments_transfer WHERE NOT final AND orphaned_at IS NULL"
+    one_node.shop.wait(lambda: not one_node.shop.sql(unfinished), "the sale to be final")
+    time.sleep(1)
     one_node.node.counts.clear()
     time.sleep(IDLE_SECONDS)
     assert one_node.node.counts.total() <= IDLE_SECONDS, one_node.node.counts

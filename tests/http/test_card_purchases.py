@@ -124,6 +124,17 @@ def test_too_many_payment_pages_are_refused(bank: Bank, settings):
     assert "too many payment pages" in guests[2].see(address, 402)
 
 
+def test_a_network_of_version_six_is_one_client(bank: Bank, settings):
+    settings.CHECKOUTS_PER_HOUR = 1
+    address = owls().get_absolute_url()
+    opened = []
+    for end in ("1:2:3::9", "1:2:3:4:5:6:7", "1:2:4::9"):
+        guest = Visitor()
+        guest.client.defaults["REMOTE_ADDR"] = f"2001:{end}"
+        opened.append(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"].startswith(bank.url))
+    assert opened == [True, False, True]
+
+
 @pytest.mark.parametrize("amount", ["", "1", "501", "-500", "5e2", "٥٠٠", "direct"])
 def test_amounts_that_are_not_on_offer_open_no_page(bank: Bank, amount):
     article, guest = owls(), Visitor()

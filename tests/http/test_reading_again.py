@@ -248,9 +248,10 @@ def test_a_wallet_proof_opens_every_format_for_its_buyer_only(till, owls, twin, 
         assert answer.status_code == 200
         assert PAID in answer.content
         assert "PAYMENT-RECEIPT" in answer
-    assert till.get(twin, sign_in_with_x=wallet_proof(till.terms(twin), wallet)).status_code == 402
     assert asked == []
+    assert till.get(twin, sign_in_with_x=wallet_proof(till.terms(twin), wallet)).status_code == 402
     assert till.get(owls, sign_in_with_x=wallet_proof(till.terms(owls), Wallet())).status_code == 402
+    assert asked == ["eth_getBlockByNumber"]  # Once in a while: whether the watcher has read everything.
 
 
 def test_wallet_proofs_for_another_article_or_changed_after_signing_open_nothing(till, owls, twin, wallet):

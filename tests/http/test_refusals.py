@@ -93,7 +93,7 @@ def test_a_quote_that_was_edited_to_a_lower_price(refused, till, owls):
 
 def test_a_quote_that_has_expired(refused, till, owls, settings):
     settings.QUOTE_SECONDS = 0
-    refused(402, "quote_expired", payment_signature=till.sign(Wallet(), owls))
+    refused(402, "quote_expired", late=True, payment_signature=till.sign(Wallet(), owls))
 
 
 def test_a_quote_of_another_shop_or_key(refused, till, owls, settings):
@@ -185,8 +185,9 @@ def _at(noon: int, seconds: int) -> int:
 def test_authorizations_that_are_not_valid_now_or_for_too_long(refused, till, owls, noon, name):
     after, before, word = REFUSED_WINDOWS[name]
     window = {"validAfter": _at(noon, after) if after else 0, "validBefore": _at(noon, before)}
-    refused(402, word, payment_signature=till.sign(Wallet(), owls, **window))
-    refused(402, word, x_payment=till.sign_v1(Wallet(), owls, **window))
+    late = not after and before <= 5
+    refused(402, word, late=late, payment_signature=till.sign(Wallet(), owls, **window))
+    refused(402, word, late=late, x_payment=till.sign_v1(Wallet(), owls, **window))
 
 
 @pytest.mark.parametrize("window", [(0, 6), (0, 30), (0, 300), (0, 360), (-1, 300)])

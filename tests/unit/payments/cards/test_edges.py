@@ -165,6 +165,24 @@ def test_what_was_opened_an_hour_ago_does_not_count(now: datetime, model: Any):
         assert may_open(purse) is allowed
 
 
+@pytest.mark.both_sides("CHECKOUTS_PER_HOUR")
+def test_a_flood_of_pages_slows_everybody_and_shuts_nobody_out(
+    now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(checkout, "_IN_ALL_PER_HOUR", 4)
+    purse = buyers.purse()
+    opened(purse, 1, address="10.0.0.1")
+    opened(buyers.purse(), 2)
+    assert may_open(purse)
+    assert not caplog.records
+    opened(buyers.purse(), 1)
+    assert may_open(purse, "10.0.0.1")
+    assert may_open(buyers.purse(), "10.0.0.2")
+    assert {record.levelname for record in caplog.records} == {"CRITICAL"}
+    opened(purse, 1)
+    assert not may_open(purse)
+
+
 @pytest.mark.both_sides("TOPUP_CENTS")
 def test_three_top_ups_are_on_offer_and_no_cent_more_or_less(monkeypatch: pytest.MonkeyPatch):
     purse, asked = buyers.purse(), []

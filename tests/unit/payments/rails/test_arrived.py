@@ -4,11 +4,12 @@ import time
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from payments import gate, quotes
-from payments.models import Authorization, Chain, Grant, Payment, PaymentState
+from payments.models import Authorization, Chain, Grant, Payment, PaymentState, Transfer
 from payments.offers import Offer, Presented
-from payments.onchain import watcher
+from payments.onchain import view, watcher
 from payments.proofs import receipts, wallets
 from tests import databases
 from tests.http.proofs import wallet_proof
@@ -146,7 +147,7 @@ def test_a_wallet_without_money_here_opens_nothing(counter: Counter):
         gate.verify(Presented(wallet_proof=proof_of(wallet, dear)), dear)
 
 
-def restored(counter: Counter, wallet: Wallet) -> tuple[str, str]:
+def restored(counter: Counter, wallet: Wallet, *, watched: bool = True) -> tuple[str, str]:
     """A backup from before the purchase was restored, and the chain was read again; the header and the receipt."""
     header = counter.sign(wallet, offer())
     with pytest.raises(gate.PaymentInFlight):
@@ -158,7 +159,8 @@ def restored(counter: Counter, wallet: Wallet) -> tuple[str, str]:
     Chain.objects.update(started_at=0, scanned_to=0, opening_balance=0)
     head = counter.chain.rpc("eth_getBlockByNumber", "0x0", False)["hash"]
     Chain.objects.update(scanned_hash=bytes.fromhex(head[2:]))
-    watcher.watch()
+    if watched:
+        watcher.watch()
     assert not Payment.objects.exists()
     return header, receipt
 
@@ -178,6 +180,55 @@ def test_after_a_restore_header_receipt_and_wallet_each_open_the_article_without
     # And again, by each of the others.
     for way in ("receipt", "wallet"):
         assert ways[way]().grant == Grant.objects.get()
+
+
+@pytest.mark.parametrize("shown", ["header", "receipt", "wallet"])
+def test_while_the_watcher_is_behind_after_a_restore_nobody_is_told_to_pay(counter: Counter, monkeypatch, shown: str):
+    wallet = counter.wallet()
+    header, receipt = restored(counter, wallet, watched=False)
+    counter.chain.rpc("anvil_mine", "0x100")
+    if shown == "header":
+        later(monkeypatch, 600)
+    ways = {
+        "header": lambda: counter.present(header, offer()),
+        "receipt": lambda: show(receipt=receipt),
+        "wallet": lambda: show(wallet_proof=proof_of(wallet)),
+    }
+    with pytest.raises(gate.CannotSay):
+        ways[shown]()
+    while view.watcher_is_behind():
+        watcher.watch()
+        view._Behind.until = 0.0
+    assert ways[shown]().grant.resource == "article:1"
+    assert counter.chain.balance(wallet.address) == 9_950_000
+
+
+@pytest.mark.parametrize("proof", ["receipt", "wallet"])
+def test_a_watcher_that_has_read_everything_has_missed_nothing(counter: Counter, monkeypatch, proof: str):
+    """A buyer without money here is told to pay; one whose payment was taken back too."""
+    wallet = counter.wallet()
+    _, receipt = restored(counter, wallet)
+    other = counter.wallet()
+    Transfer.objects.update(orphaned_at=timezone.now())
+    way = {"receipt": {"receipt": receipt}, "wallet": {"wallet_proof": proof_of(other)}}[proof]
+    with pytest.raises(gate.PaymentRequired):
+        show(**way)
+    with monkeypatch.context() as patch:
+        patch.setattr(view, "head", lambda floor: pytest.fail("asked again"))
+        with pytest.raises(gate.PaymentRequired):
+            show(**way)
+
+
+def test_a_late_proof_is_refused_only_when_the_chain_says_that_its_money_did_not_move(counter: Counter, monkeypatch):
+    wallet = counter.wallet()
+    header = counter.sign(wallet, offer())
+    later(monkeypatch, 600)
+    with pytest.raises(gate.PaymentRequired, match="valid_before"):
+        counter.present(header, offer())
+    with monkeypatch.context() as patch:
+        patch.setattr(counter.settings, "CHAIN_RPC_URL", "http://127.0.0.1:9")
+        with pytest.raises(gate.CannotSay):
+            counter.present(header, offer())
 
 
 def test_a_receipt_for_another_article_or_by_another_shop_opens_nothing(counter: Counter, settings):
