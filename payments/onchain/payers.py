@@ -95,6 +95,8 @@ class _Desk:
         self._waiting: deque[_Question] = deque()
         self._asking = False
         self._not_before = 0.0
+        # The last call found junk, so the next one will too.
+        self._crowded = False
         self.places = places.Places()
 
     def ask(self, question: _Question) -> Facts:
@@ -130,7 +132,7 @@ class _Desk:
 
     def _answer(self, batch: list[_Question]) -> None:
         try:
-            _look(batch)
+            _look(batch, crowded=self._crowded)
         finally:
             with self._changed:
                 self._asking = False
@@ -139,7 +141,8 @@ class _Desk:
 
     def _return(self, batch: list[_Question]) -> None:
         """Let those go who have an answer or have asked often enough. The others ask again, before everybody else."""
-        pause = _PAUSE_SECONDS if any(question.is_junk for question in batch) else 0.0
+        self._crowded = any(question.is_junk for question in batch)
+        pause = _PAUSE_SECONDS if self._crowded else 0.0
         for question in reversed(batch):
             question.tries += 1
             if question.facts or question.tries >= _TRIES:
@@ -150,17 +153,21 @@ class _Desk:
         self._not_before = time.monotonic() + pause
 
 
-def _look(batch: list[_Question]) -> None:
-    """Answer all questions. Who is short of money is looked at twice, the second time in a block that is the newest."""
-    short = []
+def _look(batch: list[_Question], *, crowded: bool) -> None:
+    """Answer all questions. Who is short of money is short in the newest block: it may have come in the last one.
+
+    That block costs two calls more. `crowded`: somebody will be short, so all are looked at there at once.
+    """
+    short = batch
     with contextlib.suppress(rpc.ChainUnreachable):
-        for question, facts in _read(batch, None):
-            if question.is_short(facts):
-                short.append(question)
-            else:
-                question.facts = facts
+        if not crowded:
+            short = []
+            for question, facts in _read(batch, None):
+                if question.is_short(facts):
+                    short.append(question)
+                else:
+                    question.facts = facts
         if short:
-            # Somebody's money may have come in the last block.
             for question, facts in _read(short, view.newest_of_two(view.scanned_to())):
                 question.facts = facts
 

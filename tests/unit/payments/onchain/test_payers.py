@@ -97,6 +97,8 @@ def test_after_junk_the_next_call_waits_and_without_it_none_does(monkeypatch: py
     began = time.monotonic()
     ask("rich")
     assert 0.2 < time.monotonic() - began < 2
+    assert node.calls[-1] == (1, "newest")
+    ask("rich")
     assert node.calls[-1] == (1, None)
 
 
