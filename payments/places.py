@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.db import connection
+
 _FEW = 4
 # A subscriber of IPv6 has at least this prefix to choose addresses from.
 _PREFIX_BITS = 64
@@ -29,13 +31,18 @@ class Places:
 
     @contextmanager
     def one(self, source: str, most: int) -> Iterator[None]:
-        """Hold one of `most` places. Raises Full."""
+        """Hold one of `most` places. Raises Full.
+
+        On PostgreSQL the connection goes back to the pool first. Otherwise those who wait would exhaust the pool.
+        """
         with self._lock:
             free = most - self._held.total()
             if free <= 0 or self._held[source] >= max(_FEW, free):
                 raise Full
             self._held[source] += 1
         try:
+            if connection.vendor == "postgresql" and not connection.in_atomic_block:
+                connection.close()
             yield
         finally:
             with self._lock:
