@@ -94,7 +94,8 @@ _places = Places()
 def until_decided(payment_id: uuid.UUID, seconds: float, source: str) -> None:
     """Return when a payment has left its open states, or after `seconds`. The caller reads the payment's new state.
 
-    Raises places.Full when so many requests wait already for this payment, of this source, or in all."""
+    Raises places.Full when so many requests wait already for this payment, of this source, or in all.
+    """
     if _hub.count(payment_id) >= _EACH:
         raise Full
     with _places.one(source, settings.SETTLE_WAITERS_MAX):

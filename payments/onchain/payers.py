@@ -23,7 +23,7 @@ from . import backoff, rpc, view
 
 _AT_ONCE = 100
 _WAITING_MAX = 40
-_PAUSE_SECONDS = 1.5
+_PAUSE_SECONDS = 0.5
 _PATIENCE_SECONDS = 4.0
 # A question that the node did not answer is asked again so often, after so long.
 _TRIES = 3
@@ -39,11 +39,15 @@ class Unknowable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A payer's balance in the token's smallest unit, whether the authorization is spent, and whether code is there."""
+    """A payer's balance in the token's smallest unit, whether the authorization is spent, and whether code is there.
+
+    `time` is that of the block that was read, in Unix seconds.
+    """
 
     balance: int
     used: bool
     has_code: bool
+    time: int = 0
 
 
 @functools.cache
@@ -60,10 +64,10 @@ def read(asked: Sequence[tuple[bytes, bytes]], at: rpc.Block | None = None) -> l
         answer = rpc.call(None, _reader() + arguments, at)
     except rpc.CallReverted as error:
         raise rpc.ChainUnreachable(f"the payers' balances cannot be read: {error}") from error
-    if len(answer) != _WORD * len(asked):
+    if len(answer) != _WORD * (len(asked) + 1):
         raise rpc.ChainUnreachable("the node's answer makes no sense")
-    words = [int.from_bytes(answer[start : start + _WORD]) for start in range(0, len(answer), _WORD)]
-    return [Facts(word & _BALANCE, bool(word & _USED), bool(word & _HAS_CODE)) for word in words]
+    moment, *words = (int.from_bytes(answer[start : start + _WORD]) for start in range(0, len(answer), _WORD))
+    return [Facts(word & _BALANCE, bool(word & _USED), bool(word & _HAS_CODE), moment) for word in words]
 
 
 @dataclass(eq=False)
@@ -97,6 +101,8 @@ class _Desk:
         self._not_before = 0.0
         # The last call found junk, so the next one will too.
         self._crowded = False
+        # The time of the newest block that was read.
+        self._newest = 0
         self.places = places.Places()
 
     def ask(self, question: _Question) -> Facts:
@@ -132,12 +138,37 @@ class _Desk:
 
     def _answer(self, batch: list[_Question]) -> None:
         try:
-            _look(batch, crowded=self._crowded)
+            self._look(batch)
         finally:
             with self._changed:
                 self._asking = False
                 self._return(batch)
                 self._changed.notify_all()
+
+    def _look(self, batch: list[_Question]) -> None:
+        """Answer all questions, if the node answers that is asked and is not behind.
+
+        Who is short of money is looked for in the newer of two newest blocks: it may have come in the last one. In a
+        crowd the reads just before this one know the newest block.
+        """
+        with contextlib.suppress(rpc.ChainUnreachable):
+            short = []
+            for question, facts in self._read(batch, None):
+                if question.is_short(facts) and not self._crowded:
+                    short.append(question)
+                else:
+                    question.facts = facts
+            if short:
+                for question, facts in self._read(short, view.newest_of_two(view.scanned_to())):
+                    question.facts = facts
+
+    def _read(self, batch: list[_Question], at: rpc.Block | None) -> list[tuple[_Question, Facts]]:
+        """The facts in a block that is not older than any that was read before. Raises ChainUnreachable."""
+        found = read([(question.payer, question.nonce) for question in batch], at)
+        if found[0].time < self._newest:
+            raise rpc.ChainUnreachable("the node is behind")
+        self._newest = found[0].time
+        return list(zip(batch, found, strict=True))
 
     def _return(self, batch: list[_Question]) -> None:
         """Let those go who have an answer or have asked often enough. The others ask again, before everybody else."""
@@ -151,29 +182,6 @@ class _Desk:
                 self._waiting.appendleft(question)
                 pause = max(pause, _AGAIN_SECONDS, backoff.seconds_left())
         self._not_before = time.monotonic() + pause
-
-
-def _look(batch: list[_Question], *, crowded: bool) -> None:
-    """Answer all questions. Who is short of money is short in the newest block: it may have come in the last one.
-
-    That block costs two calls more. `crowded`: somebody will be short, so all are looked at there at once.
-    """
-    short = batch
-    with contextlib.suppress(rpc.ChainUnreachable):
-        if not crowded:
-            short = []
-            for question, facts in _read(batch, None):
-                if question.is_short(facts):
-                    short.append(question)
-                else:
-                    question.facts = facts
-        if short:
-            for question, facts in _read(short, view.newest_of_two(view.scanned_to())):
-                question.facts = facts
-
-
-def _read(batch: list[_Question], at: rpc.Block | None) -> list[tuple[_Question, Facts]]:
-    return list(zip(batch, read([(q.payer, q.nonce) for q in batch], at), strict=True))
 
 
 _desk = _Desk()

@@ -22,7 +22,7 @@ A_SECOND, THREADS = 50, 25
 
 
 class Crowd:
-    """So many payments a second, each by a new key. It does not wait for the answers."""
+    """So many payments a second from many addresses, each by a new key. It does not wait for the answers."""
 
     def __init__(self, stage: Stage) -> None:
         self.url = stage.shop.article(0)["json_url"]
@@ -30,7 +30,7 @@ class Crowd:
         self.answers: Counter[str] = Counter()
         self.stopping = threading.Event()
         self.seconds = 0.0
-        self.threads = [threading.Thread(target=self._press, daemon=True) for _ in range(THREADS)]
+        self.threads = [threading.Thread(target=self._press, args=(n,), daemon=True) for n in range(THREADS)]
 
     def __enter__(self) -> "Crowd":
         for thread in self.threads:
@@ -44,8 +44,8 @@ class Crowd:
         for thread in self.threads:
             thread.join()
 
-    def _press(self) -> None:
-        with httpx.Client() as client:
+    def _press(self, number: int) -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=f"127.0.1.{number + 1}")) as client:
             while not self.stopping.is_set():
                 began = time.monotonic()
                 headers = {"PAYMENT-SIGNATURE": Wallet().pay(self.terms), "Connection": "close"}
