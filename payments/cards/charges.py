@@ -24,7 +24,7 @@ from payments.models import Charge, Purse, Setup
 from payments.offers import Offer, Price
 
 from . import mail, restored, saved_cards, stripe_api
-from .facts import Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
+from .facts import CURRENCY, Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
 
 log = logging.getLogger(__name__)
 ChargeState, Purpose = Charge.State, Charge.Purpose
@@ -237,8 +237,8 @@ def _charge_of(found: Intent) -> Charge | None:
 
 def _succeeded(charge: Charge, found: Intent) -> None:
     """The money has arrived: record the transaction, the balance and the state in one commit, once."""
-    if found.amount_cents * CENT != charge.amount_micros or not found.stripe_charge_id:
-        log.critical("%s was paid with %s cents by %s", charge, found.amount_cents, found.id)
+    if (found.amount_cents * CENT, found.currency) != (charge.amount_micros, CURRENCY) or not found.stripe_charge_id:
+        log.critical("%s was paid with %s %s by %s", charge, found.amount_cents, found.currency, found.id)
         return
     now = timezone.now()
     paid = {

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+CURRENCY = "usd"
+
 
 class NoAnswer(Exception):
     """Unknown: the call may or may not have worked. A retry under the same idempotency key is safe; so is a look-up."""
@@ -57,7 +59,9 @@ class Intent:
 
     id: str
     status: str
+    # In the smallest unit of its currency, which is cents for ours.
     amount_cents: int
+    currency: str = CURRENCY
     charge_id: str = ""
     purse_id: str = ""
     purpose: str = ""

@@ -17,7 +17,7 @@ from payments.models import Charge, Purse
 from payments.purses import CARD_FLOOR_MICROS
 
 from . import stripe_api
-from .facts import Intent, StripeRefused
+from .facts import CURRENCY, Intent, StripeRefused
 
 log = logging.getLogger(__name__)
 _CENT = 10_000
@@ -68,7 +68,7 @@ def _origin(found: Intent) -> Charge | None:
     except ValueError:
         return None
     micros = found.amount_cents * _CENT
-    if found.purpose not in Charge.Purpose.values or micros < CARD_FLOOR_MICROS:
+    if found.purpose not in Charge.Purpose.values or found.currency != CURRENCY or micros < CARD_FLOOR_MICROS:
         return None
     return Charge(id=charge_id, purse_id=purse_id, purpose=found.purpose, amount_micros=micros)
 

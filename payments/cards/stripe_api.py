@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.conf import settings
 
 from .facts import (
+    CURRENCY,
     CardFacts,
     Declined,
     DisputeFacts,
@@ -30,7 +31,6 @@ from .facts import (
 if TYPE_CHECKING:
     import stripe
 
-CURRENCY = "usd"
 _CHARGE_DETAILS = ["latest_charge.balance_transaction"]
 
 
@@ -315,6 +315,7 @@ def _intent(found: Any) -> Intent:
         id=found.id,
         status=found.status,
         amount_cents=found.amount,
+        currency=found.currency,
         charge_id=_metadata(found, "charge"),
         purse_id=_metadata(found, "purse"),
         purpose=_metadata(found, "purpose"),

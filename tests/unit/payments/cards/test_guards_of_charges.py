@@ -128,7 +128,9 @@ def test_a_second_success_of_a_charge_that_is_paid_moves_nothing():
     assert Purse.objects.get().balance_micros == 0
 
 
-@pytest.mark.parametrize("how", [{"amount_cents": 601}, {"amount_cents": 599}, {"stripe_charge_id": ""}])
+@pytest.mark.parametrize(
+    "how", [{"amount_cents": 601}, {"amount_cents": 599}, {"currency": "eur"}, {"stripe_charge_id": ""}]
+)
 def test_another_amount_or_a_success_without_a_payment_is_not_booked(how: dict[str, Any]):
     attempt = charge("confirming")
     charges.apply(

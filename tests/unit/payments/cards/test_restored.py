@@ -66,7 +66,15 @@ def test_what_was_refunded_and_disputed_since_is_taken_again(bank: Bank):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"purpose": ""}, {"purpose": "gift"}, {"purse_id": "no id"}, {"charge_id": ""}, {"amount_cents": 40}]
+    "changed",
+    [
+        {"purpose": ""},
+        {"purpose": "gift"},
+        {"purse_id": "no id"},
+        {"charge_id": ""},
+        {"amount_cents": 49},
+        {"currency": "eur"},
+    ],
 )
 def test_an_intent_of_somebody_else_is_nobodys(changed: dict[str, Any]):
     purse = buyers.purse()
