@@ -17,62 +17,36 @@ from django.utils import timezone
 from payments.models import LIVE, OPEN, OWNED, Grant, Payment, PaymentState, Purse
 from payments.proofs import receipts, wallets
 from payments.rails import RAILS, named
-from payments.rails.protocol import AlreadySettled, Asked, Known, Rail, RailRefused, Shown, Unknowable, Verified
+from payments.rails.protocol import (
+    AlreadySettled,
+    Asked,
+    Known,
+    OnTheWay,
+    Rail,
+    RailRefused,
+    Shown,
+    Unknowable,
+    Verified,
+)
 
 from . import notify, waiters
+from .denials import REFUSALS, AlreadyPaid, CannotSay, PaymentInFlight, PaymentMalformed, PaymentRequired
 from .offers import Offer, Presented
 from .places import Full, source_of
 
-
-class PaymentRequired(Exception):
-    """402: the offer is not paid for, and this request did not charge the buyer.
-
-    `word` is empty when the request presented no payment. `charged` is None when the proof has already been used for
-    something else. `approve_at` is the page where the owner of the balance can approve the purchase.
-    """
-
-    approve_at = ""
-
-    def __init__(self, offer: Offer, word: str = "", sentence: str = "", charged: bool | None = False) -> None:
-        super().__init__(word)
-        self.offer = offer
-        self.word = word
-        self.sentence = sentence
-        self.charged = charged
-
-
-class PaymentMalformed(Exception):
-    """400: the payment could not be parsed. The buyer was not charged."""
-
-    def __init__(self, word: str, sentence: str) -> None:
-        super().__init__(word)
-        self.word = word
-        self.sentence = sentence
-
-
-class PaymentInFlight(Exception):
-    """503: the outcome is not known yet. A retry with the same proof completes this payment and never charges twice."""
-
-    word = "settlement_pending"
-    sentence = "Your payment is being settled. Send the same request again. You will not be charged twice."
-
-
-class CannotSay(PaymentInFlight):
-    """503: a check needs a fact that cannot be read now. Nothing was claimed and the buyer was not charged."""
-
-    word = "temporarily_unavailable"
-    sentence = "We could not check the payment. Send the same request again."
-
-
-class AlreadyPaid(Exception):
-    """409: the proof's money has moved, so the proof is public and does not show that the buyer sent it."""
-
-    word = "already_paid"
-    sentence = "This payment was settled before. Prove that it was yours to read the article."
-
-
-# Every way in which the gate refuses or postpones a request.
-REFUSALS = (PaymentRequired, PaymentMalformed, PaymentInFlight, AlreadyPaid)
+__all__ = [
+    "REFUSALS",
+    "Admission",
+    "Admitted",
+    "AlreadyPaid",
+    "CannotSay",
+    "PaymentInFlight",
+    "PaymentMalformed",
+    "PaymentRequired",
+    "asked",
+    "receipt_of",
+    "verify",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +126,8 @@ class Admission:
         self._prepare()
         payment = self.payment or self._claim_unclaimed() or self._claim()
         # Of a fresh proof it is known whether its money came before.
-        may_wait = self.verified.arrived if self.verified else payment.state not in OWNED
-        if may_wait and named(payment.rail).bring_in(payment):
+        may_have_come = self.verified.arrived if self.verified else payment.state not in OWNED
+        if may_have_come and named(payment.rail).bring_in(payment):
             payment.refresh_from_db()
         if payment.state == PaymentState.RELEASED:
             payment = self._claim_again(payment)
@@ -177,7 +151,9 @@ class Admission:
         try:
             self.shown.rail.prepare(self.shown.credential, self.verified, self.payment)
         except AlreadySettled as error:
-            raise AlreadyPaid from error
+            raise AlreadyPaid(charged=error.charged) from error
+        except OnTheWay as error:
+            raise PaymentInFlight from error
         except (RailRefused, Unknowable) as refusal:
             claimed = self.verified or self.payment
             if claimed and (live := _live(claimed.buyer, self.offer)) and live != self.payment:
@@ -285,7 +261,9 @@ def verify(presented: Presented, offer: Offer) -> Admission:
             raise PaymentMalformed(refusal.word, refusal.sentence) from refusal
         raise _refused(refusal, offer) from refusal
     except AlreadySettled as error:
-        raise AlreadyPaid from error
+        raise AlreadyPaid(charged=error.charged) from error
+    except OnTheWay as error:
+        raise PaymentInFlight from error
     except Unknowable as error:
         raise CannotSay from error
     return Admission(offer, verified=verified, shown=shown, source=source)
@@ -377,7 +355,7 @@ def _unspent(verified: Verified) -> None:
     except Unknowable as error:
         raise PaymentInFlight from error  # Not CannotSay: the first signature may have charged the buyer.
     if not unspent:
-        raise AlreadyPaid
+        raise AlreadyPaid(charged=None)
 
 
 def _wait(payment: Payment, source: str) -> Payment:

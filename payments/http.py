@@ -167,7 +167,7 @@ def problem(error: Exception) -> Problem:
     if isinstance(error, gate.PaymentMalformed):
         return Problem(400, error.word, error.sentence, False)
     if isinstance(error, gate.AlreadyPaid):
-        return Problem(409, error.word, error.sentence, True)
+        return Problem(409, error.word, error.sentence, error.charged)
     if isinstance(error, gate.CannotSay):
         return Problem(503, error.word, error.sentence, False)
     if isinstance(error, gate.PaymentInFlight):

@@ -41,7 +41,7 @@ class Presented:
 
     `bearer` is the token of `Authorization: Bearer` (RFC 6750), or None. `purse` is the id of the signed-in person's or
     the guest's purse, `spend` is True when the person pressed "buy", and `quote` is the quote on their page. `address`
-    and `user_agent` are stored as evidence and decide nothing.
+    is what the limits count as one client, and decides who may repeat a version 1 header. `user_agent` is evidence.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from django.db import connection
 
 _FEW = 4
-# A subscriber of IPv6 has at least this prefix to choose addresses from.
+# A subscriber gets at least a /64 of IPv6 addresses.
 _PREFIX_BITS = 64
 
 
@@ -52,7 +52,7 @@ class Places:
 
 
 def card_address(address: str) -> str:
-    """The address that the limits of card pages count a client by: of a network its first. Empty stays empty."""
+    """The first address of what `source_of` returns: the column of card pages holds an address and no network."""
     return source_of(address).partition("/")[0]
 
 

@@ -15,7 +15,7 @@ from .notify import Listener
 from .places import Full, Places
 
 log = logging.getLogger(__name__)
-# A client that sends its request again while the first one waits.
+# At most this many requests wait for one payment: a client may ask again while its first request waits.
 _EACH = 2
 
 

@@ -77,11 +77,11 @@ class QuietChain(LocalChain):
 def forget_the_chain() -> None:
     """Forget what this process has seen of a chain: a test's chain goes back, and the next test may have another."""
     view._highest = 0
-    view._Behind.until = 0.0
+    view._Behind.until, view._Behind.answer = 0.0, None
     view._Final.block, view._Final.asked_at = None, -1
     watcher._Looked.hash, watcher._Looked.genesis = b"", ("", b"")
     logs._range = logs._Range()
-    backoff._now = backoff._Backoff()
+    backoff._state = backoff._Backoff()
     payers._desk = payers._Desk()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
-_CHARGED = {"no": False, "yes": True, "unknown": None, "not here": None}
+_CHARGED = {"no": False, "yes": True, "unknown": None, "not here": None, "yes, or unknown": True}
 
 
 @dataclass(frozen=True)

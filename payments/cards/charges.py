@@ -24,13 +24,11 @@ from payments.models import Charge, Purse, Setup
 from payments.offers import Offer, Price
 
 from . import mail, restored, saved_cards, stripe_api
-from .facts import CURRENCY, Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
+from .facts import CENT, CURRENCY, Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
 
 log = logging.getLogger(__name__)
 ChargeState, Purpose = Charge.State, Charge.Purpose
-CENT = 10_000
 ATTEMPTS = 4
-PAID_OTHERWISE = "paid_otherwise"
 _RETRY_DAYS = (1, 3, 5)
 FIRST_LOOK = timedelta(minutes=2)
 _LATEST_LOOK = timedelta(hours=1)
@@ -61,11 +59,6 @@ def customer(purse: Purse) -> str:
     return purse.customer
 
 
-def origin(charge: Charge) -> stripe_api.Origin:
-    """What the processor keeps with a charge's intent."""
-    return stripe_api.Origin(str(charge.id), str(charge.purse_id), charge.purpose)
-
-
 # --- A charge that we make ourselves: create, then confirm --------------------------------------------------
 
 
@@ -88,11 +81,7 @@ def _create(charge: Charge) -> None:
         name = stripe_api.card(charge.card.stripe_card_id).customer if charge.card else customer(charge.purse)
         if not name:
             return _fail(charge, "card_removed", ChargeState.NEW)
-        if _paid_before_a_restore(name):
-            now = timezone.now()
-            step(charge, (ChargeState.NEW,), state=ChargeState.CANCELED, reason=PAID_OTHERWISE, decided_at=now)
-            return None
-        made = stripe_api.create_intent(origin(charge), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
+        made = stripe_api.create_intent(restored.origin(charge), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
@@ -102,11 +91,6 @@ def _create(charge: Charge) -> None:
     else:
         step(charge, (ChargeState.NEW,), state=ChargeState.CREATED, intent=made.id)
     return None
-
-
-def _paid_before_a_restore(customer_id: str) -> bool:
-    """Whether this customer has paid charges that are unknown here; if so they are known afterwards."""
-    return any([apply(found) for found in restored.unknown(stripe_api.newest_intents(customer_id))])
 
 
 def _confirm(charge: Charge) -> None:
@@ -248,6 +232,9 @@ def _succeeded(charge: Charge, found: Intent) -> None:
     }
     with transaction.atomic(durable=True):
         purse = owner(charge.id)
+        if restored.is_in_suspense(found):
+            log.critical("%s is paid by %s, whose money reconciliation has put into suspense", charge, found.id)
+            return
         unpaid = Charge.objects.filter(id=charge.id).exclude(state=ChargeState.SUCCEEDED)
         nothing_to_buy = {} if charge.wants else {"fulfilled_at": now}
         if unpaid.update(**paid, **nothing_to_buy, intent=found.id, purse=purse, decided_at=now, retry_at=None):

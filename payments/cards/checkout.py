@@ -20,7 +20,7 @@ from payments.money import format_usd
 from payments.offers import Offer
 from payments.purses import CARD_FLOOR_MICROS, PurseRefused
 
-from . import charges, saved_cards, stripe_api, tabs
+from . import charges, restored, saved_cards, stripe_api, tabs
 from .facts import NoAnswer, Session, StripeRefused
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
     back = stripe_api.WayBack(done, _absolute(page.back_url))
     key = f"cc-{charge.id}-session"
     try:
-        origin = charges.origin(charge)
+        origin = restored.origin(charge)
         opened = stripe_api.open_checkout(origin, charges.customer(purse), cents, title=page.title, back=back, key=key)
     except NoAnswer:
         _give_up(charge, "no_answer")
@@ -168,7 +168,8 @@ def may_open(purse: Purse | None, address: str) -> None:
 
 
 def _opened(who: Q, since: datetime) -> int:
-    return sum(model.objects.filter(who, made_at__gt=since).count() for model in (Charge, Setup))
+    pages = Charge.objects.exclude(purpose=Charge.Purpose.TAB), Setup.objects
+    return sum(rows.filter(who, made_at__gt=since).count() for rows in pages)
 
 
 def _absolute(path: str) -> str:

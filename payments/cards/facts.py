@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 CURRENCY = "usd"
+# In micros of a dollar.
+CENT = 10_000
 
 
 class NoAnswer(Exception):
@@ -51,7 +53,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A PaymentIntent as it is now. `charge_id`, `purse_id` and `purpose` are what its metadata says of our charge.
+    """A PaymentIntent as it is now. What its metadata says of our charge: `charge_id`, `purse_id`, `purpose`, `mac`.
 
     `stripe_charge_id` is its successful charge. `error` is of the last failed attempt, `tried` is the card of that
     attempt, and `failed` its charge, if it has one. `customer` is the processor's id.
@@ -65,6 +67,8 @@ class Intent:
     charge_id: str = ""
     purse_id: str = ""
     purpose: str = ""
+    mac: str = ""
+    made_at: datetime | None = None
     customer: str = ""
     stripe_charge_id: str = ""
     error: str = ""

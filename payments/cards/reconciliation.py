@@ -22,6 +22,7 @@ from .facts import Money, NoAnswer, StripeRefused
 log = logging.getLogger(__name__)
 _OVERLAP = timedelta(days=3)
 _WINDOW = timedelta(days=1)
+_BEFORE_ALL = timedelta(days=90)
 _CHARGES = ("charge", "payment")
 _REFUNDS = ("refund", "payment_refund", "refund_failure", "payment_failure_refund")
 
@@ -45,20 +46,21 @@ class Report:
         return not self.difference_micros and not self.missing and not self.failed
 
 
-def reconcile(since: datetime | None = None) -> Report:
-    """Compare everything the processor booked since `since`, by default since the last run ended.
+def reconcile() -> Report:
+    """Compare everything the processor booked since the last run ended, less three days.
 
-    A day at a time, each of which is remembered: after a long absence, or a restored backup, nothing in between is
-    left out. Raises NoAnswer: what was booked until then stays, and the next run goes on there.
+    A day at a time, each of which is remembered: after a long absence, or a restored backup, nothing in between is left
+    out. A day with a transaction that could not be applied is not remembered, nor any later day of that run. Raises
+    NoAnswer: what was booked until then stays.
     """
     started = timezone.now() + timedelta(seconds=1)  # The processor counts in whole seconds.
     report = Report()
-    start = since or _goes_on_from(started)
+    start = _goes_on_from(started)
     while start < started:
         end = min(start + _WINDOW, started)
         _compare(start, end, report)
         if not report.failed:
-            Reconciliation.objects.update_or_create(id=1, defaults={"read_to": end})
+            _remember(end)
         start = end
     report.healed += disputes.look_at_open()
     report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance(accounts.STRIPE, accounts.USD)
@@ -68,11 +70,20 @@ def reconcile(since: datetime | None = None) -> Report:
 
 
 def _goes_on_from(now: datetime) -> datetime:
-    """From the end of the last run, less an overlap; before the first one from the first charge."""
+    """From the end of the last run, less an overlap; before the first run from the first charge.
+
+    Without either, which may be an old backup too, from a while ago.
+    """
     read_to = Reconciliation.objects.values_list("read_to", flat=True).first()
     if read_to is None:
         read_to = Charge.objects.order_by("made_at").values_list("made_at", flat=True).first()
-    return min(read_to or now, now) - _OVERLAP
+    return min(read_to or now - _BEFORE_ALL, now) - _OVERLAP
+
+
+def _remember(end: datetime) -> None:
+    """A run that ends within the overlap has not come as far as the one before."""
+    Reconciliation.objects.get_or_create(id=1, defaults={"read_to": end})
+    Reconciliation.objects.filter(id=1, read_to__lt=end).update(read_to=end)
 
 
 def _compare(start: datetime, end: datetime, report: Report) -> None:
@@ -156,7 +167,7 @@ def _apply(money: Money) -> None:
 
 
 def run() -> None:
-    """Reconcile on schedule. Without an answer from the processor, returns None and the next run tries again."""
+    """Reconcile on schedule. No answer from the processor is only logged: the next run tries again."""
     try:
         reconcile()
     except NoAnswer as error:

@@ -88,19 +88,20 @@ def email_of(customer: str) -> str:
 
 
 class Origin(NamedTuple):
-    """What an intent says about itself at the processor, so that a shop restored from an older backup knows it again.
+    """What an intent says of our charge at the processor: its id, its purse, its purpose, and that this shop says so.
 
-    The ids are those of our charge and of the purse that it fills.
+    By it a shop that is restored from an older backup knows the charge again.
     """
 
     charge_id: str
     purse_id: str
     purpose: str
+    mac: str
 
     @property
     def metadata(self) -> dict[str, str]:
         """The names under which the processor keeps it."""
-        return {"charge": self.charge_id, "purse": self.purse_id, "purpose": self.purpose}
+        return {"charge": self.charge_id, "purse": self.purse_id, "purpose": self.purpose, "mac": self.mac}
 
 
 class WayBack(NamedTuple):
@@ -319,6 +320,8 @@ def _intent(found: Any) -> Intent:
         charge_id=_metadata(found, "charge"),
         purse_id=_metadata(found, "purse"),
         purpose=_metadata(found, "purpose"),
+        mac=_metadata(found, "mac"),
+        made_at=_moment(found.created),
         customer=_id(_get(found, "customer")),
         stripe_charge_id=_id(latest) if paid else "",
         error=code,

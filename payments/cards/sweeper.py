@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from payments.models import Charge, Setup
 
-from . import charges, refunds, stripe_api, webhooks
+from . import charges, refunds, stripe_api, tabs, webhooks
 from .checkout import setup_returned
 from .facts import Declined, NoAnswer, StripeRefused
 
@@ -42,6 +42,8 @@ def _finish(charge: Charge) -> None:
         # The buyer never got the page's address and cannot pay on it.
         gone = {"state": Charge.State.CANCELED, "reason": "no_page", "decided_at": timezone.now()}
         charges.step(charge, (Charge.State.NEW,), **gone)
+        return
+    if charge.purpose == Charge.Purpose.TAB and tabs.is_paid_otherwise(charge):
         return
     charges.look(charge)
     if charge.purpose == Charge.Purpose.TAB:

@@ -4,6 +4,7 @@ A tab is charged when enough is owed or a week has passed. A tab that could not 
 until it is paid. When dunning has given up, only the owner can start another charge.
 """
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from payments import purses
 from payments.models import Card, Charge, Purse
 from payments.purses import PurseRefused
 
-from . import charges, mail, saved_cards, stripe_api
+from . import charges, mail, refunds, restored, saved_cards, stripe_api
 from .facts import NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _TRUSTED_DAYS = 30
 _REMINDER_DAYS = (1, 3, 5)
 _GIVE_UP_DAYS = 7
 _AT_ONCE = 200
+_PAID_OTHERWISE = "paid_otherwise"
 
 
 def open_tab(purse: Purse) -> None:
@@ -115,7 +117,45 @@ def charge_tab(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
             charge = charges.begin(purse, Charge.Purpose.TAB, cents * charges.CENT)
     except IntegrityError:
         return None
+    return drive(charge)
+
+
+def drive(charge: Charge) -> Charge:
+    """Create and confirm a tab's charge, if as much is still owed. Safe to call concurrently and after a crash."""
+    try:
+        if is_paid_otherwise(charge):
+            return charge
+    except NoAnswer as error:
+        log.warning("%s waits, since it may be paid otherwise: %s", charge, error)
+        return charge
     return charges.drive(charge)
+
+
+def is_paid_otherwise(charge: Charge) -> bool:
+    """Cancel a charge whose tab owes less by now. True if it was canceled. Raises NoAnswer.
+
+    A restored backup has a debt again and may have forgotten what was paid for it. So the processor is asked first what
+    the buyer has paid.
+    """
+    for customer in _customers(charge):
+        for found in restored.unknown(stripe_api.newest_intents(customer)):
+            if charges.apply(found):
+                refunds.look(found.id)
+    charge.refresh_from_db()
+    unsent = charge.state in (Charge.State.NEW, Charge.State.CREATED, Charge.State.CONFIRMING)
+    return unsent and _too_much(charge) and _cancel(charge)
+
+
+def _customers(charge: Charge) -> set[str]:
+    """Every name under which the processor knows who owes this charge."""
+    purse = _purse(charge)
+    mine = Purse.objects.filter(Q(id=purse.id) | Q(joined_to=purse)).exclude(customer="")
+    names = set(mine.values_list("customer", flat=True)[:_AT_ONCE])
+    if charge.card:
+        # A card that a guest saved stays with the guest's customer, and the backup may lack the purse's.
+        with contextlib.suppress(StripeRefused):
+            names.add(stripe_api.card(charge.card.stripe_card_id).customer)
+    return names - {""}
 
 
 def pay_now(purse: Purse) -> Charge | None:
@@ -129,7 +169,9 @@ def pay_now(purse: Purse) -> Charge | None:
         charge = _what_is_left(charge)
     else:
         return charges.look(charge)
-    if charge is None or charge.reason == charges.PAID_OTHERWISE:
+    if charge and charge.reason == _PAID_OTHERWISE:
+        charge = charge_tab(purse.id, asked=True)  # For what is still owed, if that is enough.
+    if charge is None:
         raise PurseRefused("nothing_owed", "You owe less than $0.50, so there is nothing to pay yet.")
     return charge
 
@@ -141,7 +183,7 @@ def retry(charge: Charge) -> Charge:
     purse = _purse(charge)
     again = {"state": Charge.State.CREATED, "attempt": F("attempt") + 1, "retry_at": None, "card": purse.card}
     if charges.step(charge, (Charge.State.DECLINED,), **again):
-        return charges.drive(charge)
+        return drive(charge)
     charge.refresh_from_db()
     return charge
 
@@ -158,18 +200,27 @@ def _too_much(charge: Charge) -> bool:
 
 def _what_is_left(charge: Charge) -> Charge:
     """Cancel a charge that is for more than is owed, and charge only what is owed. Raises NoAnswer."""
-    try:
-        stripe_api.cancel_intent(charge.intent)
-    except StripeRefused as error:
-        log.info("%s cannot be canceled any more: %s", charge, error)
-    charge = charges.look(charge)
+    return (charge_tab(_purse(charge).id, asked=True) if _cancel(charge) else None) or charge
+
+
+def _cancel(charge: Charge) -> bool:
+    """Cancel a charge that is for more than is owed. False when that is not possible any more. Raises NoAnswer."""
+    if charge.intent:
+        try:
+            stripe_api.cancel_intent(charge.intent)
+        except StripeRefused as error:
+            log.info("%s cannot be canceled any more: %s", charge, error)
+        charges.look(charge)
+    else:
+        now = timezone.now()
+        charges.step(charge, (Charge.State.NEW,), state=Charge.State.CANCELED, decided_at=now)
+        charge.refresh_from_db()
     if charge.state != Charge.State.CANCELED:
-        return charge
-    Charge.objects.filter(id=charge.id).update(reason=charges.PAID_OTHERWISE)
+        return False
+    Charge.objects.filter(id=charge.id).update(reason=_PAID_OTHERWISE)
     charge.refresh_from_db()
-    purse = _purse(charge)
-    purses.paid_up(purse.id)
-    return charge_tab(purse.id, asked=True) or charge
+    purses.paid_up(_purse(charge).id)
+    return True
 
 
 def use_card(card: Card) -> None:

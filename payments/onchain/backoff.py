@@ -14,21 +14,21 @@ class _Backoff:
         self.seconds = _SHORTEST_SECONDS
 
 
-_now = _Backoff()
+_state = _Backoff()
 
 
 def seconds_left() -> float:
     """For how long no call should be made."""
-    return max(0.0, _now.until - time.monotonic())
+    return max(0.0, _state.until - time.monotonic())
 
 
 def busy() -> None:
     """Note that the node is too busy. Of answers to calls that were made at the same time the first one counts."""
     if not seconds_left():
-        _now.until = time.monotonic() + _now.seconds
-        _now.seconds = min(2 * _now.seconds, _LONGEST_SECONDS)
+        _state.until = time.monotonic() + _state.seconds
+        _state.seconds = min(2 * _state.seconds, _LONGEST_SECONDS)
 
 
 def answered() -> None:
     """Note that the node has answered."""
-    _now.seconds = _SHORTEST_SECONDS
+    _state.seconds = _SHORTEST_SECONDS

@@ -150,9 +150,9 @@ def _kind_and_block(log: dict[str, Any]) -> tuple[str, int]:
 
 
 def _between(first: int, last: int, topics: list[Any]) -> list[dict[str, Any]]:
-    """The token's logs in these blocks. A refusal, however it is coded, makes the range smaller, and so does a timeout.
+    """The token's logs in these blocks. A refusal, however it is coded, makes the range smaller, and so does no answer.
 
-    After a timeout the error is raised all the same: the next call asks for less.
+    Without an answer the error is raised all the same: the next call asks for less.
     """
     found: list[dict[str, Any]] = []
     while first <= last:

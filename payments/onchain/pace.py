@@ -1,4 +1,4 @@
-"""How fast the chain makes blocks, as far as this process has seen: nobody asks for a block before it can be there."""
+"""How fast the chain makes blocks, as far as this process has seen, so that a block is asked for when it is due."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """The median of the last gaps: a chain that stood still for once is not slow for that."""
+        """The median of the last gaps: one long pause does not make the chain slow."""
         return statistics.median(self._gaps) if self._gaps else 0.0
 
     def saw(self, head: rpc.Block) -> None:

@@ -1,8 +1,8 @@
 """What the token says of a payer before anything is claimed: the balance, the authorization, and the payer's code.
 
 Requests of this process that ask at the same time share one call. After a call that found junk (a payer without the
-money, a signature that can only be a contract's where no contract is), the next one waits a moment: a crowd costs the
-node the same whether it is ten payers or a thousand.
+money, a spent authorization, a signature that can only be a contract's where no contract is), the next one waits a
+moment: a crowd costs the node the same whether it is ten payers or a thousand.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from payments import places
 
 from . import backoff, rpc, view
 
-_AT_ONCE = 100
 _WAITING_MAX = 40
 _PAUSE_SECONDS = 0.5
 _PATIENCE_SECONDS = 4.0
 # A question that the node did not answer is asked again so often, after so long.
 _TRIES = 3
 _AGAIN_SECONDS = 0.3
+_CLOCK_SECONDS = 15
 _WORD = 32
 _BALANCE = (1 << 254) - 1
 _HAS_CODE, _USED = 1 << 254, 1 << 255
@@ -76,9 +76,14 @@ class _Question:
     nonce: bytes
     micros: int
     wants_code: bool
+    late: bool
     facts: Facts | None = None
     tries: int = 0
     answered: threading.Event = field(default_factory=threading.Event)
+
+    def is_refused_for(self, facts: Facts) -> bool:
+        """Whether the payer is told that nothing was charged, which the newest block has to say."""
+        return self.is_short(facts) or (self.late and not facts.used)
 
     def is_short(self, facts: Facts) -> bool:
         return facts.balance < self.micros and not facts.used
@@ -88,7 +93,7 @@ class _Question:
         facts = self.facts
         if facts is None:
             return False
-        return self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code)
+        return self.late or self.is_short(facts) or facts.used or (self.wants_code and not facts.has_code)
 
 
 class _Desk:
@@ -101,8 +106,8 @@ class _Desk:
         self._not_before = 0.0
         # The last call found junk, so the next one will too.
         self._crowded = False
-        # The time of the newest block that was read.
-        self._newest = 0
+        # Of the newest block that was read, in Unix seconds.
+        self._newest_time = 0
         self.places = places.Places()
 
     def ask(self, question: _Question) -> Facts:
@@ -128,7 +133,9 @@ class _Desk:
                     self._changed.wait(until - now)
                     continue
                 self._asking = True
-                return [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+                batch = list(self._waiting)
+                self._waiting.clear()
+                return batch
         return []
 
     def _leave(self, question: _Question) -> None:
@@ -148,26 +155,27 @@ class _Desk:
     def _look(self, batch: list[_Question]) -> None:
         """Answer all questions, if the node answers that is asked and is not behind.
 
-        Who is short of money is looked for in the newer of two newest blocks: it may have come in the last one. In a
-        crowd the reads just before this one know the newest block.
+        Who is to be refused is looked for again in the newer of two newest blocks: the money may have come, or gone, in
+        the last one. In a crowd the reads just before this one know the newest block.
         """
         with contextlib.suppress(rpc.ChainUnreachable):
-            short = []
+            again = []
             for question, facts in self._read(batch, None):
-                if question.is_short(facts) and not self._crowded:
-                    short.append(question)
+                if question.is_refused_for(facts) and not self._crowded:
+                    again.append(question)
                 else:
                     question.facts = facts
-            if short:
-                for question, facts in self._read(short, view.newest_of_two(view.scanned_to())):
+            if again:
+                for question, facts in self._read(again, view.newest_of_two(view.scanned_to())):
                     question.facts = facts
 
     def _read(self, batch: list[_Question], at: rpc.Block | None) -> list[tuple[_Question, Facts]]:
         """The facts in a block that is not older than any that was read before. Raises ChainUnreachable."""
         found = read([(question.payer, question.nonce) for question in batch], at)
-        if found[0].time < self._newest:
+        if found[0].time < self._newest_time:
             raise rpc.ChainUnreachable("the node is behind")
-        self._newest = found[0].time
+        # A node whose clock is wrong must not make all others look old.
+        self._newest_time = min(found[0].time, int(time.time()) + _CLOCK_SECONDS)
         return list(zip(batch, found, strict=True))
 
     def _return(self, batch: list[_Question]) -> None:
@@ -187,14 +195,15 @@ class _Desk:
 _desk = _Desk()
 
 
-def ask(payer: bytes, nonce: bytes, micros: int, source: str, *, wants_code: bool = False) -> Facts:
+def ask(payer: bytes, nonce: bytes, micros: int, source: str, *, wants_code: bool = False, late: bool = False) -> Facts:
     """The facts of a payer who wants to pay `micros`. Raises Unknowable when the chain or a place is not to be had.
 
     A balance below `micros` is certain as of the newest block that this process knows, with the authorization unused.
-    `wants_code`: without code at the payer's address the request is junk. `source` is places.source_of the client.
+    `wants_code`: without code at the payer's address the request is junk. `late`: it will be refused unless the
+    authorization is used. `source` is places.source_of the client.
     """
     try:
         with _desk.places.one(source, _WAITING_MAX):
-            return _desk.ask(_Question(payer, nonce, micros, wants_code))
+            return _desk.ask(_Question(payer, nonce, micros, wants_code, late))
     except places.Full as error:
         raise Unknowable from error

@@ -1,6 +1,6 @@
 """The recorder: writes what became of a claimed payment. Its state, postings and grant are written in one commit.
 
-The token's logs decide, never the receipts of our own transactions. Every function is idempotent, so the settler and
+The token's logs decide, never the status of our own transactions. Every function is idempotent, so the settler and
 the watcher may both report the same fact. The recorder never calls the chain: its callers read the facts first, outside
 any database transaction.
 """
@@ -86,16 +86,21 @@ def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
         notify.send()
 
 
+def expired(chain_id: int, moment: int) -> QuerySet[Payment]:
+    """Payments without money whose validBefore has passed at a moment, in Unix seconds."""
+    unpaid = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
+    return unpaid.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=moment)
+
+
 def fail_expired(chain_id: int, final_time: int) -> int:
-    """Fail undecided payments that can never be paid: a final block is past validBefore and no transfer came.
+    """Fail the payments that can never be paid: a final block is past validBefore and no transfer came.
 
     `final_time` is that block's time in Unix seconds. Returns the number of failed payments.
     """
-    undecided = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
-    dead = undecided.filter(authorization__chain_id=chain_id, authorization__valid_before__lte=final_time)
+    dead = list(expired(chain_id, final_time).values_list("id", flat=True))
     with transaction.atomic(durable=True):
         notify.send()
-        return undecided.filter(id__in=list(dead.values_list("id", flat=True))).update(
+        return Payment.objects.filter(id__in=dead, state__in=(*OPEN, PaymentState.RELEASED)).update(
             state=PaymentState.FAILED,
             reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
             decided_at=timezone.now(),

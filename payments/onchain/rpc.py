@@ -3,9 +3,9 @@
 A node is often several nodes behind a load balancer, which disagree about the newest blocks. State is therefore asked
 at one block that the caller names by its hash (EIP-1898): a node that does not have that block refuses.
 
-Three errors matter to callers. ChainUnreachable: no answer, so the request may or may not have taken effect.
-RpcRefused, a kind of it: the node answered with an error, which says nothing about what was asked. CallReverted: the
-call was executed and failed, which is an answer.
+Four errors matter to callers. ChainUnreachable: no answer, so the request may or may not have taken effect. Two kinds
+of it: RpcRefused, the node answered with an error, which says nothing about what was asked; Busy, no call should be
+made for a moment. CallReverted: the call was executed and failed, which is an answer.
 """
 
 import functools
@@ -36,7 +36,7 @@ _RAN = re.compile("out ?of ?gas|revert|vm execution|invalid opcode|stack (under|
 _RAN_CODE = 3
 # The messages and codes for "ask later", of several providers.
 _BUSY = re.compile("rate.?limit|too many requests|compute units|credits|throttl|capacity|again later", re.IGNORECASE)
-_BUSY_CODES = (429, -32016)
+_BUSY_CODES, _BUSY_STATUS = (429, -32016), (429, 503)
 _WORDS_MAX = 300
 # Seconds between the tries to find a node that has a block.
 _PAUSES = (0.0, 0.05, 0.1)
@@ -121,7 +121,7 @@ def _said_with_status(method: str, error: Exception) -> Any:
     if response is None:
         raise ChainUnreachable(f"{method}: {type(error).__name__}") from error
     status, words = response.status_code, response.text[:_WORDS_MAX]
-    if status == 429 or status >= 500:
+    if status in _BUSY_STATUS:
         backoff.busy()
         raise Busy(f"{method}: HTTP {status} {words}") from error
     try:
@@ -130,6 +130,8 @@ def _said_with_status(method: str, error: Exception) -> Any:
         said = None
     if isinstance(said, dict) and said.get("error"):
         return said
+    if status >= 500:
+        raise ChainUnreachable(f"{method}: HTTP {status} {words}") from error
     return {"error": {"code": status, "message": words}}
 
 
@@ -137,7 +139,7 @@ def _refusal(method: str, said: Any) -> Exception:
     """The error to raise for a JSON-RPC error object, with the node's own words."""
     refusal: Any = said if isinstance(said, dict) else {"message": said}
     code, message = refusal.get("code"), str(refusal.get("message", ""))[:_WORDS_MAX]
-    if _RAN.search(message) or code == _RAN_CODE:
+    if method == "eth_call" and (_RAN.search(message) or code == _RAN_CODE):
         return CallReverted(f"{method}: {message}")
     if code in _BUSY_CODES or _BUSY.search(message):
         backoff.busy()

@@ -4,8 +4,8 @@ In one turn the settler follows the transactions it has sent (mined, lost or stu
 one new transaction: simulate, sign and store in one commit, send. Under load the batch grows, not the queue. After a
 crash at any point, the next turn of this or another process continues from the stored rows.
 
-All that one turn decides is asked at one block, the newest, and never at an older one than before (view.py). A turn
-without work makes no call.
+The state that a turn decides by is asked at one block, the newest, and never at an older one than before (view.py). A
+turn without work makes no call.
 """
 
 import logging
@@ -39,8 +39,8 @@ _IN_FLIGHT_MAX = 4
 # A chain that mines at once has mined by then. Of others the next block is awaited.
 _FIRST_LOOK_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
-# How often the key's transactions are counted, without a reason and while one waits for longer than usual.
-_COUNT_SECONDS = (10.0, 1.0)
+# Seconds between counts of the key's transactions: usually, and while one waits for longer than usual.
+_COUNT_SECONDS, _COUNT_SECONDS_WAITING = 10.0, 1.0
 _USUAL_SECONDS = 3.0
 _RESEND_SECONDS = 2.0
 _REST_SECONDS = 0.5
@@ -235,7 +235,7 @@ class Settler:
     def _catch_up(self, head: rpc.Block) -> None:
         """Skip nonces that foreign transactions used, and reopen transactions that a reorganisation dropped."""
         waits = self._sent().filter(made_at__lt=timezone.now() - timedelta(seconds=_USUAL_SECONDS)).exists()
-        if time.monotonic() - self._caught_up_at < _COUNT_SECONDS[waits]:
+        if time.monotonic() - self._caught_up_at < (_COUNT_SECONDS_WAITING if waits else _COUNT_SECONDS):
             return
         self._caught_up_at = time.monotonic()
         count = self._count(head)

@@ -26,14 +26,14 @@ MAX_BYTES = 1024
 ERC6492_MAGIC = bytes.fromhex("6492" * 16)
 _NO_CODE_SECONDS = 60
 _REMEMBERED_MAX = 10_000
-# All sources together may check so many times what one may, in a minute. Beyond that each check waits a little.
+# All sources together may make this many times one source's checks in a minute. Beyond that each check waits a little.
 _SOURCES = 5
 _SLOWED_SECONDS = 0.5
 _NO_NONCE = bytes(32)
 
 
 class TooManyChecks(Unknowable):
-    """This source has used up its contract-wallet checks of the minute. No call was made."""
+    """This source has used up its contract-wallet checks of the minute. The wallet was not asked."""
 
 
 class Signer(Enum):

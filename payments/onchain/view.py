@@ -4,6 +4,7 @@ Behind a load balancer the next call may be answered by a node that is a block b
 therefore asked at one block, and no turn looks at an older block than an earlier turn of this process did.
 """
 
+import threading
 import time
 
 from django.conf import settings
@@ -13,18 +14,21 @@ from payments.models import Chain
 from . import rpc
 
 _TRIES = 4
-# The final block is asked for again after this part of its distance from the newest.
+# The final block is asked for again after a sixteenth of its distance from the newest.
 _FINAL_PART = 16
 # The watcher reads every few seconds. So many blocks are more than it can be behind in its usual work.
 _BEHIND_BLOCKS = 200
 _BEHIND_SECONDS = 2.0
+_JUMP_BLOCKS = 1_000
 _highest = 0
 
 
 class _Behind:
-    """The last answer of `watcher_is_behind`."""
+    """The last answer of `watcher_is_behind`, and until when it counts."""
 
-    answer, until = False, 0.0
+    answer: bool | None = None
+    until = 0.0
+    asking = threading.Lock()
 
 
 class _Final:
@@ -48,6 +52,9 @@ def head(floor: int = 0) -> rpc.Block:
     least = max(_highest, floor)
     for _ in range(_TRIES):
         newest = rpc.block("latest")
+        if _highest and newest.number > _highest + _JUMP_BLOCKS:
+            # Nobody has looked for long, or one node is wrong: another read must say so too.
+            newest = min(newest, rpc.block("latest"), key=lambda block: block.number)
         if newest.number >= least:
             # Two threads at once: the lower of them is no news.
             _highest = max(_highest, newest.number)
@@ -61,11 +68,20 @@ def scanned_to() -> int:
 
 
 def watcher_is_behind() -> bool:
-    """Whether the watcher has many blocks to read yet, as after a restore. At most two seconds old."""
-    if time.monotonic() > _Behind.until:
-        known = scanned_to()
-        _Behind.answer = head(known).number - known > _BEHIND_BLOCKS + settings.CHAIN_CONFIRMATIONS
-        _Behind.until = time.monotonic() + _BEHIND_SECONDS
+    """Whether the watcher has many blocks to read yet, as after a restore. At most some seconds old.
+
+    Raises ChainUnreachable. One thread of the process asks at a time, and no other waits for it.
+    """
+    if time.monotonic() > _Behind.until and _Behind.asking.acquire(blocking=False):
+        answer = None
+        try:
+            known = scanned_to()
+            answer = head(known).number - known > _BEHIND_BLOCKS + settings.CHAIN_CONFIRMATIONS
+        finally:
+            _Behind.answer, _Behind.until = answer, time.monotonic() + _BEHIND_SECONDS
+            _Behind.asking.release()
+    if _Behind.answer is None:
+        raise rpc.ChainUnreachable("how far the watcher has read is not known now")
     return _Behind.answer
 
 
@@ -77,7 +93,7 @@ def confirmed(newest: rpc.Block, confirmations: int) -> rpc.Block:
 def final(newest: rpc.Block) -> rpc.Block:
     """A block that nothing can replace any more: the chain's `finalized` block.
 
-    Only on a node that has no such block it is the block at CHAIN_FINALITY_DEPTH. A node that knew one before and
+    Only on a node without such a block is it the one at CHAIN_FINALITY_DEPTH. A node that knew one before and
     refuses now is not believed: the block known from before stays the final one.
     """
     known = _Final.block
@@ -93,7 +109,10 @@ def final(newest: rpc.Block) -> rpc.Block:
 
 
 def has(number: int, block_hash: bytes, known: rpc.Block | None = None) -> bool:
-    """Whether a second read has this block too, or it is the `known` one: what two nodes say apart is unknown."""
+    """Whether a second read has this block too. The `known` block needs no second read.
+
+    Where two nodes disagree, nothing is known.
+    """
     if known and number == known.number:
         return block_hash == known.hash
     return rpc.block(number).hash == block_hash

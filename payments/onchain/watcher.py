@@ -7,13 +7,13 @@ import logging
 
 from django.conf import settings
 
-from payments.models import OPEN, Chain, Payment, PaymentState, Transfer
+from payments.models import Chain, Transfer
 
 from . import logs, record, rpc, view
 
 log = logging.getLogger(__name__)
 _OVERLAP = 32
-# How many ranges that the node answers for one scan reads at most.
+# One scan reads at most this many ranges of the size that the node answers for.
 _SPANS = 8
 
 
@@ -82,7 +82,7 @@ class _Looked:
 
 
 def _genesis_hash() -> bytes:
-    """The hash of the node's block 0. Asked once, and again when a block has been replaced."""
+    """The hash of the node's block 0. Asked once for each URL."""
     url, known = _Looked.genesis
     if url != settings.CHAIN_RPC_URL:
         known = rpc.genesis_hash()
@@ -90,10 +90,10 @@ def _genesis_hash() -> bytes:
     return known
 
 
-def record_new(first: int, last: int, known: rpc.Block | None = None) -> None:
+def record_new(first: int, last: int, known: rpc.Block | None = None) -> int:
     """Record the transfers in these blocks that are not recorded yet, if a second read has their block too.
 
-    The others are read again in the next scan. `known` is a block that was read before.
+    Returns how many others there are; the next scan reads them again. `known` is a block that was read before.
     """
     rows = Transfer.objects.filter(chain_id=settings.CHAIN_ID, block_number__range=(first, last), orphaned_at=None)
     recorded = set(rows.values_list("block_hash", "log_index"))
@@ -102,11 +102,16 @@ def record_new(first: int, last: int, known: rpc.Block | None = None) -> None:
     for number, block_hash in {(s.block_number, s.block_hash) for s in seen if s.block_hash not in sure}:
         if view.has(number, block_hash, known):
             sure.add(block_hash)
-    record.transfers([s for s in seen if s.block_hash in sure])
+    certain = [s for s in seen if s.block_hash in sure]
+    record.transfers(certain)
+    return len(seen) - len(certain)
 
 
 def _same_chain(known: Chain, head: rpc.Block) -> bool:
-    """Whether the block that was scanned last is still in the chain. A second read must say so too."""
+    """Whether the block that was scanned last is still in the chain, by one answer.
+
+    `_take_back_replaced` asks again before it takes anything back.
+    """
     if head.number == known.scanned_to:
         return head.hash == known.scanned_hash
     if head.number == known.scanned_to + 1 and head.parent:
@@ -144,8 +149,7 @@ def _is_there(number: int, block_hash: bytes, top: int) -> bool:
 
 def _finalise(known: Chain, scanned: rpc.Block, head: rpc.Block) -> None:
     Chain.objects.filter(chain_id=known.chain_id).update(scanned_to=scanned.number, scanned_hash=scanned.hash)
-    undecided = Payment.objects.filter(state__in=(*OPEN, PaymentState.RELEASED))
-    expired = undecided.filter(authorization__valid_before__lte=head.time).exists()
+    expired = record.expired(known.chain_id, head.time).exists()
     if not expired and not record.awaits_finality(known.chain_id):
         return
     final = view.final(head)

@@ -6,6 +6,7 @@ own proof, or with a receipt of ours.
 """
 
 import time
+from typing import NoReturn
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -18,9 +19,13 @@ from payments.places import Full, Places
 from payments.quotes import Quote
 
 from .exact_header import Credential
-from .protocol import AlreadySettled, RailRefused, Unknowable
+from .protocol import AlreadySettled, OnTheWay, RailRefused, Unknowable
 
+USED = "The authorization was already used or canceled. It did not pay for this article."
 _ASKING_MAX = 8
+_LONG_AGO_SECONDS = 900
+# So many transfers of one payer are looked through for one that pays for an article.
+_WAITING_MAX = 200
 _REMEMBERED_MAX = 10_000
 _places = Places()
 _known: dict[tuple[bytes, bytes], int] = {}
@@ -32,76 +37,89 @@ def waiting(payer: bytes, nonce: bytes) -> Transfer | None:
 
 
 def check(credential: Credential, quote: Quote | None, found: Transfer | None) -> None:
-    """Whether a fresh proof may claim money that moved before. Raises AlreadySettled, RailRefused or Unknowable.
+    """Refuse a fresh proof that may not claim money that moved before. Raises AlreadySettled, RailRefused or OnTheWay.
 
     The block's time must lie in the life of the echoed quote: an older quote names an old price, and a younger one is a
     stranger's. Without `found` the chain is asked where the authorization was used.
     """
     if quote is None:
-        raise AlreadySettled  # Whatever the chain says: version 1 has no quote.
+        raise AlreadySettled(charged=True if found else None)  # Version 1 has no quote.
     try:
         moved_at = _moved_at(credential, found)
     except (rpc.ChainUnreachable, rpc.CallReverted, Full) as error:
-        raise Unknowable from error
+        raise OnTheWay from error
     if not quote.issued_at <= moved_at < quote.expires_at:
-        raise AlreadySettled
+        raise AlreadySettled(charged=True)
 
 
-def refuse_late(credential: Credential, quote: Quote | None, late: RailRefused) -> None:
-    """Refuse a proof whose time is over, with `late` if the chain says that its money has not moved.
+def refuse_late(credential: Credential, quote: Quote | None, late: RailRefused) -> NoReturn:
+    """Refuse a proof whose time is over, with `late` if the chain says that it was not used.
 
-    Otherwise the watcher is behind. Raises AlreadySettled like `check`, and Unknowable until the watcher has it.
+    Otherwise the watcher is behind. Raises AlreadySettled and RailRefused like `check`, and OnTheWay until the watcher
+    has read the transfer.
     """
-    if not payers.ask(credential.payer, credential.nonce, credential.value, credential.source).used:
+    if not payers.ask(credential.payer, credential.nonce, credential.value, credential.source, late=True).used:
         raise late
-    check(credential, quote, None)
-    raise Unknowable
+    try:
+        check(credential, quote, None)
+    except OnTheWay:
+        # Used too long ago for its log to be found, and no transfer of it was read: it did not pay us.
+        if credential.valid_before < time.time() - _LONG_AGO_SECONDS and not _watcher_is_behind():
+            raise RailRefused("authorization_used", USED) from None
+        raise
+    raise OnTheWay
 
 
 def nothing_is_missing() -> None:
     """Raises Unknowable while the watcher has yet to read what happened: money may be here that nobody has seen."""
+    if _watcher_is_behind():
+        raise Unknowable
+
+
+def _watcher_is_behind() -> bool:
     try:
-        if view.watcher_is_behind():
-            raise Unknowable
-    except rpc.ChainUnreachable as error:
-        raise Unknowable from error
+        return view.watcher_is_behind()
+    except rpc.ChainUnreachable:
+        return True
 
 
 def _moved_at(credential: Credential, found: Transfer | None) -> int:
     """When the money moved, in Unix seconds. Remembered, and asked for by a few requests at a time."""
     key = (credential.payer, credential.nonce)
     if key not in _known:
+        floor = view.scanned_to()  # Before the place, which gives the connection back.
         with _places.one(credential.source, _ASKING_MAX):
-            number = found.block_number if found else _block_of_use(credential)
-            _known[key] = rpc.block(number).time
-        while len(_known) > _REMEMBERED_MAX:
-            del _known[next(iter(_known))]
+            number = found.block_number if found else _block_of_use(credential, floor)
+            moved_at = rpc.block(number).time
+        while len(_known) >= _REMEMBERED_MAX:
+            _known.pop(next(iter(_known)), None)
+        _known[key] = moved_at
     return _known[key]
 
 
-def _block_of_use(credential: Credential) -> int:
-    newest = view.newest_of_two(view.scanned_to()).number
+def _block_of_use(credential: Credential, floor: int) -> int:
+    newest = view.newest_of_two(floor).number
     first = newest - settings.CHAIN_LOG_RANGE + 1
     known, seen = logs.fate_of(credential.payer, credential.nonce, first, newest)
     if seen:
         return seen.block_number
     if known:
-        sentence = "The authorization was already used or canceled. It did not pay for this article."
-        raise RailRefused("authorization_used", sentence)
-    raise Unknowable
+        raise RailRefused("authorization_used", USED)
+    raise OnTheWay
 
 
 def unclaimed(payer: bytes, offer: Offer, tx_hash: bytes | None) -> Transfer | None:
     """Money of a payer that no payment has claimed and that pays for an offer.
 
-    In the transaction that a receipt of ours names it may have been another price. Otherwise it is one quoted now.
+    With `tx_hash`, which a receipt of ours names, the amount may be a former price. Without it, it must be a price that
+    is quoted now.
     """
     mine = Transfer.objects.filter(chain_id=settings.CHAIN_ID, token=rpc.token(), recipient=rpc.pay_to(), sender=payer)
     # What a payment of ours has claimed before is that payment's, whatever became of it.
     claimed = Authorization.objects.filter(payer=OuterRef("sender"), nonce=OuterRef("nonce"), token=OuterRef("token"))
     waits = mine.filter(~Exists(claimed), payment=None, orphaned_at=None)
     free = waits.exclude(nonce=None).exclude(received=None).order_by("id")
-    rows = list(free.filter(tx_hash=tx_hash)[:2] if tx_hash else free[:200])
+    rows = list((free.filter(tx_hash=tx_hash) if tx_hash else free)[:_WAITING_MAX])
     priced = [row for row in rows if _price(offer, row.value)]
     if priced:
         return priced[0]

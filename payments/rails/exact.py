@@ -20,7 +20,7 @@ from payments.onchain import eip3009, record, rpc, signatures, view
 
 from . import arrived, exact_header, funds
 from .exact_header import Credential
-from .protocol import Asked, Known, RailRefused, Unknowable, Verified, encoded
+from .protocol import Asked, Known, OnTheWay, RailRefused, Unknowable, Verified, encoded
 
 V1_NETWORKS = {8453: "base", 84532: "base-sepolia", 1: "ethereum", 137: "polygon", 43114: "avalanche"}
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
@@ -36,7 +36,7 @@ class Exact:
     reasons: Mapping[str, str] = {
         "insufficient_funds": "The wallet does not have enough funds.",
         "authorization_expired": "The authorization expired before it could be settled.",
-        "authorization_used": "The authorization was already used or canceled. It did not pay for this article.",
+        "authorization_used": arrived.USED,
         "transaction_simulation_failed": "The token contract refuses this payment.",
         "settlement_failed": "The payment failed on the chain. Sign a new one.",
     }
@@ -84,7 +84,8 @@ class Exact:
         """Check an unclaimed credential against an offer: terms, amount, validity period, signature. Writes nothing.
 
         A signature by the payer's own key costs no chain call. Any other costs two, to look for the payer's contract
-        wallet and to ask it (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature.
+        wallet and to ask it (EIP-1271). `proof` of the result is True when a contract wallet accepted the signature. A
+        proof that is late, or whose money came before, costs a few more.
         """
         found = arrived.waiting(credential.payer, credential.nonce)
         price, quote = _promised(credential, offer)
@@ -100,25 +101,27 @@ class Exact:
         latest = now + settings.PAYMENT_TIMEOUT_SECONDS + settings.PAYMENT_SKEW_SECONDS
         if credential.valid_before > latest:
             raise _refused("authorization_valid_before", "The authorization is valid for longer than allowed.")
-        buyer = f"{network()}:0x{credential.payer.hex()}"
-        accepted = _vouched(credential)
+        by_contract = _is_by_contract(credential)
         if found:
             arrived.check(credential, quote, found)
         elif late := _too_late(credential, quote, now):
             arrived.refuse_late(credential, quote, late)
-        return Verified(self, offer, buyer, price, quote.id if quote else "", credential, accepted, bool(found))
+        quote_id = quote.id if quote else ""
+        return Verified(self, offer, _buyer(credential), price, quote_id, credential, by_contract, bool(found))
 
     def prepare(self, credential: Credential, verified: Verified | None, payment: Payment | None) -> None:
-        """Refuse a payer without the money, or who costs gas too often, before anything is claimed. Writes nothing."""
+        """Refuse what would fail, before anything is claimed: a payer without the money or who costs gas too often, an
+        authorization that is spent or that failed before. Writes nothing.
+        """
         if payment and (payment.state != PaymentState.RELEASED or self.arrived(payment)):
             return
         if verified and verified.arrived:
             return
-        spent = funds.check(credential, f"{network()}:0x{credential.payer.hex()}", self.reasons, _failures(credential))
+        spent = funds.check(credential, _buyer(credential), self.reasons, _failures(credential))
         if spent and verified:
             arrived.check(credential, _quote(credential, verified.offer), None)
         elif payment and payment.authorization.wasted_at and spent:
-            raise Unknowable  # Somebody else has settled it after we failed: its money is on the way.
+            raise OnTheWay  # Somebody else has settled it after we failed.
         elif payment and payment.authorization.wasted_at:
             raise RailRefused("settlement_failed", self.reasons["settlement_failed"])
 
@@ -153,7 +156,7 @@ class Exact:
             return None
         tx_hash = bytes.fromhex(transaction[2:]) if transaction else None
         found = arrived.unclaimed(bytes.fromhex(payer[2:]), offer, tx_hash)
-        if found is None and not Payment.objects.filter(buyer=buyer, resource=offer.resource).exists():
+        if found is None and not (tx_hash and Transfer.objects.filter(tx_hash=tx_hash).exists()):
             arrived.nothing_is_missing()
         return found
 
@@ -245,6 +248,11 @@ def _quote(credential: Credential, offer: Offer) -> quotes.Quote | None:
         return None
 
 
+def _buyer(credential: Credential) -> str:
+    """The payer's name in payments and grants (CAIP-10)."""
+    return f"{network()}:0x{credential.payer.hex()}"
+
+
 def _same(credential: Credential, payment: Payment) -> bool:
     """Whether a credential equals the claimed one in every field, and not only in its nonce."""
     known = payment.authorization
@@ -292,7 +300,7 @@ def _too_late(credential: Credential, quote: quotes.Quote | None, now: int) -> R
     return None
 
 
-def _vouched(credential: Credential) -> bool:
+def _is_by_contract(credential: Credential) -> bool:
     """Whether a contract wallet accepts the signature; False when the payer's own key made it.
 
     Raises RailRefused when the signature is invalid, or Unknowable when the wallet cannot be asked.
@@ -307,7 +315,7 @@ def _vouched(credential: Credential) -> bool:
     )
     signer = signatures.signer_of(credential.payer, digest, credential.signature, credential.source)
     if signer is None and credential.wrapped:
-        raise _refused("undeployed_smart_wallet", "The smart wallet is not deployed yet. Deploy it, then pay.")
+        raise _refused("undeployed_smart_wallet", "The smart wallet is not deployed yet, or it refuses the signature.")
     if signer is None:
         raise _refused("signature", "The signature does not match the payer.")
     return signer is signatures.Signer.CONTRACT

@@ -18,7 +18,8 @@ _FAILURES_PER_HOUR = 3
 
 
 def check(credential: Credential, buyer: str, reasons: Mapping[str, str], failures: int) -> bool:
-    """Refuse a payer without the money. Raises RailRefused; Unknowable when the payer has claimed enough for now.
+    """Refuse a payer without the money. Raises RailRefused; Unknowable when the payer cannot be read, or when this
+    payer, or all together, have claimed enough for now.
 
     `failures` of this payer within the hour have cost us gas. True: the authorization is spent already, which is no
     question of money. Costs one chain call, which requests at the same time share.

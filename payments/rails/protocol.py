@@ -11,7 +11,18 @@ from payments.models import Payment
 from payments.offers import Offer, Presented, Price
 from payments.onchain.payers import Unknowable
 
-__all__ = ["AlreadySettled", "Asked", "Known", "Rail", "RailRefused", "Shown", "Unknowable", "Verified", "encoded"]
+__all__ = [
+    "AlreadySettled",
+    "Asked",
+    "Known",
+    "OnTheWay",
+    "Rail",
+    "RailRefused",
+    "Shown",
+    "Unknowable",
+    "Verified",
+    "encoded",
+]
 
 
 class RailRefused(Exception):
@@ -30,7 +41,18 @@ class RailRefused(Exception):
 
 
 class AlreadySettled(Exception):
-    """The proof's money came before the proof was shown here, so the proof is public. Only its owner can show more."""
+    """The proof was used before it was shown here, so it is public. Only its owner can show more.
+
+    `charged`: it moved money to us. None: it was used or canceled, which is all that is known.
+    """
+
+    def __init__(self, *, charged: bool | None) -> None:
+        super().__init__()
+        self.charged = charged
+
+
+class OnTheWay(Exception):
+    """The proof is used and its money may have moved. The same request, sent again, finds out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +143,30 @@ class Rail(Protocol):
         ...
 
     def verify(self, credential: Any, offer: Offer) -> Verified:
-        """Check an unclaimed credential, cheapest checks first. Writes nothing. Raises RailRefused or Unknowable."""
+        """Check an unclaimed credential, cheapest checks first. Writes nothing.
+
+        Raises RailRefused or Unknowable: this request charged nothing; AlreadySettled or OnTheWay of a used proof.
+        """
         ...
 
     def prepare(self, credential: Any, verified: Verified | None, payment: Payment | None) -> None:
         """Before the claim, check what may change, and write what the request leaves behind besides a payment.
 
         `verified` is the proof to be claimed, or None when nothing new is bought; `payment` is the one that the proof
-        has claimed already. Raises RailRefused or Unknowable: nothing was charged.
+        has claimed already. Raises RailRefused or Unknowable: this request charged nothing; AlreadySettled or OnTheWay
+        of a used proof.
         """
         ...
 
     def bring_in(self, payment: Payment) -> bool:
-        """Complete a payment whose money came before or without being asked for. True if that was so."""
+        """Complete a payment whose money is here already. True if it was completed."""
         ...
 
     def unclaimed(self, buyer: str, offer: Offer, transaction: str) -> Any | None:
         """Money of a buyer that no payment has claimed and that pays for an offer; None without any.
 
-        `transaction` is what a receipt of ours names; empty when the buyer has proven the wallet instead.
+        `transaction` is what a receipt of ours names; empty when the buyer has proven the wallet instead. Raises
+        Unknowable while the rail has yet to read what has arrived.
         """
         ...
 

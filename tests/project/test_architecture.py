@@ -71,7 +71,7 @@ payments/http        | payments/http
                      | payments/{gate proofs rails values}
 payments/fulfilment  | payments/fulfilment
                      | payments/{gate cards models values}
-payments/gate        | payments/gate
+payments/gate        | payments/{gate denials}
                      | payments/{proofs rails notify models values}
 payments/audit       | payments/audit
                      | payments/{onchain books models}

@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("last", metavar="TO", type=int)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Read range by range. Blocks above the newest one with enough confirmations are left to the watcher."""
+        """Read range by range. Blocks that the watcher has not read yet are left to it."""
         if not onchain.enabled():
             raise CommandError("CHAIN_RPC_URL and PAY_TO are not set: this shop sells on no chain.")
         first = options["first"]
@@ -31,14 +31,16 @@ class Command(BaseCommand):
             if first > last:
                 read = f"{known.started_at + 1} to {known.scanned_to}"
                 raise CommandError(f"Nothing to read again: the watcher has read the blocks {read}.")
-            before = Transfer.objects.filter(orphaned_at=None).count()
+            before, unsure = Transfer.objects.filter(orphaned_at=None).count(), 0
             while first <= last:
                 upto = min(last, first + logs.comfortable_blocks() - 1)
-                watcher.record_new(first, upto)
+                unsure += watcher.record_new(first, upto)
                 self.stderr.write(f"read blocks {first} to {upto}")
                 first = upto + 1
         except watcher.AnotherChain as error:
             raise CommandError(str(error)) from error
         except rpc.ChainUnreachable as error:
             raise CommandError(f"The chain cannot be read: {error}. Blocks from {first} on are not done.") from error
+        if unsure:
+            self.stderr.write(f"{unsure} transfers are in blocks that a second read did not confirm: run it again.")
         self.stdout.write(f"{Transfer.objects.filter(orphaned_at=None).count() - before} transfers were missing.")

@@ -120,12 +120,12 @@ class Episode(Doings):
         for _ in range(2):
             self._everything_is_due()
             tasks.sweep_cards()
-        first = reconciliation.reconcile(self.began)
+        first = reconciliation.reconcile()
         self.counts["healed by reconciliation"] += len(first.healed)
         self._everything_is_due()
         tasks.sweep_cards()
         self.earned = grown(self.earned)
-        return reconciliation.reconcile(self.began)
+        return reconciliation.reconcile()
 
     def tally(self) -> Counter[str]:
         """What has happened, in numbers."""
@@ -176,7 +176,7 @@ class Episode(Doings):
         return str(webhooks.apply_waiting())
 
     def _reconcile(self) -> str:
-        return str(len(reconciliation.reconcile(self.began).healed))
+        return str(len(reconciliation.reconcile().healed))
 
     def _post(self) -> str:
         self.letters += self._new_letters()

@@ -96,7 +96,6 @@ def _sent_again_without_looking(patch: Patch) -> Noted:
         row.update(intent="", state="new", renewal=F("renewal") + 1)
         charges.drive(charge)
 
-    patch.setattr(stripe_api, "newest_intents", lambda customer: [])  # It would be found there.
     return _wrap(patch, sweeper, "_finish", finish)
 
 

@@ -15,8 +15,9 @@ from payments.models import Payment, PaymentState
 from payments.offers import Presented
 from payments.onchain import record, rpc
 from payments.onchain.logs import SeenTransfer
+from payments.onchain.payers import Facts
 from payments.places import Places
-from payments.rails import funds
+from payments.rails import arrived, funds
 from payments.rails.exact import EXACT
 from publishers import pricing
 from publishers.articles import catalogue
@@ -49,6 +50,7 @@ def clock(settings: Any) -> Iterator[Clock]:
         patch.setattr(waiters, "until_decided", lambda payment_id, seconds, source: None)
         # Nobody asks a chain here what a wallet holds.
         patch.setattr(funds, "check", lambda credential, buyer, reasons, failures: False)
+        patch.setattr(arrived.payers, "ask", lambda *one, late: Facts(0, False, False))
         yield Clock(patch)
 
 

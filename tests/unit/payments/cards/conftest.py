@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from payments.cards import refunds, stripe_api
+from payments.cards import refunds, stripe_api, tabs
 from payments.models import CardRefund
 
 
@@ -13,7 +13,7 @@ def nobody_is_asked(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processor is asked only if a test gives its answer."""
     settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
     monkeypatch.setattr(stripe_api, "_call", lambda call: pytest.fail("the processor was asked"))
-    monkeypatch.setattr(stripe_api, "newest_intents", lambda customer: [])
+    monkeypatch.setattr(tabs, "_customers", lambda charge: set())
 
 
 @pytest.fixture

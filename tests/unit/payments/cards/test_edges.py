@@ -253,7 +253,7 @@ def test_two_paid_tabs_and_thirty_days_are_trusted_with_ten_dollars(
 def charged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What is charged, in micros, without a processor."""
     made: list[int] = []
-    monkeypatch.setattr(charges, "drive", lambda charge: made.append(charge.amount_micros) or charge)
+    monkeypatch.setattr(tabs, "drive", lambda charge: made.append(charge.amount_micros) or charge)
     return made
 
 

@@ -224,7 +224,7 @@ def test_a_node_that_is_too_busy_is_left_alone_for_a_moment(counter: Counter, mo
                 rpc.request("eth_blockNumber")
             assert not isinstance(error.value, rpc.RpcRefused)
     assert calls == ["eth_blockNumber"]
-    monkeypatch.setattr(backoff._now, "until", 0.0)
+    monkeypatch.setattr(backoff._state, "until", 0.0)
     assert rpc.request("eth_blockNumber")
 
 
@@ -325,7 +325,7 @@ def test_busy_answers_to_calls_at_the_same_time_are_one(monkeypatch: pytest.Monk
     for _ in range(6):
         backoff.busy()
     assert 0 < backoff.seconds_left() <= 0.25
-    backoff._now.until = 0
+    backoff._state.until = 0
     backoff.busy()
     assert 0.25 < backoff.seconds_left() <= 0.5
 

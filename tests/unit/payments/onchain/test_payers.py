@@ -118,6 +118,15 @@ def test_in_a_crowd_one_call_is_enough_and_a_node_that_is_behind_is_asked_again(
     assert len(node.calls) == 7
 
 
+def test_one_node_with_a_wrong_clock_does_not_make_the_others_look_old(monkeypatch: pytest.MonkeyPatch):
+    node = Node(monkeypatch, rich=10)
+    now = int(time.time())
+    node.times = iter([2**200, now, now + 15])
+    assert ask("rich").time == 2**200
+    monkeypatch.setattr(payers, "_AGAIN_SECONDS", 0.0)
+    assert ask("rich").time == now + 15
+
+
 def test_when_all_places_are_taken_nobody_is_told_anything(monkeypatch: pytest.MonkeyPatch):
     node = Node(monkeypatch, rich=10)
     payers._desk.places._held.update(str(number) for number in range(40))

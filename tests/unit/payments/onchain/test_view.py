@@ -76,3 +76,12 @@ def test_nobody_asks_for_a_block_before_it_can_be_there():
     assert pace.until_next_block() == 2
     pace.seen_at -= 12
     assert pace.until_next_block() == 1.5
+
+
+def test_a_leap_is_believed_when_a_second_answer_has_it(monkeypatch: pytest.MonkeyPatch):
+    """One node is wrong, or nobody has looked for long."""
+    heads = [block(9), block(50_000), block(10), block(60_001), block(60_000)]
+    monkeypatch.setattr(rpc, "block", lambda which: heads.pop(0))
+    monkeypatch.setattr(view, "_highest", 8)
+    assert [view.head().number for _ in range(3)] == [9, 10, 60_000]
+    assert view._highest == 60_000

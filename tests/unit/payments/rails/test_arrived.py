@@ -14,6 +14,7 @@ from payments.proofs import receipts, wallets
 from tests import databases
 from tests.http.proofs import wallet_proof
 from tests.unit.payments.counter import Counter, offer
+from tests.unit.payments.onchain.balancer import Balancer
 from tests.wallet import Wallet, decoded, encoded
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,13 +195,64 @@ def test_while_the_watcher_is_behind_after_a_restore_nobody_is_told_to_pay(count
         "receipt": lambda: show(receipt=receipt),
         "wallet": lambda: show(wallet_proof=proof_of(wallet)),
     }
-    with pytest.raises(gate.CannotSay):
+    with pytest.raises(gate.PaymentInFlight):
         ways[shown]()
     while view.watcher_is_behind():
         watcher.watch()
         view._Behind.until = 0.0
     assert ways[shown]().grant.resource == "article:1"
     assert counter.chain.balance(wallet.address) == 9_950_000
+
+
+def test_a_receipt_waits_for_the_watcher_whatever_else_its_buyer_tried(counter: Counter):
+    wallet = counter.wallet()
+    _, receipt = restored(counter, wallet, watched=False)
+    counter.chain.rpc("anvil_mine", "0x100")
+    buyer = f"eip155:{counter.settings.CHAIN_ID}:{wallet.address.lower()}"
+    failed = {"state": PaymentState.FAILED, "decided_at": timezone.now(), "reason": "authorization_expired"}
+    what = {"resource": "article:1", "version": 1, "payee": "publisher:7", "audience": "agents", "price_id": 1}
+    tried = Payment.objects.create(rail="exact", buyer=buyer, amount_micros=50_000, **what, **failed)
+    addresses = {"payer": wallet.address, "recipient": counter.settings.PAY_TO, "token": counter.settings.CHAIN_ASSET}
+    proof = {"chain_id": counter.settings.CHAIN_ID, "nonce": bytes(32), "valid_after": 0, "valid_before": 1}
+    Authorization.objects.create(
+        payment=tried, signature=b"", **{name: bytes.fromhex(at[2:]) for name, at in addresses.items()}, **proof
+    )
+    with pytest.raises(gate.CannotSay):
+        show(receipt=receipt)
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_a_late_proof_is_not_refused_by_a_node_that_is_behind(counter: Counter, monkeypatch, knows: bool):
+    """Its money moved in the newest block, and the node that is asked does not have that yet."""
+    header = counter.sign(counter.wallet(), offer())
+    counter.settle_as_observer(header)
+    if knows:
+        view.head()
+    later(monkeypatch, 600)
+    balancer = Balancer(monkeypatch, lambda method, params: method == "eth_call")
+    balancer.on = True
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    balancer.on = False
+
+
+def test_a_late_proof_that_paid_nobody_long_ago_is_refused_for_good(counter: Counter, monkeypatch):
+    wallet = counter.wallet()
+    header = counter.sign(wallet, offer())
+    counter.cancel(wallet, header)
+    counter.chain.rpc("anvil_mine", hex(counter.settings.CHAIN_LOG_RANGE + 50))
+    later(monkeypatch, 600)
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    later(monkeypatch, 3_600)
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    while view._Behind.answer:
+        watcher.watch()
+        view._Behind.until = 0.0
+        view.watcher_is_behind()
+    with pytest.raises(gate.PaymentRequired, match="authorization_used"):
+        counter.present(header, offer())
 
 
 @pytest.mark.parametrize("proof", ["receipt", "wallet"])
