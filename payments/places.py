@@ -51,8 +51,8 @@ class Places:
                     del self._held[source]
 
 
-def card_address(address: str) -> str:
-    """The first address of what `source_of` returns: the column of card pages holds an address and no network."""
+def first_address(address: str) -> str:
+    """The first address of what `source_of` returns, for what holds an address and no network."""
     return source_of(address).partition("/")[0]
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from marketplace.reader import joining
+from payments.places import first_address
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,10 @@ class AccountAdapter(DefaultAccountAdapter):
         "unknown_email": "There is no account with this email address.",
         "unverified_primary_email": "Your primary email address must be confirmed first.",
     }
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Whom the limits on attempts count: an IPv4 address, or the first address of an IPv6 /64."""
+        return first_address(super().get_client_ip(request))
 
     def post_login(self, request: HttpRequest, user: Any, **options: Any) -> HttpResponse:
         """Move this browser's library and purse to the account. The session's data survives the sign-in.

@@ -15,7 +15,7 @@ from payments.cards.charges import CENT
 from payments.cards.facts import NoAnswer
 from payments.models import Purse
 from payments.money import dollars
-from payments.places import card_address
+from payments.places import first_address
 
 from .purse import open_purse, purse_of
 
@@ -54,7 +54,7 @@ def to_card_page(request: HttpRequest, back: str, open_page: Callable[[Purse, st
     If the page may not or could not be opened, return to `back` with a message. A visitor refused by `may_open` gets no
     purse.
     """
-    here = card_address(http.client_address(request))
+    here = first_address(http.client_address(request))
     try:
         checkout.may_open(purse_of(request), here)
         return SeeOther(open_page(open_purse(request), here))

@@ -151,7 +151,7 @@ def _give_up(charge: Charge, reason: str) -> None:
 
 
 def may_open(purse: Purse | None, address: str) -> None:
-    """Limit the pages opened per hour, by buyer and by address (places.card_address). Raises PurseRefused.
+    """Limit the pages opened per hour, by buyer and by address (places.first_address). Raises PurseRefused.
 
     Thieves test stolen cards by opening many such pages. So many of all buyers together make the limit lower.
     """

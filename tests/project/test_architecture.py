@@ -36,7 +36,7 @@ dev/standin          | dev/standin
 marketplace          | marketplace/{__init__ apps celery settings urls wsgi}
                      | marketplace/{api ops reader shop staff} payments/onchain
 marketplace/accounts | marketplace/accounts
-                     | marketplace/reader
+                     | marketplace/reader payments/values
 marketplace/staff    | marketplace/staff
                      | publishers/{models base} payments/{cards books values}
 marketplace/api      | marketplace/api

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from payments.places import Full, Places, card_address, source_of
+from payments.places import Full, Places, first_address, source_of
 
 
 def test_one_source_never_takes_more_places_than_it_leaves_to_others():
@@ -43,4 +43,4 @@ def test_a_source_may_always_have_a_few_and_nobody_more_than_there_are():
 )
 def test_a_client_is_an_address_or_a_network_of_version_six(address: str, source: str):
     assert source_of(address) == source
-    assert card_address(address) == source.removesuffix("/64")
+    assert first_address(address) == source.removesuffix("/64")
