@@ -90,7 +90,7 @@ def test_requests_at_the_same_time_share_a_call(monkeypatch: pytest.MonkeyPatch)
     assert len(node.calls) <= 3
 
 
-@pytest.mark.parametrize("junk", [{"micros": 10}, {"micros": 0, "wants_code": True}])
+@pytest.mark.parametrize("junk", [{"micros": 10}, {"micros": 0, "wants_code": True}, {"micros": 0, "late": True}])
 def test_after_junk_the_next_call_waits_and_without_it_none_does(monkeypatch: pytest.MonkeyPatch, junk: dict):
     node = Node(monkeypatch, rich=10)
     began = time.monotonic()
