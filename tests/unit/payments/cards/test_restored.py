@@ -37,6 +37,7 @@ def test_the_money_of_a_forgotten_charge_returns_to_its_purse_once(bank: Bank, p
     made = Charge.objects.get(id=charge_id)
     assert (made.state, made.purpose, made.purse_id, made.reason) == ("succeeded", purpose, purse.id, "")
     assert balance(purse) == 5_000_000
+    assert made.made_at == stripe_api.intent(made.intent).made_at
     bank.agrees()
     assert charges.apply(stripe_api.intent(made.intent)) == made
     assert balance(purse) == 5_000_000

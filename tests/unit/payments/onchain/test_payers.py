@@ -116,6 +116,8 @@ def test_in_a_crowd_one_call_is_enough_and_a_node_that_is_behind_is_asked_again(
     assert len(node.calls) == 5
     ask("short")
     assert len(node.calls) == 7
+    ask("short")
+    assert len(node.calls) == 8
 
 
 def test_one_node_with_a_wrong_clock_does_not_make_the_others_look_old(monkeypatch: pytest.MonkeyPatch):
