@@ -264,7 +264,7 @@ def test_the_watcher_asks_for_logs_only_after_a_new_block(counter: Counter, monk
     assert Chain.objects.get().scanned_to == rpc.block("latest").number
 
 
-def test_a_process_that_has_just_started_takes_no_lower_head_for_a_reorganisation(counter: Counter):
+def test_a_process_that_has_just_started_takes_no_lower_head_for_a_reorganisation(counter: Counter, monkeypatch):
     """It knows no newer block than the one it is shown; the database does."""
     payment = counter.buy(counter.wallet(), offer())
     counter.mine()
@@ -278,6 +278,11 @@ def test_a_process_that_has_just_started_takes_no_lower_head_for_a_reorganisatio
     assert payment.reversals == 0
     assert Chain.objects.get().scanned_to == scanned + 1
     Chain.objects.update(scanned_to=scanned, scanned_hash=bytes.fromhex(hash_of(counter, scanned)))
+    # Nor does the watcher go back when only the head is by a node that is behind.
+    with monkeypatch.context() as patch:
+        patch.setattr(view, "head", lambda: rpc.block(scanned - 1))
+        watcher.watch()
+    assert Chain.objects.get().scanned_to == scanned
 
 
 def hash_of(counter: Counter, number: int) -> str:
