@@ -63,11 +63,11 @@ class Intent:
     status: str
     # In the smallest unit of its currency, which is cents for ours.
     amount_cents: int
-    currency: str = CURRENCY
     charge_id: str = ""
     purse_id: str = ""
     purpose: str = ""
     mac: str = ""
+    currency: str = CURRENCY
     made_at: datetime | None = None
     customer: str = ""
     stripe_charge_id: str = ""

@@ -47,6 +47,7 @@ def test_a_buyer_whose_money_is_gone_on_the_new_chain_loses_the_article_and_is_t
     purchase = stage.purchase()
     elsewhere = stage.spending(purchase.wallet, purchase.held)
     stage.shop.rpc("anvil_mine", "0x4")
+    purchase.finish()
     receipt = purchase.send().headers["PAYMENT-RECEIPT"]
     stage.reorganise(purchase, instead=[elsewhere])
     answer = stage.shop.wait(lambda: (a := purchase.send()).status_code == 402 and a, "the refusal").json()

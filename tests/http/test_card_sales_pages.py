@@ -43,7 +43,7 @@ def test_a_card_sale_is_pending_and_says_why(lantern, browser):
     assert 'From wallets, <em>not final</em></th><td class="num">$0.0475<' in page
     assert "Balance: $0.285" in page
     assert "and 7 days have passed" in page
-    assert "$0.285 pending" in browser.get(f"/studio/{lantern.slug}").content.decode()
+    assert "$0.285 not available yet" in browser.get(f"/studio/{lantern.slug}").content.decode()
     assert browser.get(f"/studio/{lantern.slug}/sales").content.decode().count(">Pending<") == 1
     sale = browser.get(f"/studio/{lantern.slug}/sales/{payment.pk}").content.decode()
     assert "(pending: paid by card, not available yet)" in sale
