@@ -13,7 +13,7 @@ from . import invariants
 from .chaos import ALL_EPISODES, Episode
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
-_EPISODES = 30
+_EPISODES = 20
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
