@@ -151,7 +151,8 @@ class Admission:
         try:
             self.shown.rail.prepare(self.shown.credential, self.verified, self.payment)
         except AlreadySettled as error:
-            raise AlreadyPaid(charged=error.charged) from error
+            if not self._claimed_meanwhile():
+                raise AlreadyPaid(charged=error.charged) from error
         except OnTheWay as error:
             raise PaymentInFlight from error
         except (RailRefused, Unknowable) as refusal:
@@ -198,15 +199,24 @@ class Admission:
             raise _refused(refusal, offer) from refusal
         except IntegrityError as error:
             # Another request claimed first: with a copy of this proof, or with another payment by this buyer.
-            if known := verified.rail.look_up(verified.credential, offer):
-                _not_foreign(known, offer)
-                self.proven, self.repeated = known.proven, known.repeated
-                return known.payment
+            if claimed := self._claimed_meanwhile():
+                return claimed
             if live := _live(verified.buyer, offer):
                 _unspent(verified)
                 return live
             raise PaymentInFlight from error  # The other payment closed meanwhile: a retry decides.
         return payment
+
+    def _claimed_meanwhile(self) -> Payment | None:
+        """The payment of a request that has claimed this proof since it was verified here."""
+        if self.verified is None:
+            return None
+        known = self.verified.rail.look_up(self.verified.credential, self.offer)
+        if known is None:
+            return None
+        _not_foreign(known, self.offer)
+        self.payment, self.proven, self.repeated = known.payment, known.proven, known.repeated
+        return known.payment
 
     def _claim_again(self, payment: Payment) -> Payment:
         """Retry a released payment with the same proof: no transaction of ours is pending and no money has moved."""

@@ -11,6 +11,7 @@ from payments.models import Authorization, Chain, Grant, Payment, PaymentState, 
 from payments.offers import Offer, Presented
 from payments.onchain import view, watcher
 from payments.proofs import receipts, wallets
+from payments.rails import arrived
 from tests import databases
 from tests.http.proofs import wallet_proof
 from tests.unit.payments.counter import Counter, offer
@@ -296,6 +297,18 @@ def test_a_receipt_for_another_article_or_by_another_shop_opens_nothing(counter:
     assert receipts.read(receipt) is None
     with pytest.raises(gate.PaymentRequired):
         show(receipt=receipt)
+
+
+def test_a_copy_that_was_checked_before_the_other_was_settled_reads_too(counter: Counter, monkeypatch):
+    """Also when the block's clock is a second behind the quote's."""
+    header = counter.sign(counter.wallet(), offer())
+    copy = counter.verify(header, offer())
+    with pytest.raises(gate.PaymentInFlight):
+        counter.present(header, offer())
+    counter.work()
+    monkeypatch.setattr(arrived, "_moved_at", lambda *_: 0)
+    admitted = copy.settle()
+    assert (admitted.payment, admitted.proven) == (Payment.objects.get(), True)
 
 
 def test_one_transfer_opens_one_article(counter: Counter):
