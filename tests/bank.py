@@ -83,6 +83,7 @@ class Bank:
         url = checkout.save_card(purse, "/")
         assert self.pay(url, card)["paid"]
         assert checkout.setup_returned(Setup.objects.get(purse=purse).id).state == "done"
+        buyers.open_tab(purse)
         Purse.objects.filter(id=purse.id).update(tab_limit_micros=limit)
         purse.refresh_from_db()
         return purse

@@ -9,6 +9,7 @@ from django.utils import timezone
 from payments import gate, purses
 from payments.books import accounts, ledger
 from payments.books.ledger import Move
+from payments.cards import tabs
 from payments.models import Charge, Purse
 from payments.offers import Offer, Presented, Price
 from payments.purses import api_keys
@@ -72,3 +73,12 @@ def balance(made: Purse) -> int:
     made.refresh_from_db()
     assert made.balance_micros == ledger.balance(accounts.balance(made.id), "USD")
     return made.balance_micros
+
+
+def open_tab(made: Purse) -> None:
+    """The buyer agrees to the terms of a tab as they are."""
+    made.refresh_from_db()
+    offered = tabs.terms(made)
+    assert offered
+    assert tabs.open_tab(made, offered.name)
+    made.refresh_from_db()

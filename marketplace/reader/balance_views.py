@@ -45,6 +45,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "amounts": amounts,
         "available_micros": max(purse.balance_micros, 0),
         "owed_micros": max(-purse.balance_micros, 0),
+        "too_little_for_a_card": 0 < -purse.balance_micros < purses.CARD_FLOOR_MICROS,
         "room_micros": max(purse.balance_micros + purse.tab_limit_micros, 0),
         "next_charge_at": tabs.next_charge_at(purse),
         "charge": live,
@@ -54,6 +55,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "cards": list(purse.cards.filter(removed_at=None).order_by("id")),
         "refundable": refunds.refundable(purse),
         "tab_days": settings.TAB_DAYS,
+        "tab_terms": tabs.terms(purse),
         "tab_offer_micros": tabs.limit_micros(purse),
         "lines": lines[:shown],
         "more": len(lines) > shown and shown < _SHOWN_MAX,
@@ -102,9 +104,11 @@ def tab(request: HttpRequest) -> HttpResponse:
     """Open the tab, close it, or pay what is owed now."""
     purse = own_purse(request)
     wanted = request.POST.get("action", "")
-    if wanted == "open" and request.user.is_authenticated and purse.card_id:
-        tabs.open_tab(purse)
-        messages.success(request, "Your tab is open.")
+    if wanted == "open" and request.user.is_authenticated:
+        if tabs.open_tab(purse, request.POST.get("terms", "")):
+            messages.success(request, "Your tab is open.")
+        else:
+            messages.error(request, "Your tab is not open: its terms have changed. Check them and try again.")
     elif wanted == "close":
         tabs.close_tab(purse)
         messages.success(request, "Your tab is closed. We will still charge what you owe to your card.")
@@ -144,7 +148,7 @@ def _pay_now(request: HttpRequest, purse: Purse) -> HttpResponse:
 @require_POST
 @with_cards
 def add_card(request: HttpRequest) -> HttpResponse:
-    """Redirect to the hosted page that saves a card and charges nothing. Accounts only: a tab is a small credit."""
+    """Redirect to the hosted page that saves a card and charges nothing. Accounts only."""
     if not request.user.is_authenticated:
         messages.error(request, "Sign in to save a card. You have not been charged.")
         return redirect("account_login")
@@ -181,7 +185,7 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
         messages.warning(request, "The card processor isn't responding. Your card will appear here in a moment.")
         return SeeOther("/purse")
     if setup.state == "done":
-        messages.success(request, "Your card is saved, and your tab is open. You have not been charged.")
+        messages.success(request, "Your card is saved. You have not been charged.")
     else:
         messages.warning(request, "No card was saved. You have not been charged.")
     return SeeOther("/purse")

@@ -69,7 +69,7 @@ def by_card_cents(micros: int) -> int | None:
 
 
 def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
-    """The address of a page that saves a card for the tab and charges nothing. Raises PurseRefused or NoAnswer."""
+    """The address of a page that saves a card and charges nothing. Raises PurseRefused or NoAnswer."""
     may_open(purse, address)
     first_look = timezone.now() + charges.FIRST_LOOK
     setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
@@ -85,7 +85,7 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
 
 
 def setup_returned(setup_id: uuid.UUID) -> Setup:
-    """The buyer is back from saving a card: keep the card and open the tab. Raises NoAnswer."""
+    """The buyer is back from saving a card: keep the card. Raises NoAnswer."""
     setup = Setup.objects.select_related("purse").get(id=setup_id)
     if setup.state == "open" and setup.session:
         apply_setup(setup, stripe_api.session(setup.session))
@@ -106,12 +106,11 @@ def apply_setup(setup: Setup, found: Session) -> None:
             return
         setup.refresh_from_db()
         card = saved_cards.add(purse, facts)
-        Purse.objects.filter(id=purse.id).update(card=card)
+        Purse.objects.filter(id=purse.id, card=None).update(card=card)
         if found.email:
             Purse.objects.filter(id=purse.id, email="").update(email=found.email)
-    if setup.opens_tab:
-        tabs.open_tab(purse)
-    tabs.use_card(card)
+    if Purse.objects.filter(id=purse.id, flag=Purse.Flag.PAST_DUE).exists():
+        tabs.use_card(card)  # The tab waits for another card.
 
 
 @dataclass(frozen=True, slots=True)

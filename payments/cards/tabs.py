@@ -8,6 +8,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -32,11 +33,35 @@ _AT_ONCE = 200
 _PAID_OTHERWISE = "paid_otherwise"
 
 
-def open_tab(purse: Purse) -> None:
-    """Let the purse go below zero, as far as the buyer is trusted. Does nothing without a saved card."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a buyer agrees to who opens a tab: how much may be owed, and when which card is charged. Micros and days."""
+
+    limit_micros: int
+    charge_from_micros: int
+    days: int
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """These terms in a form: whoever sends it back has seen them."""
+        return f"{self.limit_micros}-{self.charge_from_micros}-{self.days}-{self.card.pk}"
+
+
+def terms(purse: Purse) -> Terms | None:
+    """The terms on which the purse may have a tab now; None without a saved card."""
+    limit = limit_micros(purse)
+    return Terms(limit, charge_from_micros(limit), settings.TAB_DAYS, purse.card) if purse.card else None
+
+
+def open_tab(purse: Purse, agreed: str) -> bool:
+    """Let the purse go below zero on the terms of that name. False: they are others by now, or no card is there."""
+    offered = terms(purse)
+    if offered is None or offered.name != agreed:
+        return False
     opened = Coalesce(F("tab_opened_at"), Now())
-    mine = Purse.objects.filter(id=purse.id).exclude(card=None)
-    mine.update(tab_limit_micros=limit_micros(purse), tab_opened_at=opened)
+    mine = Purse.objects.filter(id=purse.id, card=offered.card, flag=Purse.Flag.NONE)
+    return mine.update(tab_limit_micros=offered.limit_micros, tab_opened_at=opened) == 1
 
 
 def close_tab(purse: Purse) -> None:

@@ -191,7 +191,6 @@ class Setup(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     purse = models.ForeignKey(Purse, models.PROTECT, related_name="setups")
     session = models.CharField(max_length=100, blank=True)
-    opens_tab = models.BooleanField(default=True)
     address = models.GenericIPAddressField(null=True)
     state = models.CharField(max_length=8, default="new")  # new, open, done, expired
     # When the sweeper looks at the page next.

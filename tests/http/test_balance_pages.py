@@ -26,6 +26,13 @@ def fresh(purse: Purse) -> Purse:
 
 
 def with_tab(bank: Bank) -> tuple[Visitor, Purse]:
+    """Somebody signed in who has saved a card through the page, and opened a tab."""
+    visitor, purse = with_card(bank)
+    visitor.press("/purse", "/purse/tab", action="open")
+    return visitor, fresh(purse)
+
+
+def with_card(bank: Bank) -> tuple[Visitor, Purse]:
     """Somebody signed in who has saved a card through the page."""
     visitor, purse, _ = reader()
     visitor.client.get(paid(visitor.press("/purse", "/purse/cards")["Location"]))
@@ -160,14 +167,41 @@ def test_what_changes_something_wants_the_sites_own_form(address):
 # --- The tab and its cards -------------------------------------------------------------------------------------------
 
 
-def test_a_saved_card_opens_a_tab(bank: Bank):
-    visitor, purse = with_tab(bank)
-    assert purse.tab_limit_micros == 3_000_000
+def test_a_saved_card_is_saved_and_a_tab_opens_only_by_its_own_button(bank: Bank):
+    visitor, purse = with_card(bank)
+    assert (purse.tab_limit_micros, purse.tab_opened_at) == (0, None)
     page = visitor.see("/purse")
-    assert "Your card is saved" in page
-    assert "ending in 4242" in page
-    assert "Used for your tab" in page
+    assert "Your card is saved. You have not been charged." in page
+    assert "your tab is open" not in page.lower()
+    for said in ("up to $3.00", "visa ending in 4242", "when you owe $2.70", "every 7 days"):
+        assert said in page
+    visitor.press("/purse", "/purse/tab", action="open")
+    assert "Your tab is open." in visitor.see("/purse")
+    assert fresh(purse).tab_limit_micros == 3_000_000
     assert Charge.objects.count() == 0
+
+
+def test_a_tab_whose_terms_have_changed_since_the_page_is_not_opened(bank: Bank, settings):
+    visitor, purse = with_card(bank)
+    form = next(one for one in Forms(visitor.see("/purse")).found if "terms" in one["fields"])
+    settings.TAB_LIMIT_CENTS = 400
+    visitor.client.post("/purse/tab", form["fields"] | {"action": "open"})
+    assert "its terms have changed" in visitor.see("/purse")
+    assert fresh(purse).tab_limit_micros == 0
+
+
+def test_what_is_too_little_for_a_card_has_no_button(bank: Bank):
+    visitor, purse = with_tab(bank)
+    for micros, button in ((490_000, False), (10_000, True)):
+        buyers.press(purse, buyers.offer(micros, micros))
+        page = visitor.see("/purse")
+        assert ('value="pay"' in page, "A card can't pay less than $0.50." in page) == (button, not button)
+
+
+def test_another_card_changes_nothing_about_the_tab(bank: Bank):
+    visitor, purse = with_tab(bank)
+    visitor.client.get(paid(visitor.press("/purse", "/purse/cards")["Location"]))
+    assert (fresh(purse).card, fresh(purse).cards.count()) == (purse.card, 2)
 
 
 def test_a_guest_is_asked_to_sign_in_before_a_card_is_saved():
@@ -205,6 +239,7 @@ def test_a_tab_that_is_declined_says_so_and_another_card_pays(bank: Bank):
     visitor, purse = with_tab(bank)
     visitor.client.get(paid(visitor.press("/purse", "/purse/cards")["Location"], "4000 0000 0000 0341"))
     bad = Card.objects.get(purse=purse, last4="0341")
+    visitor.press("/purse", f"/purse/cards/{bad.pk}", action="use")
     assert fresh(purse).card_id == bad.pk
     buyers.press(purse, buyers.offer(1, 750_000))
     visitor.press("/purse", "/purse/tab", action="pay")
@@ -219,9 +254,11 @@ def test_a_tab_that_is_declined_says_so_and_another_card_pays(bank: Bank):
 
 
 def test_too_little_to_charge_is_said(bank: Bank):
+    """To whoever sends the form without its button, from an older page."""
     visitor, purse = with_tab(bank)
     buyers.press(purse, buyers.offer(1, 250_000))
-    visitor.press("/purse", "/purse/tab", action="pay")
+    form = next(one for one in Forms(visitor.see("/purse")).found if one["action"] == "/purse/tab")
+    visitor.client.post("/purse/tab", form["fields"] | {"action": "pay"})
     assert "You have not been charged." in visitor.see("/purse")
     assert fresh(purse).balance_micros == -250_000
 

@@ -51,6 +51,7 @@ def owing(bank: Bank) -> tuple[Visitor, Purse]:
     visitor, purse, _ = reader()
     bank.pay(visitor.press("/purse", "/purse/cards")["Location"], ASKS)
     visitor.client.get(f"/purse/cards/return/{Setup.objects.get(purse=purse).pk}")
+    visitor.press("/purse", "/purse/tab", action="open")
     Purse.objects.filter(pk=purse.pk).update(tab_limit_micros=20_000_000)
     buyers.press(purse, buyers.offer(1, 6_000_000))
     return visitor, purse

@@ -108,8 +108,14 @@ class Doings:
         if charge := Charge.objects.filter(session=session).first():
             return fulfilment.returned(charge.id).state
         if setup := Setup.objects.filter(session=session).first():
-            return checkout.setup_returned(setup.id).state
+            return f"{checkout.setup_returned(setup.id).state}, a tab: {self._opens_tab(setup.purse_id)}"
         return "an address of nobody"
+
+    @staticmethod
+    def _opens_tab(purse_id: Any) -> bool:
+        purse = Purse.objects.get(id=purse_id)
+        agreed = tabs.terms(purse)
+        return agreed is not None and tabs.open_tab(purse, agreed.name)
 
     def _old_page(self) -> str:
         if not self.pages:
@@ -208,8 +214,10 @@ class Doings:
             tabs.use_card(card)
         elif act == "remove":
             tabs.remove_card(card)
+        elif act == "open":
+            return f"open: {self._opens_tab(card.purse_id)}"
         else:
-            (tabs.open_tab if act == "open" else tabs.close_tab)(card.purse)
+            tabs.close_tab(card.purse)
         return act
 
     def _join(self) -> str:

@@ -41,8 +41,7 @@ def with_card(**more: Any) -> Purse:
 def with_tab() -> Purse:
     """A purse that may go below zero as far as its buyer is trusted."""
     purse = with_card()
-    tabs.open_tab(purse)
-    purse.refresh_from_db()
+    buyers.open_tab(purse)
     return purse
 
 
@@ -244,8 +243,7 @@ def test_two_paid_tabs_and_thirty_days_are_trusted_with_ten_dollars(
 ):
     purse = with_card()
     paid_tabs(purse, number, now - timedelta(seconds=seconds))
-    tabs.open_tab(purse)
-    purse.refresh_from_db()
+    buyers.open_tab(purse)
     assert word(purse, purse.balance_micros + limit + 1) == "tab_limit_reached"
     assert word(purse, purse.balance_micros + limit) == ""
 

@@ -181,9 +181,9 @@ def saving(monkeypatch: pytest.MonkeyPatch) -> Setup:
 def test_a_card_is_saved_once_and_replaces_none_that_was_chosen_since(saving: Setup):
     checkout.apply_setup(saving, complete())
     purse = Purse.objects.get()
-    assert (purse.card.stripe_card_id, purse.email, purse.tab_limit_micros) == ("pm_1", "typed@example.org", 3_000_000)
+    assert (purse.card.stripe_card_id, purse.email, purse.tab_limit_micros) == ("pm_1", "typed@example.org", 0)
     other = Card.objects.create(purse=purse, stripe_card_id="pm_2")
-    Purse.objects.update(card=other, tab_limit_micros=0, tab_opened_at=None)
+    Purse.objects.update(card=other)
     checkout.apply_setup(saving, complete())
     checkout.setup_returned(saving.id)
     purse.refresh_from_db()

@@ -88,7 +88,26 @@ def test_a_guests_charge_that_is_under_way_is_the_owners(charged: list[int]):
 
 def test_without_a_saved_card_no_tab_is_opened():
     purse = buyers.purse()
-    tabs.open_tab(purse)
+    assert tabs.terms(purse) is None
+    assert not tabs.open_tab(purse, "3000000-2700000-7-1")
+    purse.refresh_from_db()
+    assert (purse.tab_limit_micros, purse.tab_opened_at) == (0, None)
+
+
+@pytest.mark.parametrize("changed", ["limit", "card", "flag", "days"])
+def test_a_tab_opens_on_the_terms_that_were_shown_and_on_no_others(changed: str, settings: Any):
+    purse = debtor(0)
+    Purse.objects.filter(id=purse.id).update(tab_limit_micros=0, tab_opened_at=None)
+    purse.refresh_from_db()
+    shown = tabs.terms(purse)
+    assert shown
+    if changed == "card":
+        Purse.objects.filter(id=purse.id).update(card=other_card(purse))
+    elif changed == "flag":
+        Purse.objects.filter(id=purse.id).update(flag="dispute")
+    else:
+        setattr(settings, {"limit": "TAB_LIMIT_CENTS", "days": "TAB_DAYS"}[changed], 9)
+    assert not tabs.open_tab(Purse.objects.get(id=purse.id), shown.name)
     purse.refresh_from_db()
     assert (purse.tab_limit_micros, purse.tab_opened_at) == (0, None)
 
@@ -96,8 +115,7 @@ def test_without_a_saved_card_no_tab_is_opened():
 def test_a_tab_was_opened_when_it_was_opened_first():
     purse = debtor(0)
     first = purse.tab_opened_at
-    tabs.open_tab(purse)
-    purse.refresh_from_db()
+    buyers.open_tab(purse)
     assert purse.tab_opened_at == first
 
 
