@@ -1,6 +1,7 @@
 """Health endpoints: /healthz for liveness, /readyz for readiness."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from django.conf import settings
@@ -8,11 +9,24 @@ from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from payments import onchain
+from payments import cards, onchain
 from payments.models import OPEN, Lease, Payment
 from payments.onchain import rpc
 
 from .outage import replace_dead_connections
+
+_NOT_CONFIGURED = "not_configured"
+
+
+class Probes:
+    """Middleware before all others: probes come by a bare address and over plain HTTP, which the others refuse."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer /healthz and /readyz, and pass on everything else."""
+        return PROBES.get(request.path_info, self.get_response)(request)
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -21,9 +35,13 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when database and chain answer and a settler holds the lease. Otherwise 503, with the state of each."""
+    """200 when the database answers and, if the shop sells on a chain, the node, and a settler holds the lease.
+
+    Otherwise 503, with the state of each. A shop of cards alone needs no chain.
+    """
     state = {"database": _database(), "chain": _chain(), "settler": _settler()}
-    ready = all(word == "ok" for word in state.values())
+    needed = {word for word in state.values() if word != _NOT_CONFIGURED}
+    ready = needed == {"ok"} and (onchain.enabled() or cards.enabled())
     answer = {"ready": ready, **state, "waiting": _waiting()}
     return JsonResponse(answer, status=200 if ready else 503)
 
@@ -52,7 +70,7 @@ def _chain() -> str:
     """Call the node at most once a second, however often /readyz is requested."""
     global _asked
     if not onchain.enabled():
-        return "not_configured"
+        return _NOT_CONFIGURED
     if time.monotonic() - _asked.at > 1:
         try:
             rpc.request("eth_blockNumber")
@@ -63,6 +81,8 @@ def _chain() -> str:
 
 
 def _settler() -> str:
+    if not onchain.enabled():
+        return _NOT_CONFIGURED
     try:
         held = Lease.objects.filter(chain_id=settings.CHAIN_ID, expires_at__gt=Now()).exclude(holder="").exists()
     except DatabaseError:
@@ -76,3 +96,6 @@ def _waiting() -> int | None:
         return Payment.objects.filter(state__in=OPEN).count()
     except DatabaseError:
         return None
+
+
+PROBES: dict[str, Callable[[HttpRequest], HttpResponse]] = {"/healthz": healthz, "/readyz": readyz}
