@@ -4,7 +4,6 @@ import datetime
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.contrib.admin.views.decorators import staff_member_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,17 +17,20 @@ from payments.money import format_usd
 from publishers import csv_files
 from publishers.models import Publication
 
+from .access import staff_only
+
 _DAYS_SHOWN = 28
 _DAYS_MAX = 366
 
 
-@staff_member_required(login_url="account_login")
+@staff_only
 @never_cache
 def earnings(request: HttpRequest) -> HttpResponse:
     """Earnings by publication and UTC day, as a page or, with ?format=csv, as a file."""
-    last = _day(request.GET.get("to", "")) or timezone.now().date()
-    first = _day(request.GET.get("from", "")) or last - datetime.timedelta(days=_DAYS_SHOWN - 1)
-    first = max(min(first, last), last - datetime.timedelta(days=_DAYS_MAX))
+    try:
+        first, last = _period(request.GET.get("from", ""), request.GET.get("to", ""))
+    except ValueError as error:
+        return render(request, "staff/earnings.html", {"error": str(error)}, status=400)
     since = datetime.datetime.combine(first, datetime.time.min, datetime.UTC)
     until = datetime.datetime.combine(last, datetime.time.max, datetime.UTC)
     days = reports.earnings_by_day(since, until)
@@ -50,12 +52,27 @@ def earnings(request: HttpRequest) -> HttpResponse:
     return render(request, "staff/earnings.html", context)
 
 
+def _period(first: str, last: str) -> tuple[datetime.date, datetime.date]:
+    """The days of a filter; empty ones are the last four weeks. Raises ValueError, with a sentence for the page."""
+    to = _day(last) or timezone.now().date()
+    since = _day(first) or to - datetime.timedelta(days=_DAYS_SHOWN - 1)
+    if since > to:
+        raise ValueError("The first day is after the last.")
+    if (to - since).days > _DAYS_MAX:
+        raise ValueError(f"Choose at most {_DAYS_MAX} days.")
+    return since, to
+
+
 def _day(text: str) -> datetime.date | None:
+    if not text:
+        return None
     try:
         day = datetime.date.fromisoformat(text)
     except ValueError:
-        return None
-    return day if 2000 <= day.year < 2200 else None
+        day = datetime.date.min
+    if not 2000 <= day.year < 2200:
+        raise ValueError("This is not a date. Dates look like 2026-11-28.")
+    return day
 
 
 _CSV_COLUMNS = (

@@ -328,12 +328,33 @@ def test_signing_in_leads_publishers_to_the_studio_and_readers_to_their_library(
     assert cast.signed_in(carol).get("/welcome").headers["Location"] == "/library"
 
 
-@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "2026-13-40", "yesterday"])
-def test_a_strange_day_shows_earnings_of_the_last_weeks(day):
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("0001-01-01", "", "This is not a date."),
+        ("", "9999-12-31", "This is not a date."),
+        ("2026-13-40", "2026-11-28", "This is not a date."),
+        ("2026-11-01", "yesterday", "This is not a date."),
+        ("2026-11-02", "2026-11-01", "The first day is after the last."),
+        ("2025-01-01", "2026-11-01", "Choose at most 366 days."),
+        ("2026-11-01", "2026-11-02", ""),
+    ],
+)
+def test_a_strange_period_is_an_error_and_not_everything(first: str, last: str, said: str):
     staff = cast.person("dora")
     staff.is_staff = True
     staff.save()
-    assert cast.signed_in(staff).get("/finance/earnings", {"from": day, "to": day}).status_code == 200
+    answer = cast.signed_in(staff).get("/finance/earnings", {"from": first, "to": last})
+    assert answer.status_code == (400 if said else 200)
+    assert said in answer.content.decode()
+    assert ("All time" in answer.content.decode()) is not bool(said)
+
+
+def test_who_is_not_staff_is_told_that_the_page_is_not_theirs():
+    """Sent to the sign-in page they would be sent back, for ever."""
+    answer = cast.signed_in(cast.person("carol")).get("/finance/earnings", follow=True)
+    assert answer.status_code == 403
+    assert "You don't have access to this page" in answer.content.decode()
 
 
 def test_the_examples_name_an_article_that_stock_clients_pay_for(settings):
