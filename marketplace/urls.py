@@ -5,13 +5,15 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from marketplace.api import balance, did, webhooks
-from marketplace.ops import health
 from marketplace.reader import balance_views, bank_views, key_views, library_views
 from marketplace.shop import article, buying, catalogue
 from marketplace.staff import earnings
 
 # The back office uses the site's sign-in, which limits attempts and asks for the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+handler404 = "marketplace.ops.errors.not_found"
+handler500 = "marketplace.ops.errors.failed"
 
 urlpatterns = [
     # The shop
@@ -54,6 +56,4 @@ urlpatterns = [
     path("finance/earnings", earnings.earnings, name="earnings"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
 ]

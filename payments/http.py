@@ -5,6 +5,7 @@ Each rail writes its own requirements and responses (payments/rails). docs/error
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,10 @@ NOTHING = Presented()
 _PAYMENT_HEADERS = {name: f"HTTP_{name.replace('-', '_')}" for rail in RAILS for name in rail.headers}
 _SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X", "HTTP_AUTHORIZATION")
 _TEXT_MAX = 200
-# What scripts of other sites may send. The official clients send Access-Control-Expose-Headers, a header of answers,
-# along with a payment.
-ALLOWED_HEADERS = ", ".join(
-    ("Accept", "Authorization", *_PAYMENT_HEADERS, "PAYMENT-RECEIPT", "SIGN-IN-WITH-X", "Access-Control-Expose-Headers")
-)
+# What scripts of other sites may send, if they do not say what they want to send.
+_ALLOWED = ", ".join(("Accept", "Authorization", *_PAYMENT_HEADERS, "PAYMENT-RECEIPT", "SIGN-IN-WITH-X"))
+_HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]{1,64}(?: ?, ?[\w!#$%&'*+.^`|~-]{1,64}){0,30}", re.ASCII)
+_PREFLIGHT_SECONDS = 86_400
 _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After, WWW-Authenticate"
 
 
@@ -114,11 +114,16 @@ UNPAID = Problem(402, "payment_required")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The requirements of every rail for one offer. One set of quotes serves the header, the body and the page."""
+    """The requirements of every rail for one offer. One set of quotes serves the header, the body and the page.
+
+    `challenges`: the request tried a key, so the answer says how a key is shown (RFC 9110, section 11.6.1). Other
+    clients may take such a challenge for one of their own.
+    """
 
     offer: Offer
     word: str
     asked: tuple[Asked, ...]
+    challenges: bool = False
 
     @property
     def message(self) -> dict[str, Any]:
@@ -136,8 +141,8 @@ class Terms:
 
     @property
     def headers(self) -> dict[str, str]:
-        """PAYMENT-REQUIRED, and WWW-Authenticate where a rail challenges."""
-        challenges = ", ".join(one.authenticate for one in self.asked if one.authenticate)
+        """PAYMENT-REQUIRED, and WWW-Authenticate where a rail challenges and a key was tried."""
+        challenges = ", ".join(one.authenticate for one in self.asked if one.authenticate and self.challenges)
         challenge = {"WWW-Authenticate": challenges} if challenges else {}
         return {"PAYMENT-REQUIRED": encoded(self.message)} | challenge
 
@@ -147,9 +152,9 @@ class Terms:
         return next((one.quote for one in self.asked if one.quote), "")
 
 
-def terms(offer: Offer, word: str = UNPAID.word) -> Terms:
+def terms(offer: Offer, word: str = UNPAID.word, *, challenges: bool = False) -> Terms:
     """The terms of an offer, with fresh quotes; `word` is why the request was refused."""
-    return Terms(offer, word, tuple(gate.asked(offer, word)))
+    return Terms(offer, word, tuple(gate.asked(offer, word)), challenges)
 
 
 def terms_of_withdrawn(offer: Offer) -> Terms:
@@ -213,7 +218,23 @@ def _said(told: Problem) -> dict[str, Any]:
         return {}
     reassurance = " You have not been charged." if told.charged is False else ""
     where = {"approve_at": told.approve_at} if told.approve_at else {}
-    return {"message": told.sentence + reassurance, "charged": told.charged} | where
+    message = {"message": told.sentence + reassurance, "charged": told.charged}
+    return message | where | {"documentation": documentation()}
+
+
+def documentation() -> str:
+    """The page that tells agents how to buy."""
+    return f"{settings.BASE_URL}/about#agents"
+
+
+def preflight(request: HttpRequest, methods: str) -> HttpResponse:
+    """The answer to OPTIONS: scripts of other sites may send what they ask for (Fetch standard, CORS preflight)."""
+    wanted = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+    response = HttpResponse(status=204)
+    response["Allow"] = response["Access-Control-Allow-Methods"] = methods
+    response["Access-Control-Allow-Headers"] = wanted if _HEADER_NAMES.fullmatch(wanted) else _ALLOWED
+    response["Access-Control-Max-Age"] = str(_PREFLIGHT_SECONDS)
+    return sealed(response)
 
 
 def ways_back_in() -> list[dict[str, str]]:

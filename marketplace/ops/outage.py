@@ -41,7 +41,7 @@ class Outage:
             response = render(request, "503.html", status=503)
         else:
             told = {"error": "database_unavailable", "message": _SENTENCE, "charged": None}
-            response = JsonResponse(told, status=503)
+            response = JsonResponse(told | {"documentation": http.documentation()}, status=503)
         response["Retry-After"] = str(http.RETRY_AFTER_SECONDS)
         return http.sealed(response)
 

@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from marketplace.reader import library
+from marketplace.reader.card_pages import SeeOther
 from marketplace.reader.purse import purse_id_of
 from payments import gate, http
 from payments.money import dollars
@@ -18,11 +19,13 @@ from publishers.articles.catalogue import Body, Listing
 from . import listings, paywall, representations
 from .representations import HTML, Representation
 
+_METHODS = "GET, HEAD, OPTIONS"
+
 
 def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
     """Sell one article to one request, or serve it to an owner."""
     if request.method not in ("GET", "HEAD"):
-        return _other_method(request)
+        return _other_method(request, representations.wanted(request, suffix))
     wanted = representations.wanted(request, suffix)
     listing = listings.find(slug)
     if listing is None:
@@ -72,7 +75,7 @@ def _required(
     """The 402: JSON for agents, the paywall for people."""
     if listing.state != "published":
         return _withdrawn(request, wanted, listing, told, http.terms_of_withdrawn(offer))
-    terms = http.terms(offer, told.word)
+    terms = http.terms(offer, told.word, challenges=http.bearer_token(request) is not None)
     if wanted is not HTML:
         return http.required(told, terms)
     return http.with_terms(_paywall(request, listing, terms, told), terms)
@@ -126,10 +129,13 @@ def _withdrawn(
     return http.sealed(response)
 
 
-def _other_method(request: HttpRequest) -> HttpResponse:
-    response = HttpResponse(status=204 if request.method == "OPTIONS" else 405)
-    response["Allow"] = "GET, HEAD, OPTIONS"
+def _other_method(request: HttpRequest, wanted: Representation) -> HttpResponse:
     if request.method == "OPTIONS":
-        response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
-        response["Access-Control-Allow-Headers"] = http.ALLOWED_HEADERS
-    return http.sealed(response)
+        return http.preflight(request, _METHODS)
+    if wanted is HTML:
+        response: HttpResponse = SeeOther(request.path)  # A page that was sent by mistake, or reloaded.
+    else:
+        sentence = "Request the article with GET. The payment goes into a header of that request."
+        response = http.refusal(http.Problem(405, "method_not_allowed", sentence))
+    response["Allow"] = _METHODS
+    return response

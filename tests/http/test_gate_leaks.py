@@ -46,7 +46,10 @@ def test_other_methods_read_nothing(owls, method, suffix):
     answer = Client().generic(method, f"/articles/{owls.slug}{suffix}")
     assert answer.status_code == {"HEAD": 402, "OPTIONS": 204}.get(method.upper(), 405)
     told_nothing(answer)
-    assert answer.content == b""
+    if answer.status_code == 405:
+        assert answer.json()["error"] == "method_not_allowed"
+    else:
+        assert answer.content == b""
 
 
 @pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])

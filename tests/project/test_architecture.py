@@ -34,7 +34,7 @@ dev                  | dev
 dev/standin          | dev/standin
                      |
 marketplace          | marketplace/{__init__ apps celery settings urls wsgi}
-                     | marketplace/{api ops reader shop staff} payments/onchain
+                     | marketplace/{api reader shop staff} payments/onchain
 marketplace/accounts | marketplace/accounts
                      | marketplace/reader payments/values
 marketplace/staff    | marketplace/staff

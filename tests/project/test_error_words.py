@@ -13,7 +13,9 @@ from tests.error_words import PAGE, promised, told_to_people
 
 ROOT = PAGE.parents[1]
 ROOMS = ["payments/*.py", "payments/[!m]*/*.py"]  # Not models and migrations.
-ROOMS += [f"marketplace/{name}.py" for name in ("shop/article", "ops/outage", "reader/key_views", "api/balance")]
+ROOMS += [
+    f"marketplace/{name}.py" for name in ("shop/article", "ops/errors", "ops/outage", "reader/key_views", "api/balance")
+]
 # What the card processor says is in its own words; ours are made of them elsewhere.
 ANOTHERS = {"stripe_api.py", "facts.py"}
 
@@ -47,6 +49,7 @@ def _in_a_call(call: ast.Call) -> Iterator[str]:
         "PaymentMalformed": 0,
         "PaymentRequired": 1,
         "release": 1,
+        "Problem": 1,
         "_refused": 0,
     }
     place = places.get(name)
@@ -136,6 +139,7 @@ def test_the_errors_of_the_gate_have_the_promised_status_and_say_the_promised_th
 
 
 def test_what_the_page_shows_as_an_example_is_what_is_answered():
-    assert '"charged": false}' in PAGE.read_text()
+    assert '"charged": false, "documentation": "https://…/about#agents"}' in PAGE.read_text()
     told = http.problem(gate.PaymentRequired(None, "quote_expired", "The quote has expired."))  # type: ignore[arg-type]
-    assert http._said(told) == {"message": "The quote has expired. You have not been charged.", "charged": False}
+    said = {"message": "The quote has expired. You have not been charged.", "charged": False}
+    assert http._said(told) == said | {"documentation": http.documentation()}
