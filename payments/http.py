@@ -26,8 +26,11 @@ NOTHING = Presented()
 _PAYMENT_HEADERS = {name: f"HTTP_{name.replace('-', '_')}" for rail in RAILS for name in rail.headers}
 _SHOWN = (*_PAYMENT_HEADERS.values(), "HTTP_PAYMENT_RECEIPT", "HTTP_SIGN_IN_WITH_X", "HTTP_AUTHORIZATION")
 _TEXT_MAX = 200
-# What scripts of other sites may send, if they do not say what they want to send.
-_ALLOWED = ", ".join(("Accept", "Authorization", *_PAYMENT_HEADERS, "PAYMENT-RECEIPT", "SIGN-IN-WITH-X"))
+# What scripts of other sites may send, if they do not say what they want to send. The official clients send
+# Access-Control-Expose-Headers, a header of answers, along with a payment.
+_ALLOWED = ", ".join(
+    ("Accept", "Authorization", *_PAYMENT_HEADERS, "PAYMENT-RECEIPT", "SIGN-IN-WITH-X", "Access-Control-Expose-Headers")
+)
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]{1,64}(?: ?, ?[\w!#$%&'*+.^`|~-]{1,64}){0,30}", re.ASCII)
 _PREFLIGHT_SECONDS = 86_400
 _EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After, WWW-Authenticate"

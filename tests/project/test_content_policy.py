@@ -27,7 +27,7 @@ from tests.passkey import Passkey
 PASSWORD = "a password of eight words and more"
 # Addresses that are no pages to look at, with what they are.
 NO_PAGE = {
-    **dict.fromkeys(["healthz", "readyz", "did_document", "admin:autocomplete"], "for machines"),
+    **dict.fromkeys(["did_document", "admin:autocomplete"], "for machines"),
     **dict.fromkeys(["studio_sales_csv", "mfa_download_recovery_codes"], "a file"),
     **dict.fromkeys(["studio_publish", "studio_withdraw", "studio_preview_unsaved", "admin:logout"], "take a form"),
     **dict.fromkeys(["signed_in", "admin:login", "admin:view_on_site", "account_set_password"], "send elsewhere"),
