@@ -138,4 +138,4 @@ def _other_method(request: HttpRequest, wanted: Representation) -> HttpResponse:
         sentence = "Request the article with GET. The payment goes into a header of that request."
         response = http.refusal(http.Problem(405, "method_not_allowed", sentence))
     response["Allow"] = _METHODS
-    return response
+    return http.sealed(response)
