@@ -168,13 +168,15 @@ def test_everybody_who_waits_is_woken_by_the_decision():
 
 def test_a_third_request_for_one_payment_does_not_wait():
     payment = a_payment()
-    two = [threading.Thread(target=waiters.until_decided, args=(payment.id, 2, str(n))) for n in range(2)]
+    two = [threading.Thread(target=waiters.until_decided, args=(payment.id, 60, str(n))) for n in range(2)]
     for thread in two:
         thread.start()
+    ends = time.monotonic() + 30
     while waiters._hub.count(payment.id) < 2:
+        assert time.monotonic() < ends
         time.sleep(0.01)
     with pytest.raises(places.Full):
-        waiters.until_decided(payment.id, 2, "3")
+        waiters.until_decided(payment.id, 60, "3")
     elsewhere(lambda: decide(payment))
     for thread in two:
         thread.join()

@@ -144,6 +144,7 @@ def test_nobody_waits_for_ever_for_a_call_that_another_makes(monkeypatch: pytest
     slow = threading.Thread(target=ask, args=("rich",))
     slow.start()
     while not node.calls:
+        assert slow.is_alive()
         time.sleep(0.01)
     with pytest.raises(Unknowable):
         ask("other")
