@@ -26,7 +26,12 @@ class Probes:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer /healthz and /readyz, and pass on everything else."""
-        return PROBES.get(request.path_info, self.get_response)(request)
+        probe = PROBES.get(request.path_info)
+        if probe is None:
+            return self.get_response(request)
+        answer = probe(request)
+        answer["Content-Length"] = str(len(answer.content))  # Only a middleware that this skips would set it.
+        return answer
 
 
 def healthz(request: HttpRequest) -> HttpResponse:

@@ -103,6 +103,7 @@ def test_probes_come_by_a_bare_address_and_over_plain_http(settings, path: str):
     settings.ALLOWED_HOSTS = ["shop.example"]
     answer = Client().get(path, headers={"Host": "10.1.2.3:8000"})
     assert answer.status_code in (200, 503)
+    assert int(answer["Content-Length"]) == len(answer.content)
     assert Client().get("/", headers={"Host": "10.1.2.3:8000"}).status_code in (301, 400)
 
 
