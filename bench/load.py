@@ -18,16 +18,19 @@ from x402.mechanisms.evm.types import ExactEIP3009Authorization
 
 
 class Connection:
-    """One HTTP/1.1 keep-alive connection."""
+    """One HTTP/1.1 keep-alive connection, from an address of its own: few requests of one address may wait."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, number: int) -> None:
         self.host, self.port = host, port
+        self._from = f"127.0.1.{number + 1}"
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str, headers: str = "") -> tuple[int, dict[str, str], bytes]:
         """One request; the connection is opened where needed."""
         if self._streams is None:
-            self._streams = await asyncio.open_connection(self.host, self.port, limit=1 << 20)
+            self._streams = await asyncio.open_connection(
+                self.host, self.port, limit=1 << 20, local_addr=(self._from, 0)
+            )
         reader, writer = self._streams
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAccept: */*\r\n{headers}\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -69,9 +72,9 @@ async def unpaid(url: str, concurrency: int, seconds: float) -> dict:
     parts, ends, count = urlsplit(url), time.perf_counter() + seconds, 0
     wrong: dict[int, int] = {}
 
-    async def ask() -> None:
+    async def ask(number: int) -> None:
         nonlocal count
-        connection = Connection(parts.hostname or "", parts.port or 80)
+        connection = Connection(parts.hostname or "", parts.port or 80, number)
         while time.perf_counter() < ends:
             status, _, _ = await connection.get(parts.path)
             count += 1
@@ -79,7 +82,7 @@ async def unpaid(url: str, concurrency: int, seconds: float) -> dict:
                 wrong[status] = wrong.get(status, 0) + 1
 
     started = time.perf_counter()
-    await asyncio.gather(*(ask() for _ in range(concurrency)))
+    await asyncio.gather(*(ask(number) for number in range(concurrency)))
     return {"per_second": count / (time.perf_counter() - started), "unexpected": wrong}
 
 
@@ -91,8 +94,8 @@ async def buy(urls: list[str], keys: list[str], concurrency: int, seconds: float
     transactions: list[str] = []
     wrong: dict[str, int] = {}
 
-    async def work() -> None:
-        connection = Connection(parts.hostname or "", parts.port or 80)
+    async def work(number: int) -> None:
+        connection = Connection(parts.hostname or "", parts.port or 80, number)
         for path, key in jobs:
             if time.perf_counter() > ends:
                 return
@@ -109,7 +112,7 @@ async def buy(urls: list[str], keys: list[str], concurrency: int, seconds: float
         raise RuntimeError("there are not enough buyers for this round")
 
     started = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(concurrency)))
+    await asyncio.gather(*(work(number) for number in range(concurrency)))
     took = time.perf_counter() - started
     times.sort()
     return {
