@@ -160,7 +160,7 @@ def keep(world: World, kept: Object, customer: str) -> None:
     """Bound to the customer without asking again, as after a setup or a payment that succeeded."""
     if kept["customer"] is None:
         kept["customer"] = customer
-        kept["card"]["checks"]["cvc_check"] = "pass"
+        kept.get("card", kept.get("_details"))["checks"]["cvc_check"] = "pass"
         world.announce("payment_method.attached", kept)
 
 

@@ -157,6 +157,9 @@ def submit(world: World, made: Object, card: Object, email: str | None, name: st
         raise invalid("Your email is incomplete.", "email", "email_invalid")
     method = buyers.from_number(world, card, {"email": email, "name": name})
     method["allow_redisplay"] = "limited"
+    if card.get("bank_account"):
+        method["type"] = "us_bank_account"
+        method["_details"] = method.pop("card")
     made["_buyer"] = _details(email, name)
     intent = _intent(world, made, email, name)
     customer = made.get("_customer") or made["customer"]
@@ -187,7 +190,7 @@ def _intent(world: World, made: Object, email: str, name: str | None) -> Object:
 
 def finish(world: World, intent: Object) -> None:
     """Completes the session of an intent that is through; does nothing for any other."""
-    if not intent["_session"] or intent["status"] not in ("succeeded", "requires_capture"):
+    if not intent["_session"] or intent["status"] not in ("succeeded", "requires_capture", "processing"):
         return
     made = world.get("checkout.session", intent["_session"])
     if made["status"] != "open":

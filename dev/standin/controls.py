@@ -125,9 +125,13 @@ def clock(standin: "Standin", ids: list[str], given: Object) -> Object:
 
 @_control("POST", "settings")
 def settings(standin: "Standin", ids: list[str], given: Object) -> Object:
-    """`settle_after`: seconds until what follows an answer happens (balance transaction, test dispute, …)."""
+    """`settle_after`: seconds until what follows an answer happens (balance transaction, test dispute, …).
+
+    `redirecting`: the account has payment methods that redirect, so that every confirmation needs a return address.
+    """
     standin.world.settle_after = float(given["settle_after"])
-    return {"settle_after": standin.world.settle_after}
+    standin.world.redirecting = bool(given.get("redirecting", False))
+    return {"settle_after": standin.world.settle_after, "redirecting": standin.world.redirecting}
 
 
 @_control("POST", "faults")
@@ -249,10 +253,14 @@ def _expiry(year: int) -> Object:
 
 @_control("POST", "sessions/([^/]+)/pay")
 def pay(standin: "Standin", ids: list[str], given: Object) -> Object:
-    """What a person does on the page. `authenticate` true completes 3D Secure, false fails it, null leaves it."""
+    """What a person does on the page. `authenticate` true completes 3D Secure, false fails it, null leaves it.
+
+    `bank_account` pays with one instead of a card: the bank answers later (`arrive`).
+    """
     world = standin.world
     made = world.get("checkout.session", ids[0])
     typed = {"number": given.get("card", "4242424242424242"), **_expiry(world.today().year)}
+    typed["bank_account"] = given.get("bank_account", False)
     error = None
     try:
         intent = checkout.submit(world, made, typed, given.get("email", "buyer@example.com"), given.get("name"))
@@ -269,6 +277,18 @@ def pay(standin: "Standin", ids: list[str], given: Object) -> Object:
         "session": made,
         "return_to": checkout.return_to(made),
     }
+
+
+@_control("POST", "payment_intents/([^/]+)/arrive")
+def arrive(standin: "Standin", ids: list[str], given: Object) -> Object:
+    """What the bank says about a payment from a bank account: `paid` or not."""
+    intent = standin.world.get("payment_intent", ids[0])
+    try:
+        intents.arrive(standin.world, intent, bool(given["paid"]))
+    except Refusal as refusal:
+        if refusal.status != 402:
+            raise
+    return intent
 
 
 @_control("POST", "(?:payment|setup)_intents/([^/]+)/authenticate")

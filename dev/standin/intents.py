@@ -55,7 +55,7 @@ def create_payment(world: World, given: Object) -> Object:
     if "allowed_payment_method_types" in given:
         _cards_only(given["allowed_payment_method_types"])
     made["automatic_payment_methods"] |= given.get("automatic_payment_methods", {})
-    _confirmable(made, given, method)
+    _confirmable(world, made, given, method)
     made = world.add("payment_intent", made)
     made["client_secret"] = f"{made['id']}_secret_{world.word()}"
     if method:
@@ -87,13 +87,13 @@ def _dependent(given: Object) -> None:
             raise invalid(f"You can only pass `{name}` when `confirm` is true.", name)
 
 
-def _confirmable(made: Object, given: Object, method: Object | None) -> None:
+def _confirmable(world: World, made: Object, given: Object, method: Object | None) -> None:
     """What is created and confirmed in one call is not created when the confirmation makes no sense."""
     if given.get("confirm"):
         if method is None:
             message = "You must provide a `payment_method` when `confirm` is true."
             raise invalid(message, "payment_method", "parameter_missing")
-        _coherent(made, given, circumstances(given))
+        _coherent(world, made, given, circumstances(given))
 
 
 def _cards_only(kinds: list[str]) -> None:
@@ -123,7 +123,7 @@ def confirm(world: World, intent: Object, given: Object, how: Circumstances) -> 
     if method is None:
         message = f"You cannot confirm this {_NAMES[kind]} because it's missing a payment method."
         raise wrong_state(kind, message, intent)
-    _coherent(intent, given, how)
+    _coherent(world, intent, given, how)
     buyers.merge(intent, given, "receipt_email", "setup_future_usage", "shipping", "capture_method")
     intent |= {"payment_method": method["id"], "next_action": None, "_return_url": given.get("return_url")}
     card = cards.CARDS[method["_card"]]
@@ -142,13 +142,14 @@ def confirm(world: World, intent: Object, given: Object, how: Circumstances) -> 
 _NAMES = {"payment_intent": "PaymentIntent", "setup_intent": "SetupIntent"}
 
 
-def _coherent(intent: Object, given: Object, how: Circumstances) -> None:
+def _coherent(world: World, intent: Object, given: Object, how: Circumstances) -> None:
     if how.off_session and (given.get("setup_future_usage") or intent.get("setup_future_usage")):
         message = "You cannot confirm with `off_session=true` when `setup_future_usage` is also set."
         raise invalid(message, "off_session")
     automatic = intent["automatic_payment_methods"] or {}
     redirects = intent["allowed_payment_method_types"] is None and automatic.get("allow_redirects") != "never"
-    if redirects and not (how.off_session or how.buyer or how.use_sdk or given.get("return_url") or how.refuse_action):
+    away = how.off_session and not world.redirecting
+    if redirects and not (away or how.buyer or how.use_sdk or given.get("return_url") or how.refuse_action):
         raise invalid(_NEEDS_RETURN, "return_url")
 
 
@@ -200,7 +201,19 @@ def _decide(world: World, intent: Object, method: Object, authenticated: bool = 
         return decline(world, intent, method, declined)
     if saving:
         return _kept(world, intent, method)
+    if "card" not in method:
+        intent |= {"status": "processing", "last_payment_error": None}
+        world.announce("payment_intent.processing", intent)
+        return intent
     return _paid(world, intent, method, authenticated)
+
+
+def arrive(world: World, intent: Object, paid: bool) -> Object:
+    """The bank answers about a bank account, days after the page was completed. Raises a 402 when it does not pay."""
+    if intent["status"] != "processing":
+        raise wrong_state("payment_intent", f"This PaymentIntent has a status of {intent['status']}.", intent)
+    method = buyers.method(world, intent["payment_method"])
+    return _paid(world, intent, method, False) if paid else decline(world, intent, method, "insufficient_funds")
 
 
 def decline(world: World, intent: Object, method: Object, why: str) -> Object:
@@ -323,7 +336,7 @@ def create_setup(world: World, given: Object) -> Object:
     buyers.merge(made, given, "metadata", "description", "usage", "allowed_payment_method_types",
                  "excluded_payment_method_types")  # fmt: skip
     made["automatic_payment_methods"] |= given.get("automatic_payment_methods", {})
-    _confirmable(made, given, method)
+    _confirmable(world, made, given, method)
     made = world.add("setup_intent", made)
     made["client_secret"] = f"{made['id']}_secret_{world.word()}"
     if method:

@@ -82,7 +82,7 @@ def setup_intent(world: World) -> Object:
 
 
 def charge(world: World, amount: int, currency: str, method: Object) -> Object:
-    card = method["card"]
+    card = method.get("card") or method["_details"]
     details = {name: card[name] for name in ("brand", "country", "exp_month", "exp_year", "fingerprint", "funding",
                                              "last4", "regulated_status", "wallet")}  # fmt: skip
     details |= {

@@ -40,6 +40,7 @@ class World:
         self.tables: dict[str, dict[str, Object]] = {kind: {} for kind in PREFIXES}
         self.ahead = 0
         self.settle_after = 0.0
+        self.redirecting = False
         self.serial = 0
         self.todo: list[tuple[float, Callable[[], None]]] = []
         self.request: Object = {"id": None, "idempotency_key": None}
