@@ -144,6 +144,8 @@ CELERY_BEAT_SCHEDULE = {
     "prune-claims": {"task": "payments.prune_claims", "schedule": 3600.0},
     "sweep-cards": {"task": "payments.sweep_cards", "schedule": 5.0, "options": {"expires": 30}},
     "charge-tabs": {"task": "payments.charge_tabs", "schedule": 60.0, "options": {"expires": 60}},
+    "send-mail": {"task": "payments.send_mail", "schedule": 20.0, "options": {"expires": 60}},
+    "first-sales": {"task": "publishers.mail_first_sales", "schedule": 300.0, "options": {"expires": 300}},
     "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0},
     "reconcile": {"task": "payments.reconcile", "schedule": 86400.0},
 }
@@ -209,7 +211,10 @@ TAB_LIMIT_CENTS = env.int("TAB_LIMIT_CENTS", default=300)
 TAB_LIMIT_TRUSTED_CENTS = env.int("TAB_LIMIT_TRUSTED_CENTS", default=1000)
 TAB_SETTLE_CENTS = env.int("TAB_SETTLE_CENTS", default=500)
 TAB_DAYS = env.int("TAB_DAYS", default=7)
+TAB_FORGIVE_CENTS = env.int("TAB_FORGIVE_CENTS", default=10)
 REFUND_SECONDS = env.int("REFUND_SECONDS", default=600)
+REFUNDS_PER_DAY = env.int("REFUNDS_PER_DAY", default=3)
+REFUND_FEE_PAID_BY = env.str("REFUND_FEE_PAID_BY", default="buyer")
 CLEARING_HOLD_SECONDS = env.int("CLEARING_HOLD_SECONDS", default=604800)
 CHECKOUTS_PER_HOUR = env.int("CHECKOUTS_PER_HOUR", default=5)
 
@@ -253,6 +258,9 @@ LOGIN_REDIRECT_URL = "signed_in"
 ACCOUNT_LOGOUT_REDIRECT_URL = "home"
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 10
+# Who is told of disputes and fraud warnings.
+STAFF_EMAILS = env.list("STAFF_EMAILS", default=[])
 DEFAULT_FROM_EMAIL = formataddr((SITE_NAME, env.str("DEFAULT_FROM_EMAIL", default=f"pennypress@{_origin.hostname}")))
 
 # --- Language, time, files -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import uuid
 from django.utils import timezone
 
 from payments import gate
-from payments.cards import charges
+from payments.cards import charges, wanted
 from payments.models import Charge, Payment, PaymentState, Purse
 from payments.offers import Offer, Presented
 
@@ -48,9 +48,9 @@ def fulfil(charge_id: uuid.UUID) -> None:
         return
     bought = None
     purse = charge.purse.joined_to or charge.purse
-    if (wanted := charges.offer_of(charge)) and not _given_back(charge, purse, wanted):
+    if (offer := wanted.offer_of(charge)) and not _given_back(charge, purse, offer):
         try:
-            admission = gate.verify(Presented(purse=str(purse.id), spend=True), wanted)
+            admission = gate.verify(Presented(purse=str(purse.id), spend=True), offer)
             bought = admission.settle().payment
         except gate.PaymentInFlight:
             return  # The next sweep tries again.

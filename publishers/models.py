@@ -42,6 +42,7 @@ class Publication(models.Model):
     description = models.CharField(max_length=SUMMARY_MAX, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     made_at = models.DateTimeField(default=timezone.now, editable=False)
+    first_sale_told_at = models.DateTimeField(null=True, editable=False)
     members: models.ManyToManyField = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Membership", related_name="publications"
     )

@@ -10,7 +10,7 @@ from payments import gate, purses
 from payments.books import accounts, ledger
 from payments.books.ledger import Move
 from payments.cards import tabs
-from payments.models import Charge, Purse
+from payments.models import Charge, Payment, Purse
 from payments.offers import Offer, Presented, Price
 from payments.purses import api_keys
 
@@ -52,6 +52,12 @@ def offer(number: int = 1, micros: int = 50_000, payee: str = "publisher:7") -> 
         title=f"Article {number}",
         mime_type="text/markdown",
     )
+
+
+def taken_back(payment: Payment) -> None:
+    """What a chargeback does to a purchase that is still on hold."""
+    with transaction.atomic():
+        assert purses.take_back(payment, "charged_back", "chargeback")
 
 
 def press(made: Purse, wanted: Offer) -> gate.Admitted:

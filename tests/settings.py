@@ -18,4 +18,6 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 # An empty folder: nothing is served from it, and no test collects static files into it.
 STATIC_ROOT = Path(tempfile.mkdtemp(prefix="pennypress-static-"))
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+# Most tests of refunds are about the whole amount.
+REFUND_FEE_PAID_BY = "shop"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

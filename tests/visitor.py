@@ -24,16 +24,27 @@ class Forms(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.found: list[dict[str, Any]] = []
+        self._typing = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         if tag == "form":
             self.found.append({"action": given.get("action", ""), "fields": {}, "buttons": []})
-        elif tag == "input" and self.found and given.get("name"):
+        elif tag == "input" and self.found and given.get("name") and given.get("type") != "checkbox":
             self.found[-1]["fields"][given["name"]] = given.get("value", "")
+        elif tag == "textarea" and self.found and given.get("name"):
+            self._typing = given["name"] or ""
         elif tag == "button" and self.found:
             self.found[-1]["buttons"].append({given["name"]: given.get("value", "")} if given.get("name") else {})
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._typing = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._typing:
+            self.found[-1]["fields"][self._typing] = data
 
 
 class Visitor:
@@ -49,11 +60,11 @@ class Visitor:
         assert answer.status_code == status, (path, answer.status_code, answer.headers.get("Location"))
         return answer.content.decode()
 
-    def press(self, path: str, to: str, *, seen: int = 200, **button: str) -> Any:
-        """Open a page and press the button of the form that goes to `to`."""
+    def press(self, path: str, to: str, *, seen: int = 200, tick: str = "", **button: str) -> Any:
+        """Open a page, tick a box of the form that goes to `to`, and press its button."""
         page = self.see(path, seen)
         form = next(form for form in Forms(page).found if form["action"] == to and self._has(form, button))
-        return self.client.post(to, form["fields"] | button)
+        return self.client.post(to, form["fields"] | ({tick: "1"} if tick else {}) | button)
 
     @staticmethod
     def _has(form: dict[str, Any], button: dict[str, str]) -> bool:

@@ -88,11 +88,9 @@ def top_up(request: HttpRequest) -> HttpResponse:
     if cents is None:
         messages.error(request, "Choose one of the top-up amounts. You have not been charged.")
         return redirect("purse")
-    return to_card_page(
-        request,
-        "/purse",
-        lambda purse, here: checkout.top_up(purse, cents, "/purse", address=here),
-    )
+    keep_card = request.user.is_authenticated and request.POST.get("keep_card") == "1"
+    open_page = checkout.top_up_keeping_card if keep_card else checkout.top_up
+    return to_card_page(request, "/purse", lambda purse, here: open_page(purse, cents, "/purse", address=here))
 
 
 # --- The tab ----------------------------------------------------------------------------------------------------
@@ -170,7 +168,7 @@ def card(request: HttpRequest, card_id: int) -> HttpResponse:
     except purses.PurseRefused as refusal:
         messages.error(request, refusal.sentence)
     except NoAnswer:
-        messages.warning(request, "The card processor isn't responding. Nothing was changed.")
+        messages.warning(request, "The card processor isn't responding. Please check again in a moment.")
     return SeeOther("/purse")
 
 
@@ -186,6 +184,8 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
         return SeeOther("/purse")
     if setup.state == "done":
         messages.success(request, "Your card is saved. You have not been charged.")
+    elif setup.state == "failed":
+        messages.error(request, "No card was saved, because that was no card. You have not been charged.")
     else:
         messages.warning(request, "No card was saved. You have not been charged.")
     return SeeOther("/purse")
@@ -212,19 +212,19 @@ def give_back(request: HttpRequest, payment_id: uuid.UUID) -> HttpResponse:
 def withdraw(request: HttpRequest) -> HttpResponse:
     """Refund unspent money to the card that paid it, for exactly the amount the page offered."""
     purse = own_purse(request)
-    offered = {str(charge.pk): (charge, micros) for charge, micros in refunds.refundable(purse)}
-    charge, micros = offered.get(request.POST.get("charge", ""), (None, 0))
-    if charge is None or request.POST.get("micros") != str(micros):
+    offered = {str(found.charge.pk): found for found in refunds.refundable(purse)}
+    wanted = offered.get(request.POST.get("charge", ""))
+    if wanted is None or request.POST.get("micros") != str(wanted.to_card_micros):
         messages.error(
             request, "The refundable amounts have changed, so nothing was refunded. Check the amounts and try again."
         )
         return SeeOther("/purse")
     try:
-        refund = refunds.to_card(purse, charge, micros)
+        refund = refunds.to_card(purse, wanted.charge, wanted.micros)
     except purses.PurseRefused as refusal:
         messages.error(request, f"{refusal.sentence} Nothing was refunded.")
         return SeeOther("/purse")
-    amount = dollars(micros)
+    amount = dollars(refund.amount_micros)
     if refund.state in (CardRefund.State.ASKED, CardRefund.State.DONE):
         messages.success(request, f"We are refunding {amount} to your card. It usually takes a few days to arrive.")
     else:

@@ -68,7 +68,10 @@ def returnable(request: HttpRequest, owned: Iterable[Grant]) -> set[uuid.UUID]:
         resource__in=[grant.resource for grant in fresh], state=PaymentState.REFUNDED, reason="buyer"
     ).values_list("buyer", "resource")
     used = set(before)
-    return {grant.id for grant in fresh if (grant.buyer, grant.resource) not in used}
+    if not fresh or purses.refunds_left(found) < 1:
+        return set()
+    by_people = purses.read_by_people(grant.payment_id for grant in fresh)
+    return {grant.id for grant in fresh if (grant.buyer, grant.resource) not in used and grant.payment_id in by_people}
 
 
 def shelve(request: HttpRequest, found: QuerySet[Grant]) -> None:

@@ -22,6 +22,8 @@ _WORDS = {
     "refund_released": "Refund to your card canceled",
     "card_refund": "Refund to your card",
     "card_refund_failed": "Refund to your card returned by your bank",
+    "refund_fee": "Card fee of a refund",
+    "forgiven": "Small debt written off",
     "dispute": "Disputed card payment",
     "dispute_lost": "Written off",
 }

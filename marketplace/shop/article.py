@@ -10,7 +10,7 @@ from django.shortcuts import render
 from marketplace.reader import library
 from marketplace.reader.card_pages import SeeOther
 from marketplace.reader.purse import purse_id_of
-from payments import gate, http
+from payments import gate, http, purses
 from payments.money import dollars
 from payments.offers import Offer, Presented
 from publishers.articles import catalogue
@@ -52,6 +52,8 @@ def _sold(
     body = _body(request, listing, admission)
     response = representations.written(request, wanted, listing, body, admission.grant)
     admitted = admission.settle()
+    if wanted is not HTML:
+        purses.read_by_machine(admitted.grant, admitted.payment)
     # A key's purchase never enters the session's library, because the session would outlive the key.
     if wanted is HTML and admitted.proven and presented.bearer is None:
         library.remember(request, admitted.grant)

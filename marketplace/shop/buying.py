@@ -17,7 +17,7 @@ from marketplace.reader import library
 from marketplace.reader.card_pages import SeeOther, offered_amount, own_purse, to_card_page, with_cards
 from marketplace.reader.purse import purse_of
 from payments import fulfilment, gate, http, quotes
-from payments.cards import charges, checkout
+from payments.cards import checkout, wanted
 from payments.cards.facts import NoAnswer, StripeRefused
 from payments.models import Charge
 from payments.money import dollars
@@ -27,6 +27,9 @@ from publishers.articles.catalogue import Listing
 from publishers.models import PEOPLE
 
 _RELOADS = 40
+_NOT_PAID = "The card payment did not go through. You have not been charged."
+_NOBODY_KNOWS = "The card processor has no record of this payment. Look at your card statement before you pay again."
+_DAYS = "Your bank is processing your payment, which can take a few days. We will write to you when it has arrived."
 
 
 # --- From the paywall ----------------------------------------------------------------------------------------
@@ -104,7 +107,7 @@ def _as_shown(offer: Offer, quote: str) -> Offer | None:
 def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
     """Return from the hosted page to the article, or to a page that waits for the processor without scripts."""
     charge = get_object_or_404(Charge, pk=charge_id, purse=own_purse(request))
-    offer = charges.offer_of(charge)
+    offer = wanted.offer_of(charge)
     target = offer.url.removeprefix(settings.BASE_URL) if offer else reverse("purse")
     if not charge.fulfilled_at:  # Otherwise the worker has already fulfilled the charge.
         try:
@@ -116,7 +119,10 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
             return _waiting(request, charge, target)
         return _paid(request, charge, offer, target)
     if charge.state in (Charge.State.FAILED, Charge.State.CANCELED, Charge.State.DECLINED):
-        messages.error(request, "The card payment did not go through. You have not been charged.")
+        messages.error(request, _NOT_PAID if charge.reason != "gone" else _NOBODY_KNOWS)
+        return SeeOther(target)
+    if charge.state == Charge.State.PROCESSING:
+        messages.success(request, _DAYS)
         return SeeOther(target)
     return _waiting(request, charge, target)
 

@@ -33,6 +33,8 @@ MOVES = {
     "refund_released": [("buyer:*:refunding", "buyer:*:balance")],
     "card_refund": [("buyer:*:refunding", "world:stripe"), ("buyer:*:balance", "world:stripe")],
     "card_refund_failed": [("world:stripe", "buyer:*:balance")],
+    "refund_fee": [("buyer:*:balance", "expense:processor"), ("expense:processor", "buyer:*:balance")],
+    "forgiven": [("loss:forgiven", "buyer:*:balance")],
     "dispute": [("buyer:*:balance", "world:stripe"), ("world:stripe", "buyer:*:balance")],
     "dispute_fee": [("loss:dispute_fee", "world:stripe"), ("world:stripe", "loss:dispute_fee")],
     "dispute_lost": [("loss:chargeback", "buyer:*:balance")],

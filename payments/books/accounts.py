@@ -19,6 +19,7 @@ STRIPE_SUSPENSE = "suspense:stripe"
 PROCESSOR_FEES = "expense:processor"
 CHARGEBACK_LOSSES = "loss:chargeback"
 DISPUTE_FEES = "loss:dispute_fee"
+FORGIVEN_DEBTS = "loss:forgiven"
 PLATFORM_FEES = "platform:fees"
 
 
@@ -68,6 +69,8 @@ class Kind(StrEnum):
     REFUND_RELEASED = "refund_released"
     CARD_REFUND = "card_refund"
     CARD_REFUND_FAILED = "card_refund_failed"
+    REFUND_FEE = "refund_fee"
+    FORGIVEN = "forgiven"
     DISPUTE = "dispute"
     DISPUTE_FEE = "dispute_fee"
     DISPUTE_LOST = "dispute_lost"

@@ -8,7 +8,7 @@ again. What a paid charge buys is decided in payments.fulfilment.
 
 import logging
 import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -20,10 +20,10 @@ from payments import notify, purses
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
-from payments.models import Charge, Purse, Setup
-from payments.offers import Offer, Price
+from payments.models import Charge, Purse
+from payments.offers import Offer
 
-from . import mail, restored, saved_cards, stripe_api
+from . import mail, restored, saved_cards, stripe_api, wanted
 from .facts import CENT, CURRENCY, Declined, Intent, NoAnswer, ServerTrouble, StripeRefused
 
 log = logging.getLogger(__name__)
@@ -31,32 +31,22 @@ ChargeState, Purpose = Charge.State, Charge.Purpose
 ATTEMPTS = 4
 _RETRY_DAYS = (1, 3, 5)
 FIRST_LOOK = timedelta(minutes=2)
-_LATEST_LOOK = timedelta(hours=1)
 _UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
 # A retry cannot succeed: the cardholder reported the card, or the bank no longer accepts the card or its account.
 _HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
 
 
-def begin(purse: Purse, purpose: str, micros: int, *, wants: Offer | None = None, address: str = "") -> Charge:
+def begin(purse: Purse, purpose: str, micros: int, wants: Offer | None = None, **how: Any) -> Charge:
     """Record a charge of `micros` before anything is sent to the processor; `wants` is bought with the money."""
     return Charge.objects.create(
         purse=purse,
         purpose=purpose,
         amount_micros=micros,
-        wants=_by_value(wants),
+        wants=wanted.by_value(wants),
         card=purse.card if purpose == Purpose.TAB else None,
-        address=address or None,
         look_at=timezone.now() + FIRST_LOOK,
+        **how,
     )
-
-
-def customer(purse: Purse) -> str:
-    """The processor's customer id for the buyer, created on first use. Raises NoAnswer."""
-    if not purse.customer:
-        name = stripe_api.create_customer(str(purse.id), purse.email)
-        Purse.objects.filter(id=purse.id, customer="").update(customer=name)
-        purse.refresh_from_db(fields=["customer"])
-    return purse.customer
 
 
 # --- A charge that we make ourselves: create, then confirm --------------------------------------------------
@@ -75,13 +65,15 @@ def drive(charge: Charge) -> Charge:
 
 
 def _create(charge: Charge) -> None:
-    cents = charge.amount_micros // CENT
+    cents, key = charge.amount_micros // CENT, f"cc-{charge.id}-create-{charge.renewal}"
     try:
+        if charge.card is None:
+            return _fail(charge, "no_card", ChargeState.NEW)
         # A card that a guest saved stays with the guest's customer at the processor, also after a join.
-        name = stripe_api.card(charge.card.stripe_card_id).customer if charge.card else customer(charge.purse)
+        name = saved_cards.customer(charge.card)
         if not name:
             return _fail(charge, "card_removed", ChargeState.NEW)
-        made = stripe_api.create_intent(restored.origin(charge), name, cents, f"cc-{charge.id}-create-{charge.renewal}")
+        made = stripe_api.create_intent(restored.origin(charge), name, cents, key)
     except ServerTrouble:
         _renew(charge)
     except NoAnswer as error:
@@ -114,6 +106,8 @@ def send(charge: Charge) -> None:
         log.warning("no answer to the confirmation of %s: %s", charge, error)
     except StripeRefused as error:
         log.warning("the confirmation of %s was refused: %s", charge, error)
+        if error.is_gone("payment_method"):
+            saved_cards.detached(charge.card.stripe_card_id)
         _refused(charge, error.code)
     return None
 
@@ -132,24 +126,59 @@ def look(charge: Charge) -> Charge:
     A confirmation that never arrived is sent again.
     """
     charge.refresh_from_db()
-    if charge.session:
-        _look_at_session(charge)
-    elif charge.intent:
-        found = stripe_api.intent(charge.intent)
-        apply(found)
-        _never_confirmed(charge, found)
+    try:
+        if charge.session:
+            _look_at_session(charge)
+        elif charge.intent:
+            found = stripe_api.intent(charge.intent)
+            apply(found)
+            _never_confirmed(charge, found)
+    except StripeRefused as error:
+        if not error.is_gone():
+            raise
+        _gone(charge)
     charge.refresh_from_db()
     return charge
 
 
 def _look_at_session(charge: Charge) -> None:
-    found = stripe_api.session(charge.session)
-    if found.email:
-        Purse.objects.filter(id=charge.purse_id, email="").update(email=found.email)
-    if found.intent:
-        apply(stripe_api.intent(found.intent))
-    elif found.status == "expired":
-        step(charge, Charge.LIVE, state=ChargeState.CANCELED, reason="session_expired", decided_at=timezone.now())
+    """The page names the intent that it made itself, whatever another intent says of this charge."""
+    page = stripe_api.session(charge.session)
+    if page.email:
+        Purse.objects.filter(id=charge.purse_id, email="").update(email=page.email)
+    if page.intent:
+        unpaid = Charge.objects.filter(id=charge.id).exclude(state=ChargeState.SUCCEEDED)
+        unpaid.exclude(intent=page.intent).update(intent=page.intent)
+        found = stripe_api.intent(page.intent)
+        apply(found)
+        if page.status == "complete" and found.status == "requires_payment_method":
+            _page_failed(charge, found.error)
+    if page.status == "expired":
+        # An intent that may still be paid, by a delayed method, is never of a page that expired.
+        before = (ChargeState.NEW, ChargeState.CREATED)
+        step(charge, before, state=ChargeState.CANCELED, reason="session_expired", decided_at=timezone.now())
+
+
+def _page_failed(charge: Charge, code: str) -> None:
+    """The buyer completed the page, and the payment failed later, for instance a bank debit after days."""
+    for state in (ChargeState.CREATED, ChargeState.PROCESSING):
+        _fail(charge, code or "payment_failed", state)
+
+
+def _gone(charge: Charge) -> None:
+    """The processor does not know the page or the intent: deleted, or of another account or key.
+
+    An intent that was never confirmed took no money, so a tab's is made again. Of any other the outcome stays unknown:
+    the charge ends, and only its owner can start another.
+    """
+    log.error("%s is not at the processor: %s %s", charge, charge.session, charge.intent)
+    if not charge.session and step(charge, (ChargeState.CREATED,), state=ChargeState.NEW, intent=""):
+        return _renew(charge)
+    ended = {"state": ChargeState.FAILED, "reason": "gone", "decided_at": timezone.now(), "retry_at": None}
+    if step(charge, Charge.LIVE, **ended):
+        _past_due(charge)
+        mail.gone(charge)
+    return None
 
 
 def _never_confirmed(charge: Charge, found: Intent) -> None:
@@ -178,6 +207,9 @@ def _refused(charge: Charge, code: str) -> None:
     except NoAnswer as error:
         log.warning("no answer about %s: %s", charge, error)
         return
+    except StripeRefused:
+        _gone(charge)
+        return
     if found.status in _UNCONFIRMED:
         _fail(charge, code, ChargeState.CONFIRMING)
     else:
@@ -198,14 +230,20 @@ def apply(found: Intent) -> Charge | None:
         step(charge, Charge.LIVE, state=ChargeState.CANCELED, reason="canceled", decided_at=timezone.now())
     elif found.status == "requires_action" and not charge.session:
         _action(charge)
-    elif found.status == "requires_payment_method" and _error(charge, found) and not charge.session:
-        _declined(charge, found.error, found.advice, found.failed)
+    elif found.status == "requires_payment_method" and _error(charge, found):
+        if not charge.session:
+            _declined(charge, found.error, found.advice, found.failed)
+        elif charge.state == ChargeState.PROCESSING:
+            _page_failed(charge, found.error)
     charge.refresh_from_db()
     return charge
 
 
 def _charge_of(found: Intent) -> Charge | None:
-    """The charge by the intent's id, or by our id in its metadata when a worker died before it stored the intent."""
+    """The charge by the intent's id, or by our id in its metadata when a worker died before it stored the intent.
+
+    By the metadata only with the charge's amount and currency, and when its page made no other intent.
+    """
     known = Charge.objects.filter(intent=found.id).first()
     if known or not found.charge_id:
         return known
@@ -214,14 +252,24 @@ def _charge_of(found: Intent) -> Charge | None:
     except ValueError:
         return None
     adopted = Charge.objects.filter(id=ours, intent="")
+    lacking = adopted.first()
+    if lacking is None:
+        return restored.charge(found)
+    if not _is_for(lacking, found) or (lacking.session and stripe_api.session(lacking.session).intent != found.id):
+        log.error("%s names %s, which it was not made for", found.id, lacking)
+        return None
     moved = adopted.filter(state=ChargeState.NEW, session="").update(intent=found.id, state=ChargeState.CREATED)
     moved = moved or adopted.update(intent=found.id)
-    return Charge.objects.filter(id=ours, intent=found.id).first() if moved else restored.charge(found)
+    return Charge.objects.filter(id=ours, intent=found.id).first()
+
+
+def _is_for(charge: Charge, found: Intent) -> bool:
+    return (found.amount_cents * CENT, found.currency) == (charge.amount_micros, CURRENCY)
 
 
 def _succeeded(charge: Charge, found: Intent) -> None:
     """The money has arrived: record the transaction, the balance and the state in one commit, once."""
-    if (found.amount_cents * CENT, found.currency) != (charge.amount_micros, CURRENCY) or not found.stripe_charge_id:
+    if not _is_for(charge, found) or not found.stripe_charge_id:
         log.critical("%s was paid with %s %s by %s", charge, found.amount_cents, found.currency, found.id)
         return
     now = timezone.now()
@@ -244,7 +292,8 @@ def _succeeded(charge: Charge, found: Intent) -> None:
             purses.paid_up(purse.id)
             notify.send()
         _cleared_terms(charge.id, found)
-    saved_cards.keep(charge.id, found.card)
+    if charge.keep_card:
+        saved_cards.keep(charge.id, found.card)
 
 
 def owner(charge_id: uuid.UUID) -> Purse:
@@ -262,7 +311,11 @@ def _cleared_terms(charge_id: uuid.UUID, found: Intent) -> None:
     """Record the fee and when the processor releases the money: known once the balance transaction exists."""
     if not found.transaction:
         return
-    Charge.objects.filter(id=charge_id).update(available_at=Coalesce(F("available_at"), found.available_at))
+    if found.fee_currency != CURRENCY:
+        log.critical("the fee of %s is in %s: the account must settle in %s", found.id, found.fee_currency, CURRENCY)
+        return
+    cleared = {"available_at": Coalesce(F("available_at"), found.available_at), "fee_micros": found.fee_cents * CENT}
+    Charge.objects.filter(id=charge_id).update(**cleared)
     post_fee(found.transaction, found.fee_cents)
 
 
@@ -314,6 +367,8 @@ def _fail(charge: Charge, code: str, state: str) -> None:
         _past_due(charge)
         if charge.purpose == Purpose.TAB:
             mail.failed(charge)
+        elif state == ChargeState.PROCESSING or charge.session:
+            mail.page_failed(charge)
 
 
 def _past_due(charge: Charge) -> None:
@@ -327,31 +382,6 @@ def step(charge: Charge, states: Any, **change: Any) -> bool:
     return Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
 
 
-# --- The offer that a charge pays for -------------------------------------------------------------------------
-
-
-def _by_value(wanted: Offer | None) -> dict[str, Any] | None:
-    if wanted is None:
-        return None
-    price = wanted.price
-    return {
-        "resource": wanted.resource,
-        "version": wanted.version,
-        "payee": wanted.payee,
-        "price": [price.id, price.audience, price.amount_micros],
-        "url": wanted.url,
-        "title": wanted.title,
-        "mime_type": wanted.mime_type,
-    }
-
-
-def offer_of(charge: Charge) -> Offer | None:
-    """The offer that a charge was made for, with the price that was quoted then."""
-    if not charge.wants:
-        return None
-    return Offer(**{**charge.wants, "price": Price(*charge.wants["price"])})
-
-
 def authentication(charge: Charge) -> dict[str, str]:
     """What the page needs to let the bank authenticate the cardholder. Raises NoAnswer."""
     found = stripe_api.intent(charge.intent)
@@ -360,9 +390,3 @@ def authentication(charge: Charge) -> dict[str, str]:
         "payment_method": charge.card.stripe_card_id if charge.card else "",
         "status": found.status,
     }
-
-
-def next_look(unfinished: Charge | Setup, now: datetime) -> None:
-    """Schedule the next look. The interval grows with the age of the row, from two minutes to an hour."""
-    age = min(max(now - unfinished.made_at, FIRST_LOOK), _LATEST_LOOK)
-    type(unfinished).objects.filter(id=unfinished.id).update(look_at=now + age)

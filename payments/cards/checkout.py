@@ -20,8 +20,8 @@ from payments.money import format_usd
 from payments.offers import Offer
 from payments.purses import CARD_FLOOR_MICROS, PurseRefused
 
-from . import charges, restored, saved_cards, stripe_api, tabs
-from .facts import NoAnswer, Session, StripeRefused
+from . import charges, customers, mail, restored, saved_cards, stripe_api, tabs
+from .facts import CardFacts, NoAnswer, Sale, Session, StripeRefused, WayBack
 
 log = logging.getLogger(__name__)
 FLOOR_CENTS = CARD_FLOOR_MICROS // charges.CENT
@@ -32,14 +32,23 @@ _FEW_PER_HOUR = 2
 
 
 def top_up(purse: Purse, cents: int, back_url: str, wants: Offer | None = None, *, address: str = "") -> str:
-    """The address of a page that tops up the purse by `cents` and then buys `wants`.
+    """The address of a page that tops up the purse by `cents` and then buys `wants`. The card is not kept.
 
     Raises PurseRefused or NoAnswer; in both cases the buyer was not charged.
     """
+    return _open(purse, Charge.Purpose.TOPUP, cents, _Page(_topup_title(cents), back_url, wants, address))
+
+
+def top_up_keeping_card(purse: Purse, cents: int, back_url: str, *, address: str = "") -> str:
+    """Like `top_up`, and the card is saved: only for a buyer who asked for it."""
+    page = _Page(_topup_title(cents), back_url, None, address, keep_card=True)
+    return _open(purse, Charge.Purpose.TOPUP, cents, page)
+
+
+def _topup_title(cents: int) -> str:
     if cents not in settings.TOPUP_CENTS:
         raise PurseRefused("invalid_amount", "Choose one of the top-up amounts.")
-    title = f"Balance top-up of ${format_usd(cents * charges.CENT)}"
-    return _open(purse, Charge.Purpose.TOPUP, cents, _Page(title, back_url, wants, address))
+    return f"Balance top-up of ${format_usd(cents * charges.CENT)}"
 
 
 def direct(purse: Purse, wants: Offer, back_url: str, *, address: str = "") -> str:
@@ -73,10 +82,10 @@ def save_card(purse: Purse, back_url: str, *, address: str = "") -> str:
     may_open(purse, address)
     first_look = timezone.now() + charges.FIRST_LOOK
     setup = Setup.objects.create(purse=purse, address=address or None, look_at=first_look)
-    done = f"{settings.BASE_URL}/purse/cards/return/{setup.id}"
+    back = WayBack(f"{settings.BASE_URL}/purse/cards/return/{setup.id}", _absolute(back_url))
     try:
-        page = stripe_api.open_setup(
-            str(setup.id), charges.customer(purse), stripe_api.WayBack(done, _absolute(back_url)), f"cs-{setup.id}"
+        page = customers.with_customer(
+            purse, lambda name: stripe_api.open_setup(str(setup.id), name, back, f"cs-{setup.id}-{name}")
         )
     except StripeRefused as error:
         raise PurseRefused("card_page_refused", "We could not open the card page.") from error
@@ -88,7 +97,12 @@ def setup_returned(setup_id: uuid.UUID) -> Setup:
     """The buyer is back from saving a card: keep the card. Raises NoAnswer."""
     setup = Setup.objects.select_related("purse").get(id=setup_id)
     if setup.state == "open" and setup.session:
-        apply_setup(setup, stripe_api.session(setup.session))
+        try:
+            apply_setup(setup, stripe_api.session(setup.session))
+        except StripeRefused as error:
+            if not error.is_gone():
+                raise
+            _ended(setup, "expired")
         setup.refresh_from_db()
     return setup
 
@@ -96,8 +110,8 @@ def setup_returned(setup_id: uuid.UUID) -> Setup:
 def apply_setup(setup: Setup, found: Session) -> None:
     """Record what became of the page that saves a card. Idempotent: buyers, webhooks and the sweeper all lead here."""
     if found.status == "expired":
-        Setup.objects.filter(id=setup.id, state="open").update(state="expired")
-    facts = stripe_api.saved_card(found.setup_intent) if found.status == "complete" and found.setup_intent else None
+        _ended(setup, "expired")
+    facts = _saved(setup, found) if found.status == "complete" and found.setup_intent else None
     if facts is None:
         return
     with transaction.atomic(durable=True):
@@ -113,25 +127,42 @@ def apply_setup(setup: Setup, found: Session) -> None:
         tabs.use_card(card)  # The tab waits for another card.
 
 
+def _saved(setup: Setup, found: Session) -> CardFacts | None:
+    """The card of a completed page, or None: it is still being checked, or the page ended without one."""
+    try:
+        return stripe_api.saved_card(found.setup_intent)
+    except StripeRefused as error:
+        log.warning("%s saved no card: %s", setup, error)
+        if _ended(setup, "failed"):
+            mail.no_card_saved(setup.purse)
+        return None
+
+
+def _ended(setup: Setup, state: str) -> bool:
+    return Setup.objects.filter(id=setup.id, state="open").update(state=state) == 1
+
+
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a hosted page says and where it leads: title, return address, the offer to buy, the buyer's IP address."""
+    """What a hosted page says, where it leads, what is bought then, and the buyer's IP address."""
 
     title: str
     back_url: str
     wants: Offer | None
     address: str
+    keep_card: bool = False
 
 
 def _open(purse: Purse, purpose: str, cents: int, page: _Page) -> str:
     may_open(purse, page.address)
-    charge = charges.begin(purse, purpose, cents * charges.CENT, wants=page.wants, address=page.address)
-    done = f"{settings.BASE_URL}/purse/return/{charge.id}"
-    back = stripe_api.WayBack(done, _absolute(page.back_url))
-    key = f"cc-{charge.id}-session"
+    micros, asked_by = cents * charges.CENT, page.address or None
+    charge = charges.begin(purse, purpose, micros, page.wants, keep_card=page.keep_card, address=asked_by)
+    back = WayBack(f"{settings.BASE_URL}/purse/return/{charge.id}", _absolute(page.back_url))
+    origin, sale = restored.origin(charge), Sale(page.title, cents, page.keep_card)
     try:
-        origin = restored.origin(charge)
-        opened = stripe_api.open_checkout(origin, charges.customer(purse), cents, title=page.title, back=back, key=key)
+        opened = customers.with_customer(
+            purse, lambda name: stripe_api.open_checkout(origin, name, sale, back, f"cc-{charge.id}-session-{name}")
+        )
     except NoAnswer:
         _give_up(charge, "no_answer")
         raise

@@ -19,7 +19,7 @@ from payments.books.accounts import Kind
 from payments.books.ledger import Move
 from payments.models import Charge, Dispute, Payment, PaymentState, Posting, Purse, Transaction
 
-from . import charges, refunds, stripe_api
+from . import charges, mail, refunds, stripe_api
 from .facts import DisputeFacts, Money, StripeRefused
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def apply(facts: DisputeFacts) -> Dispute | None:
         return None
     with transaction.atomic(durable=True):
         purse = charges.owner(charge.id)
-        dispute, _ = Dispute.objects.get_or_create(
+        dispute, new = Dispute.objects.get_or_create(
             id=facts.id,
             defaults={
                 "charge": charge,
@@ -53,6 +53,8 @@ def apply(facts: DisputeFacts) -> Dispute | None:
         _flag(purse, lost_now)
         notify.send()
     dispute.refresh_from_db()
+    if new:
+        mail.disputed(dispute)
     return dispute
 
 
@@ -200,4 +202,5 @@ def warned(intent: str) -> None:
         refunds.of_warned(charge)
     except purses.PurseRefused as refusal:  # The money was spent meanwhile, or is already disputed.
         log.warning("nothing of %s was sent back: %s", charge, refusal)
-    Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD)
+    if Purse.objects.filter(id=charge.purse_id, flag__in=(Flag.NONE, Flag.PAST_DUE)).update(flag=Flag.FRAUD):
+        mail.warned(charge)

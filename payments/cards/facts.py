@@ -1,7 +1,8 @@
-"""The card processor's answers as small records of our own, and its errors by what they mean for the money."""
+"""What is said to the card processor and what it answers, as small records, and its errors by what they mean."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 CURRENCY = "usd"
 # In micros of a dollar.
@@ -17,11 +18,19 @@ class ServerTrouble(NoAnswer):
 
 
 class StripeRefused(Exception):
-    """Certainly not done: the processor understood the call and refused it. No money moved."""
+    """Certainly not done: the processor understood the call and refused it. No money moved.
 
-    def __init__(self, code: str, message: str) -> None:
+    `parameter` is the parameter at fault, if the processor names one.
+    """
+
+    def __init__(self, code: str, message: str, parameter: str = "") -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.parameter = parameter
+
+    def is_gone(self, parameter: str = "") -> bool:
+        """Whether an object is not there: deleted, or of another account or key. With `parameter` the one it names."""
+        return self.code == "resource_missing" and parameter in ("", self.parameter)
 
 
 class Declined(Exception):
@@ -80,6 +89,7 @@ class Intent:
     # From the charge's balance transaction, once it exists: its id, the fee, and when the processor releases the money.
     transaction: str = ""
     fee_cents: int = 0
+    fee_currency: str = CURRENCY
     available_at: datetime | None = None
 
 
@@ -127,6 +137,7 @@ class Money:
     amount_cents: int
     fee_cents: int
     intent: str = ""
+    currency: str = CURRENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +150,38 @@ class DisputeFacts:
     amount_cents: int
     intent: str
     moved: tuple[Money, ...] = field(default=())
+
+
+# --- What we say to the processor ------------------------------------------------------------------------------
+
+
+class Origin(NamedTuple):
+    """What an intent says of our charge at the processor: its id, its purse, its purpose, and that this shop says so.
+
+    By it a shop that is restored from an older backup knows the charge again.
+    """
+
+    charge_id: str
+    purse_id: str
+    purpose: str
+    mac: str
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The names under which the processor keeps it."""
+        return {"charge": self.charge_id, "purse": self.purse_id, "purpose": self.purpose, "mac": self.mac}
+
+
+class WayBack(NamedTuple):
+    """Where a hosted page leads: after success, and after the buyer gave up."""
+
+    done_url: str
+    cancel_url: str
+
+
+class Sale(NamedTuple):
+    """What a hosted page takes money for, in cents, and whether it also keeps the card."""
+
+    title: str
+    amount_cents: int
+    keep_card: bool

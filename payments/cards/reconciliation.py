@@ -17,7 +17,7 @@ from payments.books.ledger import Move
 from payments.models import Charge, Reconciliation
 
 from . import charges, disputes, refunds, stripe_api
-from .facts import Money, NoAnswer, StripeRefused
+from .facts import CURRENCY, Money, NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
 _OVERLAP = timedelta(days=3)
@@ -31,19 +31,21 @@ _REFUNDS = ("refund", "payment_refund", "refund_failure", "payment_failure_refun
 class Report:
     """What a run found: transactions booked late (healed), unknown ones, and the difference in micros.
 
-    `missing` are paid charges that the processor does not have, `failed` transactions that could not be applied.
+    `missing` are paid charges that the processor does not have, `failed` transactions that could not be applied, and
+    `foreign` those in another currency than the books': they are never booked as dollars.
     """
 
     healed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     difference_micros: int = 0
 
     @property
     def clean(self) -> bool:
         """Whether the processor's books and ours agree."""
-        return not self.difference_micros and not self.missing and not self.failed
+        return not (self.difference_micros or self.missing or self.failed or self.foreign)
 
 
 def reconcile() -> Report:
@@ -63,7 +65,8 @@ def reconcile() -> Report:
             _remember(end)
         start = end
     report.healed += disputes.look_at_open()
-    report.difference_micros = stripe_api.holds_cents() * charges.CENT + ledger.balance(accounts.STRIPE, accounts.USD)
+    held = stripe_api.holds_cents() or 0
+    report.difference_micros = held * charges.CENT + ledger.balance(accounts.STRIPE, accounts.USD)
     if not report.clean or report.unknown:
         log.error("reconciliation: %s", report)
     return report
@@ -109,6 +112,9 @@ def _is_there(charge: Charge) -> bool:
 
 def _heal(money: Money, report: Report) -> None:
     """Make sure that our books have one balance transaction; its key in our books makes this idempotent."""
+    if money.currency != CURRENCY:
+        report.foreign.append(money.id)
+        return
     if _booked(money):
         _fee(money, report)
         return

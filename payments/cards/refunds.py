@@ -1,15 +1,18 @@
 """Refunds to a card: of unspent money, and those made by hand at the processor.
 
-The money is reserved first, so it cannot be spent meanwhile. A refund has no separate create and confirm steps at the
+The money is reserved first, so it cannot be spent meanwhile. The processor keeps its fee of a refunded payment, and the
+buyer pays that part unless the shop's settings say otherwise. A refund has no separate create and confirm steps at the
 processor, so after a 5xx its list of refunds is searched for ours before another idempotency key is used.
 """
 
 import logging
 import uuid
 from datetime import timedelta
+from typing import NamedTuple
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from payments import notify, purses
@@ -28,23 +31,49 @@ _DEAD = ("failed", "canceled")
 _OPEN_FOR = timedelta(minutes=2)
 
 
-def refundable(purse: Purse) -> list[tuple[Charge, int]]:
-    """The charges that can be refunded to their cards, each with its micros, as far as the balance reaches."""
+class Refundable(NamedTuple):
+    """What can be refunded of one charge, in micros: `micros` leave the balance, of which `fee_micros` are the fee that
+    the processor keeps, and the rest goes to the card."""
+
+    charge: Charge
+    micros: int
+    fee_micros: int
+
+    @property
+    def to_card_micros(self) -> int:
+        """What the card gets."""
+        return self.micros - self.fee_micros
+
+
+def refundable(purse: Purse) -> list[Refundable]:
+    """The charges that can be refunded to their cards, as far as the balance reaches."""
     purse = Purse.objects.get(id=purse.id)
     left = 0 if purse.flag else purse.balance_micros
     found = []
     paid = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, disputed_micros=0)
     for charge in paid.order_by("-decided_at"):
         micros = _whole_cents(min(left, _unrefunded(charge)))
-        if micros > 0:
-            found.append((charge, micros))
+        fee = _fee(charge, micros)
+        if fee is not None and micros > fee:
+            found.append(Refundable(charge, micros, fee))
             left -= micros
     return found
 
 
+def _fee(charge: Charge, micros: int) -> int | None:
+    """The buyer's share of the processor's fee, in whole cents and never more than the fee. None: not known yet."""
+    if settings.REFUND_FEE_PAID_BY == "shop":
+        return 0
+    if charge.fee_micros is None:
+        return None if charge.available_at is None else 0  # Of a charge from before the fee was recorded.
+    return _whole_cents(charge.fee_micros * micros // charge.amount_micros)
+
+
 def _unrefunded(charge: Charge) -> int:
-    asked = charge.refunds.filter(state=State.ASKED).aggregate(sum=Sum("amount_micros"))["sum"]
-    return charge.amount_micros - charge.refunded_micros - int(asked or 0)
+    asked = Sum("amount_micros", filter=Q(state=State.ASKED))
+    fees = Sum("fee_micros", filter=Q(state__in=(State.ASKED, State.DONE)))
+    taken = charge.refunds.aggregate(asked=asked, fees=fees)
+    return charge.amount_micros - charge.refunded_micros - (taken["asked"] or 0) - (taken["fees"] or 0)
 
 
 def _whole_cents(micros: int) -> int:
@@ -59,9 +88,10 @@ def of_warned(charge: Charge) -> CardRefund | None:
 
 
 def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) -> CardRefund:
-    """Refund unspent money to the card it came from. Raises PurseRefused: no money moved.
+    """Refund unspent money to the card it came from, less the processor's fee. Raises PurseRefused: no money moved.
 
-    Without an answer the money stays reserved, and the sweeper finishes the refund later.
+    Of a frozen purse the shop pays the fee. Without an answer the money stays reserved, and the sweeper finishes the
+    refund later.
     """
     if micros <= 0 or micros % charges.CENT:
         raise PurseRefused("invalid_amount", "We can only refund whole cents to a card.")
@@ -74,9 +104,15 @@ def to_card(purse: Purse, charge: Charge, micros: int, *, frozen: bool = False) 
             raise PurseRefused("refund_too_large", "This is more than you can get back for that payment.")
         if owner.balance_micros < micros:
             raise PurseRefused("insufficient_balance", "We can only refund money you have not spent.")
-        refund = CardRefund.objects.create(charge=charge, amount_micros=micros)
-        move = Move(accounts.balance(owner.id), accounts.refunding(owner.id), micros)
+        fee = 0 if frozen else _fee(charge, micros)
+        if fee is None or fee >= micros:
+            raise PurseRefused("refund_too_early", "This payment can't be refunded yet. Try again in an hour.")
+        refund = CardRefund.objects.create(charge=charge, amount_micros=micros - fee, fee_micros=fee)
+        move = Move(accounts.balance(owner.id), accounts.refunding(owner.id), micros - fee)
         ledger.post(Kind.REFUND_RESERVED, Kind.REFUND_RESERVED.key(refund.id), [move], asset=accounts.USD)
+        if fee:
+            kept = Move(accounts.balance(owner.id), accounts.PROCESSOR_FEES, fee)
+            ledger.post(Kind.REFUND_FEE, Kind.REFUND_FEE.key(refund.id), [kept], asset=accounts.USD)
         purses.move(owner.id, -micros)
         notify.send()
     return drive(refund)
@@ -178,7 +214,7 @@ def _failed(refund: CardRefund, facts: RefundFacts) -> None:
         purse = charges.owner(refund.charge_id)
         move = Move(accounts.STRIPE, accounts.balance(purse.id), refund.amount_micros)
         ledger.post(Kind.CARD_REFUND_FAILED, Kind.CARD_REFUND_FAILED.key(facts.id), [move], asset=accounts.USD)
-        purses.move(purse.id, refund.amount_micros)
+        purses.move(purse.id, refund.amount_micros + _return_fee(refund, purse))
         Charge.objects.filter(id=refund.charge_id).update(refunded_micros=F("refunded_micros") - refund.amount_micros)
     return None
 
@@ -194,7 +230,16 @@ def _release(refund: CardRefund, reason: str, stripe_refund_id: str = "") -> Non
             purse = charges.owner(refund.charge_id)
             move = Move(_aside(refund), accounts.balance(purse.id), refund.amount_micros)
             ledger.post(Kind.REFUND_RELEASED, Kind.REFUND_RELEASED.key(refund.id), [move], asset=accounts.USD)
-            purses.move(purse.id, refund.amount_micros)
+            purses.move(purse.id, refund.amount_micros + _return_fee(refund, purse))
+
+
+def _return_fee(refund: CardRefund, purse: Purse) -> int:
+    """The buyer gets the fee of a refund back that did not reach the card. Returns its micros, still to be moved."""
+    fee = refund.fee_micros or 0
+    if fee:
+        back = Move(accounts.PROCESSOR_FEES, accounts.balance(purse.id), fee)
+        ledger.post(Kind.REFUND_FEE, Kind.REFUND_FEE.key(refund.id, "returned"), [back], asset=accounts.USD)
+    return fee
 
 
 def unanswered() -> QuerySet[CardRefund]:

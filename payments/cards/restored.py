@@ -20,7 +20,7 @@ from payments.models import Charge, Purse
 from payments.purses import CARD_FLOOR_MICROS
 
 from . import stripe_api
-from .facts import CENT, CURRENCY, Intent, StripeRefused
+from .facts import CENT, CURRENCY, Intent, Origin, StripeRefused
 
 log = logging.getLogger(__name__)
 _EMAIL_MAX = 254
@@ -28,10 +28,10 @@ _EMAIL_MAX = 254
 _ROUNDS = 2
 
 
-def origin(charge: Charge) -> stripe_api.Origin:
+def origin(charge: Charge) -> Origin:
     """What the processor keeps with a charge's intent."""
     said = str(charge.id), str(charge.purse_id), str(charge.purpose)
-    return stripe_api.Origin(*said, _mac(*said, key=settings.SECRET_KEY))
+    return Origin(*said, _mac(*said, key=settings.SECRET_KEY))
 
 
 def _mac(*said: str, key: str) -> str:

@@ -4,6 +4,7 @@ import logging
 import uuid
 
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from payments import purses
@@ -43,6 +44,18 @@ def add(purse: Purse, facts: CardFacts) -> Card:
     return card
 
 
+def customer(card: Card) -> str:
+    """The processor's customer who has this card; empty when the card is not there any more. Raises NoAnswer."""
+    try:
+        name = stripe_api.card(card.stripe_card_id).customer
+    except StripeRefused as error:
+        log.warning("%s leads nowhere: %s", card.stripe_card_id, error)
+        name = ""
+    if not name:
+        detached(card.stripe_card_id)
+    return name
+
+
 def changed(stripe_card_id: str) -> None:
     """A card changed at the processor, for example its expiry date: record that. Raises NoAnswer."""
     facts = stripe_api.card(stripe_card_id)
@@ -53,8 +66,29 @@ def changed(stripe_card_id: str) -> None:
 
 def detached(stripe_card_id: str) -> None:
     """A card was removed at the processor, by us or by hand: it cannot be charged, so its tab closes."""
-    card = Card.objects.filter(stripe_card_id=stripe_card_id, removed_at=None).first()
+    card = Card.objects.filter(stripe_card_id=stripe_card_id).first()
     if card:
         with transaction.atomic(durable=True):
-            Purse.objects.filter(card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
-            Card.objects.filter(id=card.id).update(removed_at=timezone.now())
+            purses.locked(card.purse_id)
+            remove(card)
+            Card.objects.filter(id=card.id, forgotten_at=None).update(forgotten_at=timezone.now())
+
+
+def remove(card: Card) -> None:
+    """Remove a card here, which closes its tab, in the caller's database transaction. `forget` removes it there."""
+    Purse.objects.filter(card=card).update(card=None, tab_limit_micros=0, tab_opened_at=None)
+    Card.objects.filter(id=card.id, removed_at=None).update(removed_at=timezone.now())
+
+
+def to_forget() -> QuerySet[Card]:
+    """The cards that were removed here and may still be at the processor."""
+    return Card.objects.filter(forgotten_at=None).exclude(removed_at=None)
+
+
+def forget(card: Card) -> None:
+    """Remove a removed card at the processor too. Idempotent. Raises NoAnswer: the sweeper tries again."""
+    try:
+        stripe_api.forget_card(card.stripe_card_id)
+    except StripeRefused as error:
+        log.warning("%s was not there to forget: %s", card.stripe_card_id, error)
+    Card.objects.filter(id=card.id, forgotten_at=None).update(forgotten_at=timezone.now())

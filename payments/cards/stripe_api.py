@@ -8,7 +8,7 @@ imported where the processor is called.
 import functools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -22,10 +22,13 @@ from .facts import (
     Intent,
     Money,
     NoAnswer,
+    Origin,
     RefundFacts,
+    Sale,
     ServerTrouble,
     Session,
     StripeRefused,
+    WayBack,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +60,8 @@ def _call(call: Callable[[Any], Any]) -> Any:
     except stripe.RateLimitError as error:
         raise NoAnswer(str(error)) from error
     except stripe.InvalidRequestError as error:
-        raise StripeRefused(error.code or "invalid_request", error.user_message or str(error)) from error
+        said = error.user_message or str(error)
+        raise StripeRefused(error.code or "invalid_request", said, error.param or "") from error
     except stripe.IdempotencyError as error:
         raise StripeRefused("idempotency_error", str(error)) from error
     except stripe.APIConnectionError as error:
@@ -87,40 +91,17 @@ def email_of(customer: str) -> str:
     return (_get(found, "email") or "").lower()
 
 
-class Origin(NamedTuple):
-    """What an intent says of our charge at the processor: its id, its purse, its purpose, and that this shop says so.
-
-    By it a shop that is restored from an older backup knows the charge again.
-    """
-
-    charge_id: str
-    purse_id: str
-    purpose: str
-    mac: str
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The names under which the processor keeps it."""
-        return {"charge": self.charge_id, "purse": self.purse_id, "purpose": self.purpose, "mac": self.mac}
-
-
-class WayBack(NamedTuple):
-    """Where a hosted page leads: after success, and after the buyer gave up."""
-
-    done_url: str
-    cancel_url: str
-
-
-def open_checkout(origin: Origin, customer: str, amount_cents: int, *, title: str, back: WayBack, key: str) -> Session:
-    """A hosted page that takes `amount_cents` and keeps the card."""
-    product = {"currency": CURRENCY, "unit_amount": amount_cents, "product_data": {"name": title[:200]}}
+def open_checkout(origin: Origin, customer: str, sale: Sale, back: WayBack, key: str) -> Session:
+    """A hosted page that takes money. Raises StripeRefused, also when the customer is not there."""
+    product = {"currency": CURRENCY, "unit_amount": sale.amount_cents, "product_data": {"name": sale.title[:200]}}
+    kept = {"setup_future_usage": "off_session"} if sale.keep_card else {}
     params = {
         "mode": "payment",
         "customer": customer,
         "client_reference_id": origin.charge_id,
         "line_items": [{"price_data": product, "quantity": 1}],
         "metadata": origin.metadata,
-        "payment_intent_data": {"metadata": origin.metadata, "setup_future_usage": "off_session"},
+        "payment_intent_data": {"metadata": origin.metadata, **kept},
         "success_url": back.done_url,
         "cancel_url": back.cancel_url,
     }
@@ -152,8 +133,13 @@ def expire_session(session_id: str) -> Session:
 
 
 def saved_card(setup_intent: str) -> CardFacts | None:
-    """The card that a hosted page saved, or None when it saved none."""
+    """The card that a hosted page saved, or None while it is being checked.
+
+    Raises StripeRefused when the page saved none, or something that is no card.
+    """
     found = _call(lambda v1: v1.setup_intents.retrieve(setup_intent, {"expand": ["payment_method"]}))
+    if found.status in ("requires_payment_method", "canceled"):
+        raise StripeRefused("no_card", "The page ended without a card.")
     return _card(found.payment_method) if found.status == "succeeded" and found.payment_method else None
 
 
@@ -182,8 +168,17 @@ def create_intent(origin: Origin, customer: str, amount_cents: int, key: str) ->
 
 
 def confirm_intent(intent_id: str, stripe_card_id: str, key: str) -> Intent:
-    """Charge a saved card off-session. Confirms one stored intent, which can succeed only once."""
-    params = {"payment_method": stripe_card_id, "off_session": True, "expand": _CHARGE_DETAILS}
+    """Charge a saved card off-session. Confirms one stored intent, which can succeed only once.
+
+    An account may have payment methods that redirect the buyer; with those the processor asks for a return address even
+    when a card is charged.
+    """
+    params = {
+        "payment_method": stripe_card_id,
+        "off_session": True,
+        "return_url": f"{settings.BASE_URL}/purse",
+        "expand": _CHARGE_DETAILS,
+    }
     return _intent(_call(lambda v1: v1.payment_intents.confirm(intent_id, params, {"idempotency_key": key})))
 
 
@@ -247,11 +242,11 @@ def money_between(start: datetime, end: datetime) -> Iterator[Money]:
     yield from (_money(one) for one in _pages(found))
 
 
-def holds_cents() -> int:
-    """Our balance at the processor in cents, available and pending together."""
+def holds_cents() -> int | None:
+    """Our balance at the processor in cents, available and pending together. None: the account holds no dollars."""
     found = _call(lambda v1: v1.balance.retrieve())
-    parts = [*found.available, *found.pending]
-    return sum(part.amount for part in parts if part.currency == CURRENCY)
+    parts = [part.amount for part in (*found.available, *found.pending) if part.currency == CURRENCY]
+    return sum(parts) if parts else None
 
 
 def undelivered_since(moment: datetime) -> list[Event]:
@@ -332,6 +327,7 @@ def _intent(found: Any) -> Intent:
         client_secret=_get(found, "client_secret") or "",
         transaction=_id(money),
         fee_cents=money.fee if details and money is not None else 0,
+        fee_currency=money.currency if details and money is not None else CURRENCY,
         available_at=_moment(money.available_on) if details and money is not None else None,
     )
 
@@ -375,6 +371,7 @@ def _money(found: Any) -> Money:
         amount_cents=found.amount,
         fee_cents=found.fee,
         intent="" if isinstance(source, str) else _id(_get(source, "payment_intent")),
+        currency=found.currency,
     )
 
 

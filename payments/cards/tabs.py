@@ -13,16 +13,19 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from payments import purses
+from payments.books import accounts, ledger
+from payments.books.accounts import Kind
+from payments.books.ledger import Move
 from payments.models import Card, Charge, Purse
 from payments.purses import PurseRefused
 
-from . import charges, mail, refunds, restored, saved_cards, stripe_api
-from .facts import NoAnswer, StripeRefused
+from . import charges, customers, mail, refunds, restored, saved_cards, stripe_api
+from .facts import Intent, NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
 _TRUSTED_TABS = 2
@@ -118,8 +121,41 @@ def charge_due(now: datetime | None = None) -> list[Charge]:
         balance_micros__lte=F("tab_limit_micros") / 10 - F("tab_limit_micros")
     )
     due = owing.filter(old | enough).order_by("owing_since").values_list("id", flat=True)
-    made = [charge_tab(purse_id) for purse_id in due[:_AT_ONCE]]
+    made = [_charged(purse_id) for purse_id in due[:_AT_ONCE]]
     return [charge for charge in made if charge]
+
+
+def forgive_small(now: datetime | None = None) -> int:
+    """Write off what closed tabs owe for long and no card can pay, up to TAB_FORGIVE_CENTS each. Returns how many."""
+    old = (now or timezone.now()) - timedelta(days=settings.TAB_DAYS)
+    smallest = -settings.TAB_FORGIVE_CENTS * charges.CENT
+    closed = Purse.objects.filter(tab_limit_micros=0, flag=Purse.Flag.NONE, owing_since__lte=old)
+    small = closed.filter(balance_micros__lt=0, balance_micros__gte=smallest)
+    return sum(_forgive(small, purse_id) for purse_id in small.values_list("id", flat=True)[:_AT_ONCE])
+
+
+def _forgive(small: QuerySet[Purse], purse_id: uuid.UUID) -> bool:
+    with transaction.atomic(durable=True):
+        purse = small.filter(id=purse_id).select_for_update().first()
+        if purse is None or purse.owing_since is None:
+            return False  # It was paid meanwhile.
+        owed = -purse.balance_micros
+        key = Kind.FORGIVEN.key(purse.id, int(purse.owing_since.timestamp() * 1_000_000))
+        move = Move(accounts.FORGIVEN_DEBTS, accounts.balance(purse.id), owed)
+        ledger.post(Kind.FORGIVEN, key, [move], asset=accounts.USD)
+        purses.move(purse.id, owed)
+        purses.paid_up(purse.id)
+    log.info("wrote off %s micros of %s", owed, purse.id)
+    return True
+
+
+def _charged(purse_id: uuid.UUID) -> Charge | None:
+    """Charge one due tab. One that cannot be charged must not keep the others waiting."""
+    try:
+        return charge_tab(purse_id)
+    except Exception:
+        log.exception("the tab of %s could not be charged", purse_id)
+        return None
 
 
 def charge_tab(purse_id: uuid.UUID, *, asked: bool = False) -> Charge | None:
@@ -162,13 +198,23 @@ def is_paid_otherwise(charge: Charge) -> bool:
     A restored backup has a debt again and may have forgotten what was paid for it. So the processor is asked first what
     the buyer has paid.
     """
-    for customer in _customers(charge):
-        for found in restored.unknown(stripe_api.newest_intents(customer)):
+    for name in _customers(charge):
+        for found in restored.unknown(_newest_intents(name)):
             if charges.apply(found):
                 refunds.look(found.id)
     charge.refresh_from_db()
     unsent = charge.state in (Charge.State.NEW, Charge.State.CREATED, Charge.State.CONFIRMING)
     return unsent and _too_much(charge) and _cancel(charge)
+
+
+def _newest_intents(name: str) -> list[Intent]:
+    try:
+        return stripe_api.newest_intents(name)
+    except StripeRefused as error:
+        if error.is_gone("customer"):
+            customers.forget(name)
+            return []
+        raise
 
 
 def _customers(charge: Charge) -> set[str]:
@@ -258,15 +304,20 @@ def use_card(card: Card) -> None:
 
 
 def remove_card(card: Card) -> None:
-    """Remove a card here and at the processor. Raises PurseRefused while a debt depends on the card, or NoAnswer."""
-    purse = Purse.objects.get(id=card.purse_id)
-    if purse.card_id == card.id and purse.balance_micros < 0:
-        raise PurseRefused("tab_owed", "You still owe money on this card. Pay it or choose another card first.")
+    """Remove a card here and at the processor. Raises PurseRefused while a debt depends on the card.
+
+    It is removed here first, under the purse's lock: a purchase meanwhile is either before it, and then a debt, or
+    after it, and then refused. Without an answer of the processor the sweeper removes the card there.
+    """
+    with transaction.atomic(durable=True):
+        purse = purses.locked(card.purse_id)
+        if purse.card_id == card.id and purse.balance_micros < 0:
+            raise PurseRefused("tab_owed", "You still owe money on this card. Pay it or choose another card first.")
+        saved_cards.remove(card)
     try:
-        stripe_api.forget_card(card.stripe_card_id)
-    except StripeRefused as error:
-        log.warning("%s was not there to forget: %s", card.stripe_card_id, error)
-    saved_cards.detached(card.stripe_card_id)
+        saved_cards.forget(card)
+    except NoAnswer as error:
+        log.warning("%s is removed at the processor later: %s", card.stripe_card_id, error)
 
 
 def dun(now: datetime | None = None) -> None:
@@ -284,6 +335,8 @@ def _later(act: Callable[[Charge], object], charge: Charge) -> None:
         act(charge)
     except NoAnswer as error:
         log.warning("%s waits for the next round: %s", charge, error)
+    except Exception:
+        log.exception("%s could not be dunned", charge)
 
 
 def _remind(charge: Charge, now: datetime) -> None:

@@ -72,12 +72,17 @@ class Approval(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.ASKED)
     asked_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True)
+    # When the owner was told of it by mail.
+    mailed_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["key", "resource"], condition=Q(state__in=["asked", "approved"]), name="approval_one_open"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["key"], condition=Q(state="asked", mailed_at=None), name="approval_unmailed"),
         ]
 
     def __str__(self) -> str:

@@ -92,6 +92,8 @@ class Grant(models.Model):
     version = models.PositiveIntegerField()
     made_at = models.DateTimeField(db_default=Now())
     revoked_at = models.DateTimeField(null=True)
+    # When the article was first read as Markdown or JSON, after which the purchase cannot be refunded.
+    machine_read_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

@@ -82,7 +82,16 @@ class Card(models.Model):
     last4 = models.CharField(max_length=4, blank=True)
     expires = models.CharField(max_length=7, blank=True)
     made_at = models.DateTimeField(db_default=Now())
+    # Removed here, and then at the processor. Null: not yet.
     removed_at = models.DateTimeField(null=True)
+    forgotten_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["removed_at"], condition=Q(forgotten_at=None, removed_at__isnull=False), name="card_to_forget"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.brand or 'card'} ending in {self.last4}"
@@ -126,6 +135,8 @@ class Charge(models.Model):
     # The processor's id of the attempt that was declined last: a repeated report of it says nothing about the next.
     declined_stripe_charge_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - a column that SQLite can just add.
     card = models.ForeignKey(Card, models.PROTECT, null=True, related_name="+")
+    # The buyer asked to save the card that pays on the hosted page.
+    keep_card = models.BooleanField(null=True)
     # Each dunning attempt has its own idempotency key, and a 5xx answer needs a new one: docs/cards.md says why.
     attempt = models.PositiveSmallIntegerField(default=0)
     renewal = models.PositiveSmallIntegerField(default=0)
@@ -135,8 +146,11 @@ class Charge(models.Model):
     wants = models.JSONField(null=True)
     bought = models.ForeignKey(Payment, models.PROTECT, null=True, related_name="+")
     fulfilled_at = models.DateTimeField(null=True)
+    receipt_sent_at = models.DateTimeField(null=True)
     # When the processor releases the money; null until its balance transaction is known.
     available_at = models.DateTimeField(null=True)
+    # The processor's fee, which it keeps when the charge is refunded; known with `available_at`.
+    fee_micros = models.BigIntegerField(null=True)
     refunded_micros = models.BigIntegerField(default=0)
     disputed_micros = models.BigIntegerField(default=0)
     # The IP address that asked for the charge, to notice tests of stolen cards; and when the sweeper looks next.
@@ -178,6 +192,9 @@ class Charge(models.Model):
             ),
             models.Index(
                 fields=["decided_at"], condition=Q(state="succeeded", available_at=None), name="charge_unavailable"
+            ),
+            models.Index(
+                fields=["decided_at"], condition=Q(state="succeeded", receipt_sent_at=None), name="charge_no_receipt"
             ),
         ]
 
@@ -252,7 +269,9 @@ class CardRefund(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     charge = models.ForeignKey(Charge, models.PROTECT, related_name="refunds")
+    # What the card gets, and what the buyer paid beside it of the processor's fee.
     amount_micros = models.BigIntegerField()
+    fee_micros = models.BigIntegerField(null=True)
     state = models.CharField(max_length=8, choices=State, default=State.ASKED)
     stripe_refund_id = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=64, blank=True)

@@ -6,6 +6,7 @@ on the card money behind it ends (payments.cards.holds).
 """
 
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from payments.models import ApiKey, Debit, Grant, Payment, PaymentState, Purse
 # The name of the rail that pays from purses.
 RAIL = "purse"
 CARD_FLOOR_MICROS = 500_000
+_BY_BUYER = "buyer"
 
 
 class PurseRefused(Exception):
@@ -137,8 +139,8 @@ def _why_not(purse_id: uuid.UUID, amount_micros: int) -> PurseRefused:
 def refund(payment_id: uuid.UUID, purse: Purse) -> Payment:
     """Refund an article's price to the balance and revoke access: within REFUND_SECONDS, once per article and buyer.
 
-    Raises PurseRefused when the time is over, the article was refunded before, or the payment is not this purse's. No
-    money has moved then.
+    What a machine may have copied (bought by an agent, or read as Markdown or JSON) is not refunded, and no more than
+    REFUNDS_PER_DAY articles. Raises PurseRefused, also when the payment is not this purse's. No money has moved then.
     """
     since = timezone.now() - timedelta(seconds=settings.REFUND_SECONDS)
     try:
@@ -146,13 +148,36 @@ def refund(payment_id: uuid.UUID, purse: Purse) -> Payment:
             # The purse is locked before the payment's row: a dispute reverses purchases while holding the purse lock.
             Purse.objects.select_for_update().get(id=purse.id)
             row = Payment.objects.filter(id=payment_id, debit__purse=purse, decided_at__gt=since).first()
-            if row is None or not take_back(row, Kind.REFUND, "buyer"):
+            if row and not read_by_people([row.id]):
+                raise PurseRefused("refund_of_machines", "What your agents bought or read can't be refunded.")
+            if row and refunds_left(purse) < 1:
+                raise PurseRefused("too_many_refunds", "You refunded too many articles today. Try again tomorrow.")
+            if row is None or not take_back(row, Kind.REFUND, _BY_BUYER):
                 raise PurseRefused("refund_too_late", "This purchase can no longer be refunded.")
             paid_up(purse.id)
             notify.send()
             return row
     except IntegrityError as error:
         raise PurseRefused("refund_used", "Each article can be refunded only once.") from error
+
+
+def read_by_people(payments: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these payments that no agent made and whose article no machine has read."""
+    made = Debit.objects.filter(payment__in=payments, key=None)
+    return set(made.exclude(payment__grants__machine_read_at__isnull=False).values_list("payment_id", flat=True))
+
+
+def refunds_left(purse: Purse) -> int:
+    """How many more articles the owner can refund now."""
+    since = timezone.now() - timedelta(days=1)
+    mine = Payment.objects.filter(debit__purse=purse, state=PaymentState.REFUNDED, reason=_BY_BUYER)
+    return settings.REFUNDS_PER_DAY - mine.filter(decided_at__gt=since).count()
+
+
+def read_by_machine(grant: Grant, payment: Payment) -> None:
+    """Record that an article that was bought from a purse is about to be read in a format for machines."""
+    if payment.rail == RAIL and grant.machine_read_at is None:
+        Grant.objects.filter(id=grant.id, machine_read_at=None).update(machine_read_at=timezone.now())
 
 
 def take_back(payment: Payment, kind: str, reason: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import stripe
 
-from payments.cards import stripe_api
+from payments.cards import facts, stripe_api
 from payments.cards.facts import Declined, Intent, StripeRefused
 
 pytestmark = pytest.mark.stripe
@@ -112,10 +112,9 @@ def test_a_disputed_payment_is_withdrawn_with_a_fee(v1):
 
 def test_a_hosted_page_takes_our_parameters(v1):
     customer, _ = saved(v1, "pm_card_visa")
-    back = ("https://shop.example/back", "https://shop.example/away")
-    page = stripe_api.open_checkout(
-        str(uuid.uuid4()), customer, 500, title="Balance", back=back, key=f"t-{uuid.uuid4()}"
-    )
+    back = facts.WayBack("https://shop.example/back", "https://shop.example/away")
+    origin, sale = facts.Origin(str(uuid.uuid4()), "", "topup", ""), facts.Sale("Balance", 500, keep_card=True)
+    page = stripe_api.open_checkout(origin, customer, sale, back, f"t-{uuid.uuid4()}")
     assert (page.status, page.url[:4]) == ("open", "http")
     assert stripe_api.expire_session(page.id).status == "expired"
     assert stripe_api.open_setup(str(uuid.uuid4()), customer, back, f"t-{uuid.uuid4()}").url

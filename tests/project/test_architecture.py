@@ -34,7 +34,7 @@ dev                  | dev
 dev/standin          | dev/standin
                      |
 marketplace          | marketplace/{__init__ apps celery settings urls wsgi}
-                     | marketplace/{api reader shop staff} payments/onchain
+                     | marketplace/{api reader shop staff} payments/{cards onchain}
 marketplace/accounts | marketplace/accounts
                      | marketplace/reader payments/values
 marketplace/staff    | marketplace/staff
@@ -45,14 +45,14 @@ marketplace/ops      | marketplace/ops
                      | marketplace/reader payments/{http cards onchain models}
 marketplace/shop     | marketplace/shop
                      | marketplace/{reader base} publishers/{articles pricing models}
-                     | payments/{fulfilment http gate rails cards notify models values}
+                     | payments/{fulfilment http gate rails cards purses notify models values}
 marketplace/reader   | marketplace/reader
                      | marketplace/base publishers/{articles models base}
                      | payments/{http gate proofs rails cards purses models values}
 marketplace/base     | marketplace/{models paging}
                      |
-publishers           | publishers/{__init__ apps management sample}
-                     | publishers/{articles models} payments/values
+publishers           | publishers/{__init__ apps management sample first_sale tasks}
+                     | publishers/{articles models} payments/{models values}
 publishers/views     | publishers/{views forms urls admin}
                      | publishers/{articles pricing models base} payments/{http books notify models values}
 publishers/articles  | publishers/articles
@@ -66,10 +66,10 @@ publishers/base      | publishers/csv_files
 payments/pages       | payments/templatetags
                      | payments/values
 payments             | payments/{admin apps checks management tasks}
-                     | payments/{fulfilment audit cards onchain models}
+                     | payments/{fulfilment audit cards purses onchain models}
 payments/http        | payments/http
                      | payments/{gate proofs rails values}
-payments/fulfilment  | payments/fulfilment
+payments/fulfilment  | payments/{fulfilment card_receipts}
                      | payments/{gate cards models values}
 payments/gate        | payments/{gate denials}
                      | payments/{proofs rails notify models values}
@@ -91,7 +91,7 @@ payments/notify      | payments/{notify waiters}
                      | payments/{models values}
 payments/models      | payments/{models sql}
                      | payments/values
-payments/values      | payments/{__init__ money ids fields offers places quotes}
+payments/values      | payments/{__init__ money ids fields offers places quotes mailing}
                      |
 """
 # Imports that the table does not allow and that are on their way out, each with where it belongs.

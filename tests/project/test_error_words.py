@@ -90,6 +90,7 @@ def test_what_an_articles_address_can_say_is_promised_with_its_status():
     said = words_of([file for room in rooms for file in sorted(ROOT.glob(room))])
     of_pages = {
         "too_many_keys", "key_made_already", "key_revoked", "budget_below_spent", "refund_too_late", "refund_used",
+        "refund_of_machines", "too_many_refunds",
     }  # fmt: skip
     assert of_pages < told_to_people()
     assert said - of_pages <= set(promised())

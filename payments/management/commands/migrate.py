@@ -15,17 +15,17 @@ _BOOKS = ("payments_account", "payments_transaction", "payments_posting")
 _KEPT = {
     "payments_payment": "state, reason, claimed_at, decided_at, reversals, sale_id",
     "payments_authorization": "submission_id, wasted_at",
-    "payments_grant": "revoked_at",
+    "payments_grant": "revoked_at, machine_read_at",
     "payments_transfer": "final, orphaned_at, orphanings, payment_id, received_id",
     "payments_purse": "email, balance_micros, tab_limit_micros, tab_opened_at, flag, owing_since, customer, card_id,"
     " joined_to_id",
     "payments_debit": "purse_id",
     "payments_apikey": "name, day_budget_micros, budget_micros, ceiling_micros, approve_above_micros, payees,"
     " expires_at, revoked_at, spent_micros, day, day_spent_micros, used_at",
-    "payments_approval": "amount_micros, state, asked_at, decided_at",
+    "payments_approval": "amount_micros, state, asked_at, decided_at, mailed_at",
     "payments_charge": "purse_id, state, reason, session, intent, stripe_charge_id, declined_stripe_charge_id, card_id,"
-    " attempt, renewal, retry_at, look_at, reminders, bought_id, fulfilled_at, available_at, refunded_micros,"
-    " disputed_micros, decided_at",
+    " attempt, renewal, retry_at, look_at, reminders, bought_id, fulfilled_at, receipt_sent_at,"
+    " available_at, fee_micros, refunded_micros, disputed_micros, decided_at",
     "payments_cardrefund": "state, stripe_refund_id, reason, renewal, decided_at",
     "payments_dispute": "status, withdrawn_micros, lost_at",
     "payments_processorevent": "applied_at, failures",

@@ -151,7 +151,7 @@ class Doings:
         found = refunds.refundable(purse)
         if not found:
             return "nothing"
-        charge, micros = self.random.choice(found)
+        charge, micros, _ = self.random.choice(found)
         part = micros if self.random.random() < 0.5 else max(charges.CENT, micros // 3 // charges.CENT * charges.CENT)
         return refunds.to_card(purse, charge, part).state
 

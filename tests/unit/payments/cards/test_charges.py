@@ -3,7 +3,7 @@
 import pytest
 from django.core import mail as outbox
 
-from payments.cards import charges, checkout, stripe_api, tabs
+from payments.cards import charges, checkout, customers, facts, stripe_api, tabs
 from payments.models import Charge
 from tests.bank import FAULTS, Bank, newest, paid_once
 from tests.buyers import balance
@@ -30,8 +30,8 @@ def test_an_answer_that_is_lost_charges_once(bank, path, kind, when):
 def test_one_key_for_other_parameters_is_refused_and_charges_nothing(bank):
     purse = bank.owing(600)
     charge = charges.begin(purse, "tab", 6_000_000)
-    another = stripe_api.Origin("another", "", "", "")
-    stripe_api.create_intent(another, charges.customer(purse), 700, f"cc-{charge.id}-create-0")
+    another = facts.Origin("another", "", "", "")
+    stripe_api.create_intent(another, customers.customer(purse), 700, f"cc-{charge.id}-create-0")
     charges.drive(charge)
     charge.refresh_from_db()
     assert (charge.state, charge.reason) == ("failed", "idempotency_error")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from payments import fulfilment, gate, purses
 from payments.books import ledger
-from payments.cards import charges, checkout, stripe_api
+from payments.cards import charges, checkout, customers, stripe_api, wanted
 from payments.cards.facts import CardFacts, Session
 from payments.models import Card, Charge, Payment, Purse, Setup
 from payments.purses import joining
@@ -45,12 +45,12 @@ def test_of_two_names_at_the_processor_a_buyer_keeps_the_first(monkeypatch: pyte
         return "cus_second"
 
     monkeypatch.setattr(stripe_api, "create_customer", slowly)
-    assert charges.customer(purse) == "cus_first"
-    assert charges.customer(purse) == "cus_first"
+    assert customers.customer(purse) == "cus_first"
+    assert customers.customer(purse) == "cus_first"
 
 
 def test_the_card_that_paid_replaces_none_that_was_chosen(monkeypatch: pytest.MonkeyPatch):
-    attempt = charge("confirming")
+    attempt = charge("confirming", keep_card=True)
     monkeypatch.setattr(stripe_api, "card", lambda name: CardFacts(name, "visa", "4444", "12/40"))
     charges.apply(found("succeeded", stripe_charge_id="ch_2", card="pm_new"))
     assert state(attempt) == "succeeded"
@@ -116,7 +116,7 @@ def test_two_live_tabs_of_one_purse_are_never_made_of_a_guests_and_its_owners():
 def filled(wants: Any = None, **more: Any) -> Charge:
     """A top-up that has succeeded, and what it was for."""
     made = buyers.fill(buyers.purse(), 5_000_000)
-    Charge.objects.filter(id=made.id).update(wants=charges._by_value(wants), fulfilled_at=None, **more)
+    Charge.objects.filter(id=made.id).update(wants=wanted.by_value(wants), fulfilled_at=None, **more)
     made.refresh_from_db()
     return made
 

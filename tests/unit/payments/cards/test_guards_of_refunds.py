@@ -64,7 +64,7 @@ def test_a_disputed_charge_does_not_go_back_though_its_purse_is_in_order(unsent:
     for frozen in (False, True):
         assert word(purse, charge, 10_000, frozen=frozen) == "charge_disputed"
     assert unsent == []
-    assert refunds.refundable(purse) == [(Charge.objects.get(intent="pi_2"), 10_000_000)]
+    assert refunds.refundable(purse) == [(Charge.objects.get(intent="pi_2"), 10_000_000, 0)]
     Purse.objects.update(flag="dispute")
 
 
@@ -72,7 +72,7 @@ def test_a_disputed_charge_does_not_go_back_though_its_purse_is_in_order(unsent:
 def test_nothing_leaves_a_purse_that_is_not_in_order_though_nothing_is_disputed(unsent: list[CardRefund], flag: str):
     purse = buyers.purse()
     charge = paid(purse)
-    assert refunds.refundable(purse) == [(charge, 10_000_000)]
+    assert refunds.refundable(purse) == [(charge, 10_000_000, 0)]
     Purse.objects.update(flag=flag)
     assert refunds.refundable(purse) == []
     assert word(purse, charge, 10_000) == "charge_disputed"

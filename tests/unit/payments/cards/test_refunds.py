@@ -38,7 +38,7 @@ def test_refunds_in_parts_in_full_too_much_and_one_that_comes_back(bank):
     assert refunds.refundable(purse) != []
     refunds.to_card(purse, charge, 4_000_000)
     purse.refresh_from_db()
-    assert refunds.refundable(purse) == [(charge, 6_000_000)]
+    assert refunds.refundable(purse) == [(charge, 6_000_000, 0)]
     for wrong in (6_010_000, 0, -10_000, 5_000):
         with pytest.raises(purses.PurseRefused):
             refunds.to_card(purse, charge, wrong)
@@ -60,7 +60,7 @@ def test_what_is_spent_cannot_go_back_to_the_card(bank):
         refunds.to_card(purse, charge, 2_000_000)
     assert refused.value.word == "insufficient_balance"
     purse.refresh_from_db()
-    assert refunds.refundable(purse) == [(charge, 1_000_000)]
+    assert refunds.refundable(purse) == [(charge, 1_000_000, 0)]
 
 
 def test_a_refund_made_by_hand_at_the_processor_comes_in_without_a_webhook(bank):

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from payments.books import ledger
-from payments.cards import charges, checkout, reconciliation, restored, stripe_api, tabs
+from payments.cards import charges, checkout, customers, facts, reconciliation, restored, stripe_api, tabs
 from payments.models import Charge, Purse, Reconciliation
 from tests import buyers
 from tests.bank import VISA, Bank, newest
@@ -21,8 +21,10 @@ def forgotten(bank: Bank, purse_id: Any, customer: str, purpose: str = "topup", 
     """A charge of five dollars that was paid, and whose row is gone. Returns its id."""
     charge_id = uuid.uuid4()
     origin = restored.origin(Charge(id=charge_id, purse_id=purse_id, purpose=purpose))._replace(**changed)
-    way = stripe_api.WayBack("http://shop.test/done", "http://shop.test/back")
-    page = stripe_api.open_checkout(origin, customer, 500, title="Balance", back=way, key=f"k-{charge_id}")
+    way = facts.WayBack("http://shop.test/done", "http://shop.test/back")
+    page = stripe_api.open_checkout(
+        origin, customer, facts.Sale("Balance", 500, keep_card=False), way, f"k-{charge_id}"
+    )
     assert bank.pay(page.url)["paid"]
     bank.lose()
     return charge_id
@@ -31,7 +33,7 @@ def forgotten(bank: Bank, purse_id: Any, customer: str, purpose: str = "topup", 
 @pytest.mark.parametrize("purpose", ["topup", "tab", "direct"])
 def test_the_money_of_a_forgotten_charge_returns_to_its_purse_once(bank: Bank, purpose: str):
     purse = buyers.purse()
-    charge_id = forgotten(bank, purse.id, charges.customer(purse), purpose)
+    charge_id = forgotten(bank, purse.id, customers.customer(purse), purpose)
     report = reconciliation.reconcile()
     assert (len(report.healed), report.unknown) == (1, [])
     made = Charge.objects.get(id=charge_id)
@@ -55,7 +57,7 @@ def test_a_forgotten_purse_is_a_guests_again_who_can_claim_it_by_mail(bank: Bank
 
 def test_what_was_refunded_and_disputed_since_is_taken_again(bank: Bank):
     purse = buyers.purse()
-    forgotten(bank, purse.id, charges.customer(purse))
+    forgotten(bank, purse.id, customers.customer(purse))
     paid = next(iter(bank.state()["charge"].values()))
     bank.do("refund", payment_intent=paid["payment_intent"], amount=100)
     bank.do("disputes", charge=paid["id"], amount=300, kind="fraudulent")
@@ -93,7 +95,7 @@ def test_an_intent_of_somebody_else_is_nobodys(changed: dict[str, Any]):
 
 def test_what_suspense_has_is_not_booked_again(bank: Bank, monkeypatch: pytest.MonkeyPatch):
     purse = buyers.purse()
-    charge_id = forgotten(bank, purse.id, charges.customer(purse))
+    charge_id = forgotten(bank, purse.id, customers.customer(purse))
     with monkeypatch.context() as patch:
         patch.setattr(restored, "charge", lambda found: None)
         assert len(reconciliation.reconcile().unknown) == 1
@@ -203,7 +205,7 @@ def test_who_asks_to_pay_pays_what_is_left(bank: Bank):
 def test_two_workers_at_one_forgotten_charge_book_it_once(bank: Bank, monkeypatch: pytest.MonkeyPatch):
     """One has made the row and not recorded the money when the other comes."""
     purse, held, real = buyers.purse(), [], restored.charge
-    forgotten(bank, purse.id, charges.customer(purse))
+    forgotten(bank, purse.id, customers.customer(purse))
     with monkeypatch.context() as patch:
         patch.setattr(restored, "charge", lambda found: held.append((real(found), found)) or real(found))
         assert reconciliation.reconcile().unknown == []
@@ -243,7 +245,7 @@ def test_another_shop_with_the_same_account_keeps_its_money(bank: Bank):
 
 def test_a_forgotten_charge_is_known_by_a_former_key(bank: Bank):
     purse = buyers.purse()
-    forgotten(bank, purse.id, charges.customer(purse))
+    forgotten(bank, purse.id, customers.customer(purse))
     bank.settings.SECRET_KEY_FALLBACKS = [bank.settings.SECRET_KEY]
     bank.settings.SECRET_KEY = "another key"
     assert reconciliation.reconcile().unknown == []
@@ -345,7 +347,7 @@ def test_a_run_that_ends_early_is_gone_on_with(bank: Bank, monkeypatch: pytest.M
     assert Reconciliation.objects.get().read_to == ended + timedelta(days=1)
     monkeypatch.setattr(stripe_api, "money_between", real)
     purse, before = buyers.purse(), timezone.now()
-    forgotten(bank, purse.id, charges.customer(purse))
+    forgotten(bank, purse.id, customers.customer(purse))
     with monkeypatch.context() as patch:
         patch.setattr(charges, "apply", lambda found: 1 / 0)
         assert len(reconciliation.reconcile().failed) == 1

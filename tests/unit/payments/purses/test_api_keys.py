@@ -80,7 +80,7 @@ def test_what_is_given_back_may_be_spent_again():
     purse = buyers.purse(1_000_000)
     text = buyers.key(purse, day_budget_micros=50_000, budget_micros=50_000)
     payment = buyers.present(text, buyers.offer(1)).payment
-    purses.refund(payment.id, purse)
+    buyers.taken_back(payment)
     assert (purse.keys.get().spent_micros, api_keys.spent_today(purse.keys.get())) == (0, 0)
     assert buyers.present(text, buyers.offer(2)).grant
 

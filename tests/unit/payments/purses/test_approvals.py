@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from payments import gate, purses
+from payments import gate
 from payments.models import Approval, Debit, Payment
 from payments.offers import Offer, Presented
 from payments.purses import api_keys, approvals
@@ -52,7 +52,7 @@ def test_asking_twice_is_one_question_and_a_yes_is_one_purchase(text):
     assert word(text, offer) == ""
     assert word(text, offer) == ""
     assert Approval.objects.get().state == "used"
-    purses.refund(Payment.objects.get().id, Debit.objects.get().purse)
+    buyers.taken_back(Payment.objects.get())
     assert word(text, offer) == "approval_required"
     assert Approval.objects.filter(state="asked").count() == 1
 

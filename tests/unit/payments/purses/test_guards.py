@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from payments import gate, purses
 from payments.books import ledger
-from payments.models import ApiKey, Approval, Debit, Grant, Payment, PaymentState, Purse
+from payments.models import ApiKey, Approval, Grant, Payment, PaymentState, Purse
 from payments.offers import Presented
 from payments.purses import api_keys, approvals, joining
 from tests import buyers, cast
@@ -185,7 +185,7 @@ def test_a_days_budget_never_falls_below_nothing():
     purse = buyers.purse(1_000_000)
     payment = buyers.present(buyers.key(purse), buyers.offer()).payment
     purse.keys.update(day_spent_micros=49_999)
-    purses.refund(payment.id, purse)
+    buyers.taken_back(Payment.objects.get(id=payment.id))
     key = purse.keys.get()
     assert (key.spent_micros, key.day_spent_micros, balance(purse)) == (0, 49_999, 1_000_000)
 
@@ -308,8 +308,8 @@ def test_a_yes_that_was_used_is_used(text: str, monkeypatch: pytest.MonkeyPatch)
     """Two requests have seen it; after the first one's purchase was given back nothing else is in the second's way."""
     approved(text)
     first, second = seen(text, micros=200_000), seen(text, micros=200_000)
-    payment = first.settle().payment
-    purses.refund(payment.id, Debit.objects.get().purse)
+    first.settle()
+    buyers.taken_back(Payment.objects.get())
     without_the_look(monkeypatch)
     assert word(second) == "approval_required"
     assert Approval.objects.get().state == "used"

@@ -111,8 +111,8 @@ def test_every_column_may_change_or_is_kept_for_ever():
         "debit": "payment_id key_id title address user_agent",
         "apikey": "id purse_id public digest made_at",
         "approval": "id key_id resource payee title url",
-        "charge": "id purpose amount_micros wants address made_at",
-        "cardrefund": "id charge_id amount_micros ours made_at",
+        "charge": "id purpose amount_micros wants keep_card address made_at",
+        "cardrefund": "id charge_id amount_micros fee_micros ours made_at",
         "dispute": "id charge_id reason amount_micros made_at",
         "processorevent": "id type about body received_at",
     }
