@@ -10,8 +10,9 @@ from payments import cards, fulfilment, onchain
 from payments.cards import holds, reconciliation, sweeper, tabs, webhooks
 from payments.cards.facts import NoAnswer
 from payments.onchain import record, rpc, watcher
+from payments.purses import approval_mail
 
-from . import audit
+from . import audit, card_receipts
 
 log = logging.getLogger(__name__)
 _PRUNED_AT_ONCE = 500
@@ -62,7 +63,16 @@ def charge_tabs() -> None:
     if cards.enabled():
         tabs.charge_due()
         tabs.dun()
+        tabs.forgive_small()
         holds.clear()
+
+
+@shared_task(name="payments.send_mail")
+def send_mail() -> None:
+    """Send receipts for card payments, and tell owners what waits for their approval."""
+    if cards.enabled():
+        card_receipts.send_due()
+        approval_mail.send_due()
 
 
 @shared_task(name="payments.fetch_undelivered")

@@ -24,6 +24,8 @@ from publishers.models import PEOPLE, Article, Membership
 
 from . import joining, library
 
+_RECEIPT_MAX = 4000
+
 
 @require_safe
 @never_cache
@@ -62,6 +64,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "page": page,
         "entries": entries,
         "words": words,
+        "receipt": request.GET.get("receipt", "")[:_RECEIPT_MAX],
         "refund_minutes": settings.REFUND_SECONDS // 60,
         "guests": joining.waiting_guests(request) if cards.enabled() else [],
     }

@@ -1,7 +1,10 @@
 """Buying by card, without any script: through the hosted page and back, as a guest or signed in."""
 
 import pytest
+from django.conf import settings
+from django.core import mail as outbox
 
+from payments import tasks
 from payments.cards import stripe_api
 from payments.models import Payment
 from payments.purses import joining
@@ -44,6 +47,20 @@ def test_the_second_article_is_bought_from_what_is_left(bank: Bank):
     guest.press(address, f"{address}/buy", seen=402)
     assert CANARY in guest.see(address)
     assert balance(guest.purse()) == 4_500_000
+
+
+def test_the_link_in_a_receipts_mail_opens_the_article_in_another_browser(bank: Bank):
+    article, guest, other = owls(), Visitor(), Visitor()
+    address = article.get_absolute_url()
+    guest.client.get(paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]))
+    tasks.send_mail()
+    (mail,) = outbox.outbox
+    assert mail.to == ["ada@example.com"]
+    link = next(word for word in mail.body.split() if "receipt=" in word).removeprefix(settings.BASE_URL)
+    assert "Open the article of your receipt" in other.see(link)
+    assert other.press(link, "/library").headers["Location"] == address
+    assert CANARY in other.see(address)
+    assert balance(guest.purse()) == 4_750_000
 
 
 def test_one_dear_article_is_paid_by_card_alone(bank: Bank):
