@@ -113,8 +113,9 @@ def balances_explain_themselves(facts: Facts) -> Iterator[str]:
         expected -= _sum(CardRefund.objects.filter(charge__purse=purse, state="asked", ours=True))
         expected -= _sum(Payment.objects.filter(debit__purse=purse, state__in=OWNED))
         balances = [accounts.balance(one.id) for one in (purse, *purse.joined.all())]
-        expected += _sum(Posting.objects.filter(source__code="loss:chargeback", target__code__in=balances))
-        expected -= _sum(Posting.objects.filter(target__code="loss:chargeback", source__code__in=balances))
+        for other in ("loss:chargeback", "loss:forgiven", "expense:processor"):
+            expected += _sum(Posting.objects.filter(source__code=other, target__code__in=balances))
+            expected -= _sum(Posting.objects.filter(target__code=other, source__code__in=balances))
         if not expected == purse.balance_micros == ledger.balance(accounts.balance(purse.id), "USD"):
             yield f"{purse} has {purse.balance_micros}, and {expected} is explained"
 

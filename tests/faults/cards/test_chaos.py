@@ -4,6 +4,8 @@
 the episode's story.
 """
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -26,7 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed", seeds, ids=[f"seed {seed}" for seed in seeds])
 
 
-def test_an_episode_leaves_nothing_wrong(bank: Bank, seed: int, monkeypatch: pytest.MonkeyPatch):
+def test_an_episode_leaves_nothing_wrong(bank: Bank, seed: int, monkeypatch: pytest.MonkeyPatch, settings: Any):
+    settings.REFUND_FEE_PAID_BY = ("shop", "buyer")[seed % 2]
     episode = Episode(bank, seed, monkeypatch)
     try:
         episode.run()
