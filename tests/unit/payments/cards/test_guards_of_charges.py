@@ -147,6 +147,27 @@ def test_money_that_came_after_all_counts_wherever_the_charge_is(now: str):
     assert (state(attempt), Purse.objects.get().balance_micros) == ("succeeded", 0)
 
 
+# --- Hosted pages ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("now", "after"), [("created", "created"), ("processing", "failed")])
+def test_a_failure_ends_a_page_only_after_its_buyer_has_left_it(now: str, after: str):
+    attempt = charge(now, session="cs_1", declined_stripe_charge_id="")
+    charges.apply(declined())
+    assert state(attempt) == after
+
+
+@pytest.mark.parametrize("now", ["created", "processing"])
+def test_a_page_that_expired_with_an_unpaid_intent_is_canceled_unless_the_bank_decides(
+    now: str, monkeypatch: pytest.MonkeyPatch
+):
+    attempt = charge(now, session="cs_1")
+    monkeypatch.setattr(stripe_api, "session", lambda name: Session(name, "expired", "", "pi_1", "", ""))
+    monkeypatch.setattr(stripe_api, "intent", lambda _: found("requires_payment_method"))
+    charges.look(attempt)
+    assert state(attempt) == ("canceled" if now == "created" else "processing")
+
+
 # --- Whose intent it is ---------------------------------------------------------------------------------------
 
 
