@@ -1,8 +1,12 @@
 """docs/configuration.md lists every variable the product reads, with its default, and no other."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -64,6 +68,34 @@ def test_the_page_says_unit_process_and_meaning() -> None:
         assert row["unit"], name
         assert set(row["process"].split(", ")) <= PROCESSES, name
         assert row["meaning"].endswith("."), name
+
+
+def values(row: dict[str, str]) -> list[str]:
+    """The values that the page gives a variable: both of a switch, the words of a choice, the examples of a URL."""
+    if row["unit"] == "0 or 1":
+        return ["0", "1"]
+    quoted = re.findall(r"`([^`]+)`", row["meaning"].partition(". ")[0])
+    if row["unit"] in ("word", "level"):
+        return quoted
+    return [value for value in quoted if re.match(r"\w[\w+]*://", value)] if row["unit"] == "URL" else []
+
+
+def test_the_page_gives_the_values_of_every_choice() -> None:
+    assert values(PAGE["ACCOUNT_EMAIL_VERIFICATION"]) == ["mandatory", "optional", "none"]
+    assert values(PAGE["LOG_LEVEL"]) == ["DEBUG", "INFO", "WARNING", "ERROR"]
+    assert values(PAGE["TRUST_PROXY_HEADERS"]) == ["0", "1"]
+    assert len(values(PAGE["EMAIL_URL"])) == len(values(PAGE["DATABASE_URL"])) == 2
+
+
+def test_a_process_starts_with_every_documented_value(tmp_path: Path) -> None:
+    # All first values at once, then all second ones, and so on: the values of two variables never depend on each other.
+    names = [name for name, row in PAGE.items() if values(row)]
+    for some in zip_longest(*(values(PAGE[name]) for name in names)):
+        given = {name: value for name, value in zip(names, some, strict=True) if value is not None}
+        variables = {"PATH": os.environ["PATH"], "QUEUE_DIR": str(tmp_path), "SECRET_KEY": "for this check", **given}
+        command = [sys.executable, "manage.py", "check", "--fail-level", "ERROR"]
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{given}: {done.stderr}"
 
 
 def test_nothing_else_reads_the_environment() -> None:
