@@ -1,6 +1,9 @@
 """How gunicorn serves the shop. docs/configuration.md explains the variables."""
 
 import os
+from typing import Any
+
+from gunicorn import glogging
 
 bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")
 wsgi_app = "marketplace.wsgi"
@@ -29,6 +32,18 @@ limit_request_field_size = 16_384
 forwarded_allow_ips = ""
 
 accesslog = None
-errorlog = "-"
+
+
+class Logger(glogging.Logger):
+    """Gunicorn's own lines go where the shop's lines go, and in the same form (LOGGING in marketplace/settings.py)."""
+
+    def setup(self, cfg: Any) -> None:
+        """Also called when the configuration is read again."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+logger_class = Logger
 # No control socket: signals are enough, and a socket that controls the server would need protection.
 control_socket_disable = True

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "marketplace.ops.logs.RequestId",
     "marketplace.ops.health.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -136,7 +137,9 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Try for ever. Celery's hundred tries end, and with them the process, after three quarters of an hour.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BEAT_SCHEDULER = "marketplace.ops.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var" / "celerybeat-schedule"))
 CELERY_BEAT_SCHEDULE = {
     "watch-the-chain": {"task": "payments.watch_chain", "schedule": 4.0, "options": {"expires": 10}},
@@ -262,6 +265,8 @@ vars().update(EMAIL_CONFIG)
 EMAIL_TIMEOUT = 10
 # Who is told of disputes and fraud warnings.
 STAFF_EMAILS = env.list("STAFF_EMAILS", default=[])
+if EMAIL_CONFIG["EMAIL_BACKEND"].endswith(".smtp.EmailBackend"):
+    EMAIL_BACKEND = "marketplace.ops.mail.Backend"
 DEFAULT_FROM_EMAIL = formataddr((SITE_NAME, env.str("DEFAULT_FROM_EMAIL", default=f"pennypress@{_origin.hostname}")))
 
 # --- Language, time, files -------------------------------------------------------------------------
@@ -306,8 +311,9 @@ CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 60 * 60 * 24 * 90
 X_FRAME_OPTIONS = "DENY"
-# Only behind a proxy that overwrites both headers, whatever clients send.
-if env.bool("TRUST_PROXY_HEADERS", default=False):
+# Only behind a proxy that overwrites these headers, whatever clients send.
+TRUST_PROXY_HEADERS = env.bool("TRUST_PROXY_HEADERS", default=False)
+if TRUST_PROXY_HEADERS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     # Sign-in attempts are counted per client address. With the proxy's address one visitor would lock out all others.
     ALLAUTH_TRUSTED_PROXY_COUNT = 1
@@ -323,12 +329,21 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
 }
 
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="text")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "filters": {
+        "source": {"()": "marketplace.ops.logs.Source"},
+        "outages": {"()": "marketplace.ops.logs.Outages"},
+    },
+    "formatters": {
+        "text": {"format": "{asctime} {levelname} {name} [{during}] {message}", "style": "{"},
+        "json": {"()": "marketplace.ops.logs.Json"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["source"]}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # 402 is a normal response here; Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
@@ -336,5 +351,14 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "web3": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        # Lines for each task that is sent, received and done, several a second.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING", "filters": ["outages"]},
+        # Lines for each try during an outage, which marketplace.ops and payments.outages log once.
+        "celery.worker.consumer.consumer": {"filters": ["outages"]},
+        # Its errors are of cleaning up after a lost connection.
+        "celery.bootsteps": {"level": "CRITICAL"},
+        "psycopg.pool": {"level": "ERROR"},
     },
 }

@@ -18,7 +18,7 @@ from payments.proofs import wallets
 from payments.rails import RAILS
 from payments.rails.protocol import Asked, encoded
 
-from . import gate
+from . import events, gate
 from .offers import Offer, Presented
 
 RETRY_AFTER_SECONDS = 2
@@ -33,7 +33,10 @@ _ALLOWED = ", ".join(
 )
 _HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]{1,64}(?: ?, ?[\w!#$%&'*+.^`|~-]{1,64}){0,30}", re.ASCII)
 _PREFLIGHT_SECONDS = 86_400
-_EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After, WWW-Authenticate"
+_EXPOSED = (
+    "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, PAYMENT-RECEIPT, Retry-After, WWW-Authenticate, "
+    "X-Request-Id"
+)
 
 
 # --- What a request shows -------------------------------------------------------------------------------
@@ -201,14 +204,17 @@ def with_terms(response: HttpResponse, asked: Terms) -> HttpResponse:
 
 def refusal(told: Problem) -> HttpResponse:
     """The JSON response of a refusal that is not a 402."""
-    ways = {"ways_back_in": ways_back_in()} if told.status == 409 else {}
-    response = _json({"error": told.word} | _said(told) | ways, told.status)
+    more: dict[str, Any] = {"ways_back_in": ways_back_in()} if told.status == 409 else {}
+    if told.status >= 500:
+        more = {"request_id": events.request_id.get()}
+    response = _json({"error": told.word} | _said(told) | more, told.status)
     return sealed(later(response) if told.status == 503 else response)
 
 
 def later(response: HttpResponse) -> HttpResponse:
     """Tell the client to retry, with Retry-After."""
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # No defect: Django would log each 503 as an error.
     return response
 
 

@@ -3,7 +3,6 @@
 Caches use `generation()`, which grows with every notification, to learn that the database may have changed.
 """
 
-import logging
 import threading
 import uuid
 
@@ -12,9 +11,9 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from .models import OPEN, Payment
 from .notify import Listener
+from .outages import DATABASE
 from .places import Full, Places
 
-log = logging.getLogger(__name__)
 # At most this many requests wait for one payment: a client may ask again while its first request waits.
 _EACH = 2
 
@@ -77,10 +76,11 @@ class _Hub:
         try:
             close_old_connections()
             decided = list(Payment.objects.filter(id__in=ids).exclude(state__in=OPEN).values_list("id", flat=True))
-        except DatabaseError:
-            log.warning("cannot look for decided payments", exc_info=True)
+        except DatabaseError as error:
+            DATABASE.failed(error)
             connection.close()
             return
+        DATABASE.answered()
         with self._lock:
             for payment_id in decided:
                 for event in self._waiting.get(payment_id, ()):

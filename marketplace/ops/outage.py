@@ -3,17 +3,15 @@
 The outcome of a payment during the outage is unknown. Sending the same payment again completes it and never pays twice.
 """
 
-import logging
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-from payments import http
+from payments import events, http, outages
 
-log = logging.getLogger(__name__)
 _SENTENCE = "The shop is temporarily unavailable. Send the same request again. You will not be charged twice."
 
 
@@ -28,22 +26,33 @@ class Outage:
         session = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
         if session is not None and not (session.isascii() and session.isalnum()):
             del request.COOKIES[settings.SESSION_COOKIE_NAME]
-        return self.get_response(request)
+        response = self.get_response(request)
+        if outages.DATABASE.lasts and response.status_code != 503 and _answers():
+            outages.DATABASE.answered()
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """503 for a database outage. None for any other error, which stays a 500."""
         if not isinstance(error, OperationalError | InterfaceError):
             return None
-        log.error("the database does not answer: %s", error)
+        outages.DATABASE.failed(error)
         replace_dead_connections()
         response: HttpResponse
         if "html" in request.META.get("HTTP_ACCEPT", ""):
             response = render(request, "503.html", status=503)
         else:
             told = {"error": "database_unavailable", "message": _SENTENCE, "charged": None}
-            response = JsonResponse(told | {"documentation": http.documentation()}, status=503)
-        response["Retry-After"] = str(http.RETRY_AFTER_SECONDS)
-        return http.sealed(response)
+            named = {"documentation": http.documentation(), "request_id": events.request_id.get()}
+            response = JsonResponse(told | named, status=503)
+        return http.sealed(http.later(response))
+
+
+def _answers() -> bool:
+    try:
+        connection.ensure_connection()
+        return connection.is_usable()
+    except DatabaseError:
+        return False
 
 
 def replace_dead_connections() -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from payments.outages import CARDS
+
 from .facts import (
     CURRENCY,
     CardFacts,
@@ -45,6 +47,7 @@ def _client(key: str, base: str, timeout: int) -> "stripe.StripeClient":
     return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=0, http_client=http)
 
 
+@CARDS.noticed(NoAnswer)
 def _call(call: Callable[[Any], Any]) -> Any:
     """Make one API call and turn its errors into what they mean for the money."""
     import stripe

@@ -22,6 +22,8 @@ from eth_abi import decode, encode
 from eth_abi.exceptions import DecodingError
 from eth_utils import keccak
 
+from payments.outages import NODE
+
 from . import backoff
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def load() -> None:
     _provider(settings.CHAIN_RPC_URL, settings.RPC_TIMEOUT_SECONDS)
 
 
+@NODE.noticed(ChainUnreachable, but=RpcRefused)
 def request(method: str, *params: Any) -> Any:
     """One JSON-RPC call. Raises ChainUnreachable, RpcRefused or CallReverted.
 

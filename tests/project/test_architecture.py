@@ -34,7 +34,7 @@ dev                  | dev
 dev/standin          | dev/standin
                      |
 marketplace          | marketplace/{__init__ apps celery settings urls wsgi}
-                     | marketplace/{api reader shop staff} payments/{cards onchain}
+                     | marketplace/{api reader shop staff} payments/{cards onchain values}
 marketplace/accounts | marketplace/accounts
                      | marketplace/reader payments/values
 marketplace/staff    | marketplace/staff
@@ -42,7 +42,7 @@ marketplace/staff    | marketplace/staff
 marketplace/api      | marketplace/api
                      | marketplace/reader payments/{http proofs cards purses models}
 marketplace/ops      | marketplace/ops
-                     | marketplace/reader payments/{http cards onchain models}
+                     | marketplace/reader payments/{http cards onchain models values}
 marketplace/shop     | marketplace/shop
                      | marketplace/{reader base} publishers/{articles pricing models}
                      | payments/{fulfilment http gate rails cards purses notify models values}
@@ -66,7 +66,7 @@ publishers/base      | publishers/csv_files
 payments/pages       | payments/templatetags
                      | payments/values
 payments             | payments/{admin apps checks management tasks}
-                     | payments/{fulfilment audit cards purses onchain models}
+                     | payments/{fulfilment audit cards purses onchain models values}
 payments/http        | payments/http
                      | payments/{gate proofs rails values}
 payments/fulfilment  | payments/{fulfilment card_receipts}
@@ -91,7 +91,7 @@ payments/notify      | payments/{notify waiters}
                      | payments/{models values}
 payments/models      | payments/{models sql}
                      | payments/values
-payments/values      | payments/{__init__ money ids fields offers places quotes mailing}
+payments/values      | payments/{__init__ money ids fields offers places quotes mailing events outages}
                      |
 """
 # Imports that the table does not allow and that are on their way out, each with where it belongs.

@@ -1,5 +1,6 @@
 """`manage.py settle`: run the settler until SIGTERM or SIGINT."""
 
+import logging
 import signal
 import threading
 from typing import Any
@@ -10,6 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from payments import checks
 from payments.onchain import rpc, watcher
 from payments.onchain.settler import Settler
+from payments.outages import SETTLING
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -30,7 +34,7 @@ class Command(BaseCommand):
         while not stop.is_set() and not self._ready(settler):
             stop.wait(1)
         if not stop.is_set():
-            self.stderr.write(f"settling with {settler.account.address} through 0x{rpc.batch_contract().hex()}")
+            log.info("settling with %s through 0x%s", settler.account.address, rpc.batch_contract().hex())
             settler.run(stop.is_set)
 
     def _ready(self, settler: Settler) -> bool:
@@ -41,6 +45,7 @@ class Command(BaseCommand):
         except watcher.AnotherChain as error:
             raise CommandError(str(error)) from error
         except rpc.ChainUnreachable as error:
-            self.stderr.write(f"waiting for the chain: {error}")
+            SETTLING.failed(error)
             return False
+        SETTLING.answered()
         return True
