@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from payments import notify, purses
+from payments import events, notify, purses
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
@@ -32,6 +32,7 @@ ATTEMPTS = 4
 _RETRY_DAYS = (1, 3, 5)
 FIRST_LOOK = timedelta(minutes=2)
 _UNCONFIRMED = ("requires_confirmation", "requires_payment_method")
+_LOGGED = (ChargeState.ACTION, ChargeState.DECLINED, ChargeState.FAILED, ChargeState.CANCELED)
 # A retry cannot succeed: the cardholder reported the card, or the bank no longer accepts the card or its account.
 _HARD = {"lost_card", "stolen_card", "pickup_card", "expired_card", "fraudulent", "invalid_account"}
 
@@ -291,6 +292,7 @@ def _succeeded(charge: Charge, found: Intent) -> None:
             purses.move(purse.id, charge.amount_micros)
             purses.paid_up(purse.id)
             notify.send()
+            _note(charge, ChargeState.SUCCEEDED)
         _cleared_terms(charge.id, found)
     if charge.keep_card:
         saved_cards.keep(charge.id, found.card)
@@ -379,7 +381,15 @@ def _past_due(charge: Charge) -> None:
 
 def step(charge: Charge, states: Any, **change: Any) -> bool:
     """One conditional update; False when the charge has left `states` meanwhile. Success is absorbing."""
-    return Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
+    moved = Charge.objects.filter(id=charge.id, state__in=states).update(**change) == 1
+    if moved and (state := change.get("state")) in _LOGGED:
+        _note(charge, state, change.get("reason", ""))
+    return moved
+
+
+def _note(charge: Charge, outcome: str, reason: str = "") -> None:
+    told = {"charge": charge.id, "amount_micros": charge.amount_micros, "rail": "card", "purpose": charge.purpose}
+    events.note("charge", outcome, **told, reason=reason)
 
 
 def authentication(charge: Charge) -> dict[str, str]:

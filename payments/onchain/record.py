@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from payments import notify
+from payments import events, notify
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
@@ -81,8 +81,11 @@ def release(payment_ids: Iterable[uuid.UUID], reason: str) -> None:
     The buyer may retry with the same proof.
     """
     with transaction.atomic(durable=True):
-        claimed = Payment.objects.filter(id__in=list(payment_ids), state=PaymentState.CLAIMED)
-        claimed.update(state=PaymentState.RELEASED, reason=reason, decided_at=timezone.now())
+        now = timezone.now()
+        some = Payment.objects.filter(id__in=list(payment_ids))
+        if some.filter(state=PaymentState.CLAIMED).update(state=PaymentState.RELEASED, reason=reason, decided_at=now):
+            for payment in some.filter(state=PaymentState.RELEASED, decided_at=now):
+                _note(payment, "released", reason)
         notify.send()
 
 
@@ -100,11 +103,15 @@ def fail_expired(chain_id: int, final_time: int) -> int:
     dead = list(expired(chain_id, final_time).values_list("id", flat=True))
     with transaction.atomic(durable=True):
         notify.send()
-        return Payment.objects.filter(id__in=dead, state__in=(*OPEN, PaymentState.RELEASED)).update(
+        now = timezone.now()
+        failed = Payment.objects.filter(id__in=dead, state__in=(*OPEN, PaymentState.RELEASED)).update(
             state=PaymentState.FAILED,
             reason=Case(When(reason="", then=Value("authorization_expired")), default=F("reason")),
-            decided_at=timezone.now(),
+            decided_at=now,
         )
+        for payment in Payment.objects.filter(id__in=dead, state=PaymentState.FAILED, decided_at=now):
+            _note(payment, "failed", payment.reason)
+        return failed
 
 
 def prune(before: datetime, most: int) -> int:
@@ -162,6 +169,7 @@ def take_back(transfer: Transfer) -> None:
                 decided_at=None,
                 reversals=F("reversals") + 1,
             )
+            _note(payment, "reversed", "reorganisation")
             # Our own transaction may be in another block, after the foreign one that paid: follow it again too.
             ours = Q(block_hash=transfer.block_hash) | Q(id=payment.authorization.submission_id)
             Submission.objects.filter(ours).update(
@@ -171,6 +179,11 @@ def take_back(transfer: Transfer) -> None:
         gone = Transfer.objects.filter(id=transfer.id)
         gone.update(received=None, payment=None)
         notify.send()
+
+
+def _note(payment: Payment, outcome: str, reason: str = "") -> None:
+    told = {"payment": payment.id, "amount_micros": payment.amount_micros, "rail": payment.rail}
+    events.note("sale", outcome, **told, reason=reason)
 
 
 # --- Writing ------------------------------------------------------------------------------------------
@@ -230,6 +243,7 @@ def _complete(rows: Sequence[Transfer]) -> list[Transfer]:
         for row, payment in paid:
             row.payment = payment
             row.received = row.received or entries[row.id]
+            _note(payment, "sold")
         Transfer.objects.bulk_update([row for row, _ in paid], ["payment", "received"])
     return [row for row in rows if row.id not in sales]
 

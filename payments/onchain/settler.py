@@ -16,15 +16,16 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection, transaction
-from django.db.models import F, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db.models import Count, F, QuerySet, Sum, Window
+from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from payments import notify
+from payments import events, notify
 from payments.models import Attempt, Authorization, Payment, PaymentState, Submission
+from payments.outages import DATABASE, SETTLING
 
 from . import logs, record, refusals, rpc, view
 from .lease import LeaseHolder, LeaseLost
@@ -90,12 +91,17 @@ class Settler:
                 close_old_connections()
                 if self.lease.hold():
                     pause = self.turn()
+                DATABASE.answered()
+                SETTLING.answered()
             except rpc.ChainUnreachable as error:
-                log.warning("the chain cannot be reached: %s", error)
+                SETTLING.failed(error)
             except rpc.CallReverted as error:
-                log.error("the simulation of the whole batch failed: %s", error)
+                SETTLING.failed(f"the simulation of the whole batch failed: {error}")
             except LeaseLost:
                 log.warning("another settler holds the key now")
+            except (OperationalError, InterfaceError) as error:
+                DATABASE.failed(error)
+                connection.close()
             except DatabaseError:
                 log.exception("the database failed")
                 connection.close()
@@ -225,10 +231,12 @@ class Settler:
             block_hash=found.block_hash,
             gas_used=found.gas_used,
         )
+        _note(submission, "mined", block=found.block_number, gas=found.gas_used)
 
     def _lost(self, submission: Submission) -> None:
         """Free the claims of a nonce that a foreign transaction used. What it settled, the next simulation shows."""
         log.error("nonce %s of the settlement key was used by a transaction that is not ours", submission.key_nonce)
+        _note(submission, "lost")
         record.reopen(submission, None)
         self._sent().filter(id=submission.id).update(state=Submission.State.LOST)
 
@@ -306,7 +314,9 @@ class Settler:
             if moved != len(ids):
                 raise DatabaseError("a claim was decided while it was being signed")
             Authorization.objects.filter(payment_id__in=ids).update(submission=submission)
-            return self._attempt(submission, max_fee, tip)
+            attempt = self._attempt(submission, max_fee, tip)
+            _note(submission, "signed", transaction_hash=f"0x{attempt.tx_hash.hex()}")
+            return attempt
 
     def _attempt(self, submission: Submission, max_fee: int, tip: int) -> Attempt:
         signed = self.account.sign_transaction(
@@ -368,6 +378,13 @@ class Settler:
         """Set undecided claims aside for a moment, so that they do not fill the next batches as well."""
         until = time.monotonic() + _REST_SECONDS
         self._resting.update((claim.payment_id, until) for claim in claims)
+
+
+def _note(submission: Submission, outcome: str, **fields: object) -> None:
+    """Log what became of a batch: the payments that are in it now. Those it did not settle have left it when mined."""
+    inside = Payment.objects.filter(authorization__submission=submission)
+    told = inside.aggregate(payments=Count("id"), amount_micros=Coalesce(Sum("amount_micros"), 0))
+    events.note("batch", outcome, batch=submission.id, rail="exact", nonce=submission.key_nonce, **told, **fields)
 
 
 def _gas_limit(claims: list[Authorization]) -> int:

@@ -15,7 +15,7 @@ from django.db.models import Case, F, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from payments import notify
+from payments import events, notify
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Entry, Move
@@ -123,6 +123,7 @@ def sell(payment: Payment, debit: Debit) -> None:
     Grant.objects.create(
         payment=payment, buyer=payment.buyer, resource=payment.resource, version=payment.version, made_at=now
     )
+    events.note("sale", "sold", payment=payment.id, amount_micros=payment.amount_micros, rail=RAIL)
 
 
 def _why_not(purse_id: uuid.UUID, amount_micros: int) -> PurseRefused:
@@ -202,6 +203,8 @@ def take_back(payment: Payment, kind: str, reason: str) -> bool:
     move(debit.purse_id, payment.amount_micros)
     if debit.key_id:
         _give_back_budget(debit.key_id, payment)
+    told = {"payment": payment.id, "amount_micros": payment.amount_micros}
+    events.note("sale", "refunded", **told, rail=RAIL, reason=reason)
     return True
 
 
