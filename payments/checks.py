@@ -16,6 +16,8 @@ from payments.onchain import rpc
 # For commands that need these checks and not those of every page.
 TAG = "payments"
 _LARGEST_RECURSION_LIMIT = 10_000
+# gunicorn gives requests 15 seconds to end at a restart (graceful_timeout in gunicorn.conf.py).
+_LONGEST_WAIT_SECONDS = 12
 _BASE_SEPOLIA = 84532
 _BASE_SEPOLIA_USDC = "0x036cbd53842c5426634e7929541ec2318f3dcf7e"
 
@@ -66,12 +68,15 @@ def cards(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def amounts(**_: Any) -> list[CheckMessage]:
-    """Check that the platform fee and the payment's time limits are in range."""
+    """Check that the platform fee and the time limits of a payment are in range."""
     found: list[CheckMessage] = []
     if not 0 <= settings.PLATFORM_FEE_BASIS_POINTS < 10_000:
         found.append(Error("PLATFORM_FEE_BASIS_POINTS must be from 0 to 9999.", id="payments.E003"))
     if settings.PAYMENT_TIMEOUT_SECONDS <= settings.PAYMENT_MARGIN_SECONDS:
         found.append(Error("PAYMENT_TIMEOUT_SECONDS must be longer than PAYMENT_MARGIN_SECONDS.", id="payments.E004"))
+    if settings.SETTLE_WAIT_SECONDS > _LONGEST_WAIT_SECONDS:
+        hint = "Otherwise a restart of the web server would cut off requests that wait."
+        found.append(Error("SETTLE_WAIT_SECONDS must be at most 12.", hint=hint, id="payments.E009"))
     return found
 
 

@@ -92,6 +92,7 @@ def test_attempts_to_sign_in_are_counted_by_the_address_that_the_proxy_saw(setti
         ({"CHAIN_ID": 8453}, "payments.E006"),
         ({"PLATFORM_FEE_BASIS_POINTS": 10_000}, "payments.E003"),
         ({"PAYMENT_TIMEOUT_SECONDS": 6}, "payments.E004"),
+        ({"SETTLE_WAIT_SECONDS": 12.1}, "payments.E009"),
     ],
 )
 def test_a_half_configured_rail_is_an_error_at_start(settings: Any, changes: dict[str, Any], word: str) -> None:
