@@ -87,7 +87,7 @@ def test_the_file_has_every_movement_and_runs_nothing():
     answer = visitor.client.get("/purse/movements.csv")
     assert answer["Content-Type"].startswith("text/csv")
     assert "no-store" in answer["Cache-Control"]
-    rows = list(csv.DictReader(answer.getvalue().decode().splitlines()))
+    rows = list(csv.DictReader(answer.getvalue().decode("utf-8-sig").splitlines()))
     assert [row["amount_usd"] for row in rows] == ["-0.10", "1.00"]
     assert [int(row["balance_micros"]) for row in rows] == [900_000, 1_000_000]
     assert rows[0]["article"].startswith("'=HYPERLINK")

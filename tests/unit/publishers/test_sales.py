@@ -27,7 +27,7 @@ def browser(lantern):
 def rows(browser, address):
     answer = browser.get(address)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    return list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
 
 
 def test_the_balance_explains_itself(browser, lantern):
