@@ -1,13 +1,12 @@
 """What a publication sold, line by line, with the share it keeps. Reads the books; writes nothing."""
 
 import datetime
-import itertools
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from payments import rails
@@ -151,16 +150,23 @@ def csv_rows(publication: Publication, payments: QuerySet[Payment]) -> Iterator[
     Only a few hundred sales are in memory at a time.
     """
     zone = zoneinfo.ZoneInfo(publication.time_zone)
-    for chunk in _batched(payments.iterator(chunk_size=_CHUNK), _CHUNK):
-        for line in lines(publication, chunk):
+    for page in _pages(payments):
+        for line in lines(publication, page):
             yield _cells(line, zone)
 
 
-def _batched(rows: Iterable[Payment], size: int) -> Iterator[list[Payment]]:
-    """The rows in lists of at most `size`."""
-    iterator = iter(rows)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
+def _pages(payments: QuerySet[Payment]) -> Iterator[list[Payment]]:
+    """The payments of `of` in lists of at most `_CHUNK`. Each begins after the last, so no cursor stays open."""
+    page = list(payments[:_CHUNK])
+    while page:
+        yield page
+        last = page[-1]
+        older = Q(decided_at__lt=last.decided_at) | Q(decided_at=last.decided_at, id__lt=last.id)
+        # The first condition says nothing new, but the index answers it.
+        more = (
+            payments.filter(decided_at__lte=last.decided_at).filter(older) if len(page) == _CHUNK else payments.none()
+        )
+        page = list(more[:_CHUNK])
 
 
 def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[object]:

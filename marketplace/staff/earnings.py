@@ -31,12 +31,10 @@ def earnings(request: HttpRequest) -> HttpResponse:
         first, last = _period(request.GET.get("from", ""), request.GET.get("to", ""))
     except ValueError as error:
         return render(request, "staff/earnings.html", {"error": str(error)}, status=400)
-    since = datetime.datetime.combine(first, datetime.time.min, datetime.UTC)
-    until = datetime.datetime.combine(last, datetime.time.max, datetime.UTC)
-    days = reports.earnings_by_day(since, until)
     names = {publication.payee: publication.name for publication in Publication.objects.all()}
     if request.GET.get("format") == "csv":
-        return csv_files.download(f"earnings-{first}-{last}.csv", _CSV_COLUMNS, _csv_rows(days, names))
+        return csv_files.download(f"earnings-{first}-{last}.csv", _CSV_COLUMNS, _csv_rows(first, last, names))
+    days = _days(first, last)
     context = {
         "rows": [(day, names.get(day.payee, day.payee)) for day in days],
         "first": first,
@@ -81,7 +79,16 @@ _CSV_COLUMNS = (
 )
 
 
-def _csv_rows(days: list[Day], names: dict[str, str]) -> Iterator[tuple[object, ...]]:
-    for day in days:
-        micros = (day.gross_micros, day.earned_micros, day.fees_micros)
-        yield (day.day, names.get(day.payee, day.payee), day.payee, day.sales, "USD", *map(format_usd, micros), *micros)
+def _csv_rows(first: datetime.date, last: datetime.date, names: dict[str, str]) -> Iterator[tuple[object, ...]]:
+    """The rows of the page, read day by day."""
+    for ago in range((last - first).days + 1):
+        on = last - datetime.timedelta(days=ago)
+        for day in _days(on, on):
+            micros = (day.gross_micros, day.earned_micros, day.fees_micros)
+            name = names.get(day.payee, day.payee)
+            yield (day.day, name, day.payee, day.sales, "USD", *map(format_usd, micros), *micros)
+
+
+def _days(first: datetime.date, last: datetime.date) -> list[Day]:
+    since = datetime.datetime.combine(first, datetime.time.min, datetime.UTC)
+    return reports.earnings_by_day(since, datetime.datetime.combine(last, datetime.time.max, datetime.UTC))

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from payments.books import ledger
 from payments.models import Payment
+from publishers import sales
 from tests import cast
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +114,19 @@ def test_page_and_file_honour_the_same_filter(browser, lantern):
         assert found == {str(payment.pk) for payment in expected}, query
         page = browser.get(f"/studio/{lantern.slug}/sales?{query}").content.decode()
         assert [str(payment.pk) in page for payment in (old, new)] == [payment in expected for payment in (old, new)]
+
+
+def test_the_file_is_read_in_pages_and_has_each_sale_once(browser, lantern, monkeypatch, django_assert_max_num_queries):
+    monkeypatch.setattr(sales, "_CHUNK", 2)
+    article = cast.article(lantern)
+    sold = [cast.sale(article) for _ in range(7)]
+    # Sales of the same moment are told apart by their ids.
+    moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    Payment.objects.filter(pk__in=[payment.pk for payment in sold[2:6]]).update(decided_at=moment)
+    with django_assert_max_num_queries(25):
+        found = [row["sale"] for row in rows(browser, f"/studio/{lantern.slug}/sales.csv")]
+    assert found == [str(pk) for pk in sales.of(lantern).values_list("pk", flat=True)]
+    assert len(found) == 7
 
 
 def test_a_long_list_costs_a_constant_number_of_queries(browser, lantern, django_assert_max_num_queries):
