@@ -3,7 +3,7 @@
 import datetime
 import uuid
 import zoneinfo
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 
@@ -164,6 +164,21 @@ class ArticleForm(TextForm):
         return writing.Opened(data["base"], data["people_was"], data["agent_was"])
 
 
+class _Day(forms.DateField):
+    """An optional day of a filter."""
+
+    default_error_messages: ClassVar = {"invalid": "This is not a date. Dates look like 2026-11-28."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, widget=forms.DateInput(attrs={"type": "date"}), **options)
+
+    def validate(self, value: Any) -> None:
+        """A year that nobody means is a slip, and one at the edge of the calendar has no midnight in every zone."""
+        super().validate(value)
+        if value and not 2000 <= value.year < 2200:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+
+
 class SalesFilter(_WithoutColons, forms.Form):
     """Which sales to show. The page and its CSV file take the same parameters."""
 
@@ -172,20 +187,26 @@ class SalesFilter(_WithoutColons, forms.Form):
         required=False,
         choices=[("", "Everyone"), (PEOPLE, "People"), (AGENTS, "Agents")],
     )
-    since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    since = _Day(label="From")
+    until = _Day(label="To")
     article = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
+    def clean(self) -> dict[str, Any]:
+        """Refuse a period that ends before it begins."""
+        data = super().clean() or {}
+        if data.get("since") and data.get("until") and data["since"] > data["until"]:
+            self.add_error("until", "The last day is before the first.")
+        return data
+
     def narrow(self, zone: zoneinfo.ZoneInfo) -> dict[str, Any]:
-        """The filter as conditions on a payment. Invalid values are ignored; days are days in `zone`."""
-        self.is_valid()
+        """A valid filter as conditions on a payment. Days are days in `zone`."""
         data = self.cleaned_data
         conditions: dict[str, Any] = {}
         if data.get("audience"):
             conditions["audience"] = data["audience"]
         if data.get("since"):
             conditions["decided_at__gte"] = _midnight(data["since"], zone)
-        if data.get("until") and data["until"] < datetime.date.max:
+        if data.get("until"):
             conditions["decided_at__lt"] = _midnight(data["until"] + datetime.timedelta(days=1), zone)
         if isinstance(data.get("article"), uuid.UUID):
             conditions["resource"] = f"article:{data['article']}"

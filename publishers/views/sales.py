@@ -25,8 +25,11 @@ PAGE = 50
 @require_GET
 @member
 def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """The filtered sales, newest first."""
-    form, found = _filtered(request, publication)
+    """The filtered sales, newest first. A filter that cannot be read gets 400 and shows no sale."""
+    return _listed(request, publication, *_filtered(request, publication))
+
+
+def _listed(request: HttpRequest, publication: Publication, form: SalesFilter, found: Any) -> HttpResponse:
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     conditions = request.GET.copy()
     conditions.pop("page", None)
@@ -40,14 +43,16 @@ def sale_list(request: HttpRequest, publication: Publication) -> HttpResponse:
         "article": _filter_article(form, publication),
     }
     with timezone.override(zoneinfo.ZoneInfo(publication.time_zone)):
-        return render(request, "studio/sales.html", context)
+        return render(request, "studio/sales.html", context, status=400 if form.errors else 200)
 
 
 @require_GET
 @member
 def sales_csv(request: HttpRequest, publication: Publication) -> HttpResponse:
-    """The filtered sales as a CSV file."""
-    _, found = _filtered(request, publication)
+    """The filtered sales as a CSV file; for a filter that cannot be read, the page that says so."""
+    form, found = _filtered(request, publication)
+    if form.errors:
+        return _listed(request, publication, form, found)
     rows = sales.csv_rows(publication, found)
     return csv_files.download(f"{publication.slug}-sales.csv", sales.CSV_COLUMNS, rows)
 
@@ -125,6 +130,8 @@ def _entries(publication: Publication, postings: list[Posting]) -> list[dict[str
 
 def _filtered(request: HttpRequest, publication: Publication) -> tuple[SalesFilter, Any]:
     form = SalesFilter(request.GET)
+    if not form.is_valid():
+        return form, sales.of(publication).none()
     return form, sales.of(publication, **form.narrow(zoneinfo.ZoneInfo(publication.time_zone)))
 
 
