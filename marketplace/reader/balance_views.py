@@ -37,7 +37,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     if purse is None or purse.joined_to_id:
         return render(request, "reader/balance_empty.html", {"amounts": amounts, "guests": guests})
     shown = _SHOWN_MAX if request.GET.get("show") == "more" else _SHOWN
-    lines = statement.lines(purse, 2 * shown + 4)  # A purchase has two postings.
+    lines = statement.lines(purse, shown + 1)
     live = tabs.live_charge(purse)
     context = {
         "purse": purse,

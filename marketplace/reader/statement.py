@@ -1,6 +1,7 @@
 """A purse's activity in words, for the page and the CSV file. It only reads."""
 
 import datetime
+import itertools
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +9,12 @@ from dataclasses import dataclass
 from payments.models import Charge, Grant, Purse
 from payments.money import format_usd
 from payments.purses import movements
+from payments.purses.movements import Movement
 
 CSV_COLUMNS = (
     *("at_utc", "what", "article", "agent", "currency", "amount_usd", "balance_usd", "amount_micros", "balance_micros"),
     "reference",
 )
-_EVERYTHING = 1_000_000
 _WORDS = {
     "sale": "Purchase",
     "refund": "Refund",
@@ -49,8 +50,21 @@ class Line:
 
 
 def lines(purse: Purse, limit: int) -> list[Line]:
-    """The movements, newest first, in a constant number of queries."""
-    moved = movements.movements(purse, limit)
+    """The newest movements, in a constant number of queries."""
+    # A purchase has two postings.
+    pages = map(_in_words, movements.pages(purse, 2 * limit))
+    return list(itertools.islice(itertools.chain.from_iterable(pages), limit))
+
+
+def csv_rows(purse: Purse) -> Iterator[tuple[object, ...]]:
+    """Every movement as a row under CSV_COLUMNS: decimal dollars and whole micros."""
+    for line in itertools.chain.from_iterable(map(_in_words, movements.pages(purse))):
+        at = line.at.astimezone(datetime.UTC).isoformat(timespec="seconds")
+        amounts = (format_usd(line.amount_micros), format_usd(line.after_micros), line.amount_micros, line.after_micros)
+        yield (at, line.what, line.title, line.agent, "USD", *amounts, line.key)
+
+
+def _in_words(moved: list[Movement]) -> list[Line]:
     paid = {move.key.removeprefix("card_paid:") for move in moved if move.kind == "card_paid"}
     purposes = dict(Charge.objects.filter(stripe_charge_id__in=paid).values_list("stripe_charge_id", "purpose"))
     payments = [move.payment_id for move in moved if move.payment_id]
@@ -70,11 +84,3 @@ def lines(purse: Purse, limit: int) -> list[Line]:
         )
         for move in moved
     ]
-
-
-def csv_rows(purse: Purse) -> Iterator[tuple[object, ...]]:
-    """Every movement as a row under CSV_COLUMNS: decimal dollars and whole micros."""
-    for line in lines(purse, _EVERYTHING):
-        at = line.at.astimezone(datetime.UTC).isoformat(timespec="seconds")
-        amounts = (format_usd(line.amount_micros), format_usd(line.after_micros), line.amount_micros, line.after_micros)
-        yield (at, line.what, line.title, line.agent, "USD", *amounts, line.key)

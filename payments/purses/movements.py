@@ -1,12 +1,13 @@
 """The movements of a purse, read from the books' own postings. Writes nothing."""
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
 from payments.books import accounts
-from payments.models import Debit, Posting, Purse
+from payments.models import Account, Debit, Posting, Purse, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +24,45 @@ class Movement:
     payment_id: uuid.UUID | None = None
 
 
-def movements(purse: Purse, limit: int = 100) -> list[Movement]:
-    """The purse's statement from the books' own postings, the newest first, each with the balance after it."""
-    lines = _lines(purse).select_related("transaction", "source").order_by("-id")[:limit]
-    rows = list(lines)
-    account, sums = accounts.balance(purse.id), dict[uuid.UUID, int]()
-    for line in rows:
-        sign = -1 if line.source.code == account else 1
-        sums[line.transaction_id] = sums.get(line.transaction_id, 0) + sign * line.amount_micros
-    entries = {line.transaction_id: line.transaction for line in rows}
-    if len(rows) == limit and len(sums) > 1:
-        sums.pop(rows[-1].transaction_id)  # The limit may have cut off some of its postings.
-    debits = _debits([entries[pk].key for pk in sums])
-    after = Purse.objects.values_list("balance_micros", flat=True).get(id=purse.id)
+def pages(purse: Purse, size: int = 1000) -> Iterator[list[Movement]]:
+    """The purse's statement from the books' own postings, newest first, each line with the balance after it.
+
+    The purses of guests that were joined to it belong to it from their beginning, so joining them moves nothing. A page
+    holds the movements of `size` postings and is read when it is asked for: a statement of any length needs the
+    memory of one page, and no transaction stays open.
+    """
+    ids = [purse.id, *purse.joined.values_list("id", flat=True)]
+    own = set(Account.objects.filter(code__in=map(accounts.balance, ids)).values_list("id", flat=True))
+    lines = Posting.objects.filter(Q(source__in=own) | Q(target__in=own)).order_by("-id")
+    after = sum(Purse.objects.filter(id__in=ids).values_list("balance_micros", flat=True))
+    newer, page = dict[uuid.UUID, None](), lines
+    while rows := list(page.values_list("id", "transaction_id")[:size]):
+        # The postings of one transaction can be on both sides of the edge of a page.
+        touched = dict.fromkeys(transaction_id for _, transaction_id in rows)
+        found = _movements([pk for pk in touched if pk not in newer], lines, own, after)
+        after -= sum(movement.amount_micros for movement in found)
+        yield found
+        newer, page = touched, lines.filter(id__lt=rows[-1][0])
+
+
+def _movements(of: list[uuid.UUID], lines: QuerySet[Posting], own: set[int], after: int) -> list[Movement]:
+    """The lines of these transactions, in their order. `lines` are the postings from and to the `own` accounts."""
+    sums = dict.fromkeys(of, 0)
+    moved = lines.filter(transaction__in=of).values_list("transaction_id", "source_id", "target_id", "amount_micros")
+    for pk, source, target, amount in moved:
+        sums[pk] += amount * ((target in own) - (source in own))
+    entries = Transaction.objects.in_bulk(of)
+    debits = _debits([entry.key for entry in entries.values()])
     found = []
     for pk, amount in sums.items():
+        if not amount:
+            continue  # Between two of these purses.
         entry = entries[pk]
         debit = debits.get(_sale_of(entry.key))
         found.append(
             Movement(
                 entry.made_at,
-                # A refund of what a guest bought goes to the guest's balance, and on to the account's.
-                accounts.Kind.REFUND if debit and entry.kind == accounts.Kind.JOINED else entry.kind,
+                entry.kind,
                 entry.key,
                 amount,
                 after,
@@ -55,11 +73,6 @@ def movements(purse: Purse, limit: int = 100) -> list[Movement]:
         )
         after -= amount
     return found
-
-
-def _lines(purse: Purse) -> QuerySet[Posting]:
-    code = accounts.balance(purse.id)
-    return Posting.objects.filter(Q(source__code=code) | Q(target__code=code))
 
 
 def _debits(keys: list[str]) -> dict[str, Debit]:

@@ -121,7 +121,7 @@ def test_a_guest_who_signs_in_keeps_balance_and_articles():
     assert buyers.present(buyers.key(owner), buyers.offer()).payment == payment
     purses.refund(payment.id, owner)
     assert (_balance(guest), _balance(owner)) == (0, 1_100_000)
-    refunded = movements.movements(owner)[0]
+    (refunded, *_), *_ = movements.pages(owner)
     assert (refunded.kind, refunded.payment_id, refunded.amount_micros) == ("refund", payment.id, 50_000)
     assert statement.lines(owner, 10)[0].what == "Refund", "also when it was bought as a guest"
     with pytest.raises(gate.PaymentRequired):
@@ -146,7 +146,7 @@ def test_the_statement_explains_the_balance_line_by_line():
     payment = buyers.press(purse, buyers.offer(1, 250_000)).payment
     buyers.present(buyers.key(purse), buyers.offer(2, 100_000))
     purses.refund(payment.id, purse)
-    lines = movements.movements(purse)
+    (lines,) = movements.pages(purse)
     assert [(line.kind, line.amount_micros, line.after_micros) for line in lines] == [
         ("refund", 250_000, 900_000),
         ("sale", -100_000, 650_000),
@@ -155,6 +155,41 @@ def test_the_statement_explains_the_balance_line_by_line():
     ]
     assert [line.agent for line in lines] == ["", "reader", "", ""]
     assert lines[1].title == "Article 2"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_the_statement_is_the_same_in_pages_of_any_size(size: int):
+    """A purchase has two postings, and may be on both sides of an edge."""
+    purse = buyers.purse(1_000_000)
+    for number in range(4):
+        buyers.press(purse, buyers.offer(number, 100_000 + number))
+    pages = list(movements.pages(purse, size))
+    lines = [line for page in pages for line in page]
+    assert len({line.key for line in lines}) == len(lines) == 5
+    assert sum(line.amount_micros for line in lines) == lines[0].after_micros == _balance(purse)
+    assert [line.after_micros - line.amount_micros for line in lines] == [line.after_micros for line in lines[1:]] + [0]
+    assert all(len(page) <= size for page in pages)
+
+
+def test_a_joined_guests_history_is_the_accounts_and_counts_once():
+    owner, guest = buyers.purse(600_000), buyers.purse(500_000, owner="guest:1")
+    payment = buyers.press(guest, buyers.offer(1, 200_000)).payment
+    buyers.press(owner, buyers.offer(2, 100_000))
+    joining.join(guest, owner)
+    purses.refund(payment.id, owner)
+    owner.refresh_from_db()
+    buyers.press(owner, buyers.offer(3, 50_000))
+    lines = statement.lines(owner, 100)
+    assert [(line.what, line.title, line.amount_micros) for line in lines] == [
+        ("Purchase", "Article 3", -50_000),
+        ("Refund", "Article 1", 200_000),
+        ("Purchase", "Article 2", -100_000),
+        ("Purchase", "Article 1", -200_000),
+        ("Top-up by card", "", 500_000),
+        ("Top-up by card", "", 600_000),
+    ]
+    assert lines[0].after_micros == sum(line.amount_micros for line in lines) == _balance(owner) == 950_000
+    assert [row[7] for row in statement.csv_rows(owner)] == [line.amount_micros for line in lines]
 
 
 def test_a_price_for_agents_is_no_price_for_people(bank: Bank):
