@@ -26,6 +26,11 @@ def person(name: str) -> User:
     return User.objects.create_user(f"{name}{next(_count)}@example.org")
 
 
+def staff() -> User:
+    """An account of the shop's staff, with every permission in the back office."""
+    return User.objects.create_superuser(f"root{next(_count)}@example.org")
+
+
 def sign_in(browser: Client, user: User) -> None:
     """On the site's own page, with a password; the address counts as proven. What the browser had comes along."""
     user.set_password(_PASSWORD)

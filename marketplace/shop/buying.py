@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.reader import library
 from marketplace.reader.card_pages import SeeOther, offered_amount, own_purse, to_card_page, with_cards
@@ -35,12 +35,11 @@ _DAYS = "Your bank is processing your payment, which can take a few days. We wil
 # --- From the paywall ----------------------------------------------------------------------------------------
 
 
+@require_POST
 @with_cards
 def buy(request: HttpRequest, slug: str) -> HttpResponse:
     """Buy an article from the balance at the price on the page."""
     listing = _on_sale(slug)
-    if request.method != "POST":
-        return SeeOther(listing.path)  # The address of a form, reloaded or opened by hand.
     purse = purse_of(request)
     offer = listing.offer(PEOPLE, mime_type="text/html")
     shown = request.POST.get("quote", "")
@@ -57,12 +56,11 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
     return SeeOther(listing.path)
 
 
+@require_POST
 @with_cards
 def pay(request: HttpRequest, slug: str) -> HttpResponse:
     """Redirect to the hosted card page: top up and buy this article, or pay for this article alone."""
     listing = _on_sale(slug)
-    if request.method != "POST":
-        return SeeOther(listing.path)
     offer = _as_shown(listing.offer(PEOPLE, mime_type="text/html"), request.POST.get("quote", ""))
     if offer is None:
         messages.error(
