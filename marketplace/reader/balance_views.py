@@ -90,7 +90,8 @@ def top_up(request: HttpRequest) -> HttpResponse:
         return redirect("purse")
     keep_card = request.user.is_authenticated and request.POST.get("keep_card") == "1"
     open_page = checkout.top_up_keeping_card if keep_card else checkout.top_up
-    return to_card_page(request, "/purse", lambda purse, here: open_page(purse, cents, "/purse", address=here))
+    back = reverse("purse_canceled")
+    return to_card_page(request, "/purse", lambda purse, here: open_page(purse, cents, back, address=here))
 
 
 # --- The tab ----------------------------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ def add_card(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         messages.error(request, "Sign in to save a card. You have not been charged.")
         return redirect("account_login")
-    return to_card_page(request, "/purse", lambda purse, here: checkout.save_card(purse, "/purse", address=here))
+    leaving = reverse("card_canceled")
+    return to_card_page(request, "/purse", lambda purse, here: checkout.save_card(purse, leaving, address=here))
 
 
 @require_POST
@@ -189,6 +191,15 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
     else:
         messages.warning(request, "No card was saved. You have not been charged.")
     return SeeOther("/purse")
+
+
+@require_safe
+@with_cards
+def card_canceled(request: HttpRequest) -> HttpResponse:
+    """The way back from that page without a card: like the return, which says what became of it."""
+    purse = purse_of(request)
+    setup = Setup.objects.filter(purse=purse).order_by("-made_at").first() if purse else None
+    return SeeOther(reverse("card_return", args=[setup.pk]) if setup else reverse("purse"))
 
 
 # --- Refunds ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Every change is a POST from a form of this site. A purchase never costs more or less than the price on the page.
 """
 
+import contextlib
 import uuid
 from dataclasses import replace
 
@@ -30,6 +31,7 @@ _RELOADS = 40
 _NOT_PAID = "The card payment did not go through. You have not been charged."
 _NOBODY_KNOWS = "The card processor has no record of this payment. Look at your card statement before you pay again."
 _DAYS = "Your bank is processing your payment, which can take a few days. We will write to you when it has arrived."
+_NOT_CHARGED = (Charge.State.FAILED, Charge.State.CANCELED, Charge.State.DECLINED)
 
 
 # --- From the paywall ----------------------------------------------------------------------------------------
@@ -67,14 +69,14 @@ def pay(request: HttpRequest, slug: str) -> HttpResponse:
             request, "The price has expired. Check the current price and try again. You have not been charged."
         )
         return SeeOther(listing.path)
-    asked = request.POST.get("amount", "")
+    asked, leaving = request.POST.get("amount", ""), reverse("article_canceled", args=[slug])
     if asked == "direct" and checkout.direct_cents(purse_of(request), offer):
         return to_card_page(
-            request, listing.path, lambda purse, here: checkout.direct(purse, offer, listing.path, address=here)
+            request, listing.path, lambda purse, here: checkout.direct(purse, offer, leaving, address=here)
         )
     if cents := offered_amount(asked):
         return to_card_page(
-            request, listing.path, lambda purse, here: checkout.top_up(purse, cents, listing.path, offer, address=here)
+            request, listing.path, lambda purse, here: checkout.top_up(purse, cents, leaving, offer, address=here)
         )
     messages.error(request, "Choose one of the top-up amounts. You have not been charged.")
     return SeeOther(listing.path)
@@ -116,13 +118,36 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
         if offer and not charge.fulfilled_at:
             return _waiting(request, charge, target)
         return _paid(request, charge, offer, target)
-    if charge.state in (Charge.State.FAILED, Charge.State.CANCELED, Charge.State.DECLINED):
+    if charge.state in _NOT_CHARGED:
         messages.error(request, _NOT_PAID if charge.reason != "gone" else _NOBODY_KNOWS)
         return SeeOther(target)
     if charge.state == Charge.State.PROCESSING:
         messages.success(request, _DAYS)
         return SeeOther(target)
     return _waiting(request, charge, target)
+
+
+@require_safe
+@with_cards
+def canceled(request: HttpRequest, slug: str = "") -> HttpResponse:
+    """The way back from a card page without paying: to the article or the balance, which says that nothing was charged.
+
+    The processor is asked first, because the page may have been paid in another window.
+    """
+    listing = catalogue.find(slug, include_withdrawn=True) if slug else None
+    if slug and listing is None:
+        raise Http404
+    target, purse = listing.path if listing else reverse("purse"), purse_of(request)
+    pages = Charge.objects.filter(purse=purse).exclude(purpose=Charge.Purpose.TAB)
+    charge = pages.order_by("-id").first() if purse else None
+    if charge is None:
+        return SeeOther(target)
+    with contextlib.suppress(NoAnswer, StripeRefused):
+        charge = fulfilment.returned(charge.pk)
+        if charge.state in (Charge.State.CREATED, *_NOT_CHARGED):
+            messages.warning(request, "You left the card page without paying. You have not been charged.")
+            return SeeOther(target)
+    return SeeOther(reverse("purse_return", args=[charge.pk]))
 
 
 def _paid(request: HttpRequest, charge: Charge, offer: Offer | None, target: str) -> HttpResponse:

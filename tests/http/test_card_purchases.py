@@ -1,5 +1,9 @@
 """Buying by card, without any script: through the hosted page and back, as a guest or signed in."""
 
+import re
+from typing import Any
+
+import httpx
 import pytest
 from django.conf import settings
 from django.core import mail as outbox
@@ -13,7 +17,7 @@ from tests import bank as banks
 from tests import buyers, cast
 from tests.bank import Bank
 from tests.buyers import balance
-from tests.visitor import CANARY, HTML, Forms, Visitor, owls, paid, reader
+from tests.visitor import CANARY, HTML, Forms, Visitor, owls, paid, path, reader
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 
@@ -89,6 +93,62 @@ def test_a_declined_card_leaves_the_article_closed_and_nobody_charged(bank: Bank
     answer = guest.client.get(f"/purse/return/{charge.pk}", headers=HTML, follow=True)
     assert answer.redirect_chain == [(address, 303)]
     assert "You have not been charged." in answer.content.decode()
+
+
+def left(visitor: Visitor, opened: Any) -> Any:
+    """Follow the link on the hosted page that leads back without paying."""
+    way = re.search(r'href="([^"]+)">Cancel', httpx.get(opened["Location"]).text)
+    assert way
+    return visitor.client.get(path(way[1]), headers=HTML, follow=True)
+
+
+@pytest.mark.parametrize(("micros", "amount"), [(250_000, "500"), (3_000_000, "direct")])
+def test_who_leaves_the_card_page_is_back_at_the_article_and_reads_that_nothing_was_charged(bank: Bank, micros, amount):
+    article, guest = owls(micros), Visitor()
+    address = article.get_absolute_url()
+    back = left(guest, guest.press(address, f"{address}/pay", seen=402, amount=amount))
+    assert (back.status_code, back.redirect_chain) == (402, [(address, 303)])
+    assert "You left the card page without paying. You have not been charged." in back.content.decode()
+
+
+def test_who_leaves_a_top_up_or_the_page_that_saves_a_card_reads_so_too(bank: Bank):
+    visitor, purse, _ = reader()
+    back = left(visitor, visitor.press("/purse", "/purse/top-up", amount="500"))
+    assert back.redirect_chain == [("/purse", 303)]
+    assert "You left the card page without paying. You have not been charged." in back.content.decode()
+    back = left(visitor, visitor.press("/purse", "/purse/cards"))
+    assert back.redirect_chain[-1] == ("/purse", 303)
+    assert "No card was saved. You have not been charged." in back.content.decode()
+    assert balance(purse) == 0
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_paid_in_another_window_is_not_told_otherwise(bank: Bank, answers):
+    article, guest = owls(), Visitor()
+    address = article.get_absolute_url()
+    opened = guest.press(address, f"{address}/pay", seen=402, amount="500")
+    bank.pay(opened["Location"])
+    if not answers:
+        bank.fault("checkout/sessions", "500", times=4)
+    page = guest.client.get(f"{address}/canceled", headers=HTML, follow=True)
+    bank.no_faults()
+    assert page.status_code == 200
+    assert "You have not been charged" not in page.content.decode()
+    assert ("the article is yours" in page.content.decode()) == answers
+
+
+def test_who_has_opened_no_card_page_is_told_nothing():
+    address = owls().get_absolute_url()
+    for visitor in (Visitor(), reader()[0]):
+        for opened, page in {
+            "/purse/canceled": "/purse",
+            "/purse/cards/canceled": "/purse",
+            f"{address}/canceled": address,
+        }.items():
+            answer = visitor.client.get(opened, headers=HTML, follow=True)
+            assert answer.redirect_chain[-1][0] == page
+            assert "without paying" not in answer.content.decode()
+    visitor.see("/articles/no-such-article/canceled", 404)
 
 
 def test_while_the_processor_does_not_answer_the_page_waits_and_ends(bank: Bank):

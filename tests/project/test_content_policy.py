@@ -36,6 +36,7 @@ NO_PAGE = {
     **dict.fromkeys(["article_buy", "article_pay", "purse_top_up", "purse_tab", "purse_cards"], "take a form"),
     **dict.fromkeys(["purse_card", "purse_refund", "purse_withdraw", "purse_join"], "take a form"),
     **dict.fromkeys(["mfa_login_webauthn", "purse_return", "card_return"], "send elsewhere"),
+    **dict.fromkeys(["article_canceled", "purse_canceled", "card_canceled"], "send elsewhere"),
     **dict.fromkeys(["stripe_webhook", "api_purse", "api_article"], "for machines"),
     "purse_movements": "a file",
     "purse_authenticate": "loads the card processor's script: tests/http/test_stripe_pages.py",
