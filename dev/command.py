@@ -14,12 +14,13 @@ _USAGE = """usage: dev.py demo [options]      run the whole shop on this machine
                                   --quick: the tests that need one database and no other program
                                   --require-all: a skipped test is a failure
        dev.py manage [arguments]  run manage.py in the project's environment
+       dev.py code KEY            print the code that an authenticator app with this key shows now
        dev.py bench [arguments]   run the benchmark against the official middleware"""
 
 
 def main(arguments: list[str]) -> int:
     """Run one verb and return its exit code. A problem that the user can fix returns 1, with a sentence on stderr."""
-    verbs = {"demo": _demo, "test": _test, "manage": _manage, "bench": _bench}
+    verbs = {"demo": _demo, "test": _test, "manage": _manage, "code": _code, "bench": _bench}
     if arguments[:1] in (["-h"], ["--help"]):
         print(_USAGE)
         return 0
@@ -54,6 +55,12 @@ def _test(arguments: list[str]) -> int:
 def _manage(arguments: list[str]) -> int:
     install.python_packages({"demo"})
     _become([str(install.PYTHON), str(install.ROOT / "manage.py"), *arguments], dict(os.environ))
+
+
+def _code(arguments: list[str]) -> int:
+    from dev import code
+
+    return code.run(arguments)
 
 
 def _bench(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from dev.stack import Stack
 
 # Stock x402 clients refuse a higher price unless they are configured to pay it.
 _CLIENTS_LIMIT_MICROS = 1_000_000
+_PROGRAM = f"{os.path.basename(sys.executable)} dev.py"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -93,6 +94,7 @@ def _summary(stack: Stack, bought: dict[str, Any] | None, read: dict[str, Any] |
     lines = ["", "Pennypress is running with play money, on its own local chain.", ""]
     lines += [f"  Shop            {base}/", f"  For publishers  {base}/studio/", f"  Back office     {base}/admin/", ""]
     lines += [f"  Sign in as {who:<10} {login['email']:<{width}}  {login['password']}" for who, login in logins.items()]
+    lines += [f"  Staff need a code, too: {_PROGRAM} code {logins['admin']['authenticator_key']}"]
     lines += ["", *_purchase(stack, bought), *_reader(stack, read), *_next_things(stack), ""]
     if not stack.options.once:
         lines.append("Ctrl-C stops everything.")
@@ -144,7 +146,7 @@ def _next_things(stack: Stack) -> list[str]:
         f"  ask the price   curl -i {article['json_url']}",
         f"  buy it          BUYER_KEY={stack.accounts.buyers[0].key} \\",
         f"                  {os.path.relpath(install.PYTHON)} dev/buy.py {article['md_url']}",
-        f"  check the books PENNYPRESS_ENV_FILE={env_file} {os.path.basename(sys.executable)} dev.py manage audit",
+        f"  check the books PENNYPRESS_ENV_FILE={env_file} {_PROGRAM} manage audit",
         f"  the logs        {os.path.relpath(stack.folder)}/ (and the mail that the shop sends)",
     ]
 

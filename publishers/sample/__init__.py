@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser as Person
 from django.utils.text import slugify
@@ -68,6 +70,14 @@ def people() -> dict[str, tuple[Person, str]]:
         EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
         found[name] = (user, password)
     return found
+
+
+def authenticator_key(person: Person) -> str:
+    """Give a person a new authenticator app, as staff need one. Returns the key that the app is set up with."""
+    Authenticator.objects.filter(user=person, type=Authenticator.Type.TOTP).delete()
+    key = generate_totp_secret()
+    TOTP.activate(person, key)
+    return key
 
 
 def _publication(name: str, publisher: Person) -> Publication:

@@ -1,12 +1,13 @@
 """What `dev.py` makes of what it is given, without starting anything."""
 
+import base64
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from dev import chain, command, environment
+from dev import chain, code, command, environment
 from dev.say import Stop
 from tests.project.runs import finished
 
@@ -54,6 +55,18 @@ def test_the_callers_shell_cannot_point_the_demo_at_another_installation(monkeyp
     assert product["QUOTE_SECONDS"] == children["QUOTE_SECONDS"] == "5"
     assert product["SETTLER_KEY"] == children["SETTLER_KEY"] == "0xkey"
     assert "DATABASE_URL" not in children
+
+
+@pytest.mark.parametrize(("moment", "digits"), [(59, "287082"), (1111111109, "081804"), (20000000000, "353130")])
+def test_a_code_is_that_of_the_standard(moment: int, digits: str) -> None:
+    """The last six digits of the examples of RFC 6238."""
+    assert code.at(base64.b32encode(b"12345678901234567890").decode(), moment) == digits
+
+
+@pytest.mark.parametrize("words", [[], ["JBSWY3DPEHPK3PXP", "x"], ["not a key"], ["A"]])
+def test_what_is_no_key_is_a_sentence(words: list[str]) -> None:
+    with pytest.raises(Stop, match="Usage: dev.py code KEY"):
+        code.run(words)
 
 
 def test_a_port_that_is_taken_is_a_sentence() -> None:

@@ -49,6 +49,7 @@ def test_the_line_has_everything_another_agent_needs(demo: Demo) -> None:
     assert all(demo.line["pids"].values())
     assert len(set(demo.line["buyer_keys"])) >= 8
     assert set(demo.line["logins"]) == {"publisher", "reader", "admin"}
+    assert set(demo.line["logins"].pop("admin")) == {"email", "password", "authenticator_key"}
     assert all(set(login) == {"email", "password"} for login in demo.line["logins"].values())
 
 

@@ -11,7 +11,7 @@ from publishers.models import Article
 
 
 class Command(BaseCommand):
-    """Creates the sample catalogue and prints the logins. Each run sets new passwords."""
+    """Creates the sample catalogue and prints the logins. Each run sets new passwords and a new authenticator key."""
 
     help = "Make sample publications, articles and logins; every run gives the three logins new passwords."
 
@@ -25,6 +25,7 @@ class Command(BaseCommand):
         made = sample.put_on_sale(people["publisher"][0])
         articles = Article.objects.filter(pk__in=[article.pk for article in made]).for_lists().order_by("made_at")
         logins = {name: {"email": user.email, "password": password} for name, (user, password) in people.items()}
+        logins["admin"]["authenticator_key"] = sample.authenticator_key(people["admin"][0])
         if options["json"]:
             self.stdout.write(json.dumps({"articles": [_facts(article) for article in articles], "logins": logins}))
             return
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             people_usd, agent_usd = map(format_usd, (article.people_price_micros, article.agent_price_micros))
             self.stdout.write(f"{article.url}  people {people_usd} USD, agents {agent_usd} USD  {article}")
         for name, login in logins.items():
-            self.stdout.write(f"{name}: {login['email']}  {login['password']}")
+            self.stdout.write(f"{name}: {'  '.join(login.values())}")
 
 
 def _facts(article: Article) -> dict[str, Any]:
