@@ -5,6 +5,7 @@ import os
 import re
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import settings
 from django.test import Client
 
@@ -17,7 +18,7 @@ from publishers.articles import catalogue, writing
 from publishers.models import Article, Membership, Publication
 
 TEXT = "The free part.\n\n<!-- paywall -->\n\nThe paid part with a canary7731 in it.\n"
-_PASSWORD = "a password of some length"
+PASSWORD = "a password of some length"
 _count = itertools.count(1)
 
 
@@ -27,18 +28,20 @@ def person(name: str) -> User:
 
 
 def staff() -> User:
-    """An account of the shop's staff, with every permission in the back office."""
-    return User.objects.create_superuser(f"root{next(_count)}@example.org")
+    """An account of the shop's staff, with every permission in the back office and a second factor."""
+    root = User.objects.create_superuser(f"root{next(_count)}@example.org")
+    TOTP.activate(root, "JBSWY3DPEHPK3PXP")
+    return root
 
 
 def sign_in(browser: Client, user: User) -> None:
     """On the site's own page, with a password; the address counts as proven. What the browser had comes along."""
-    user.set_password(_PASSWORD)
+    user.set_password(PASSWORD)
     user.save()
     EmailAddress.objects.get_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get("/accounts/login/").content.decode())
     assert token
-    form = {"login": user.email, "password": _PASSWORD, "csrfmiddlewaretoken": token[1]}
+    form = {"login": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
     answer = browser.post("/accounts/login/", form)
     assert answer.status_code == 302, answer.content.decode()
 

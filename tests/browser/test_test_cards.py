@@ -66,7 +66,7 @@ def test_no_money_behind_the_banks_yes_is_a_decline(visits: Visits, shop: Shop):
 def test_a_card_that_was_saved_and_is_declined_later_waits_for_another(visits: Visits, shop: Shop):
     visits.other_hosts.add(shop.line["processor"]["url"])
     page = visits.context().new_page()
-    sign_in(page, shop.line["logins"]["admin"])
+    sign_in(page, shop.reader())
     page.goto("/purse")
     page.get_by_role("button", name=re.compile("^Save a")).click()
     type_card(page, "4000 0000 0000 0341")

@@ -6,7 +6,6 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from marketplace.accounts.models import User
 from payments import purses
 from payments.cards import holds
 from payments.models import Charge
@@ -72,7 +71,7 @@ def test_the_owner_sees_what_cards_hold_owe_and_cost(lantern):
     _sold(lantern)
     owing = buyers.purse(tab=1_000_000)
     buyers.press(owing, buyers.offer(9, 600_000))
-    staff = User.objects.create_superuser("root@example.org")
+    staff = cast.staff()
     page = cast.signed_in(staff).get("/finance/earnings").content.decode()
     for line in (
         "Held by the card processor</dt><dd>$1.00<",

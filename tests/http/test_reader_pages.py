@@ -314,7 +314,7 @@ def test_a_page_that_breaks_needs_nothing_to_say_so():
 def test_staff_see_earnings_and_nobody_else_does():
     article = owls()
     cast.sale(article)
-    staff = User.objects.create_superuser("admin@example.org")
+    staff = cast.staff()
     page = shown(cast.signed_in(staff), "/finance/earnings")
     assert "The Lantern" in page
     assert "$0.05" in page
@@ -341,10 +341,7 @@ def test_signing_in_leads_publishers_to_the_studio_and_readers_to_their_library(
     ],
 )
 def test_a_strange_period_is_an_error_and_not_everything(first: str, last: str, said: str):
-    staff = cast.person("dora")
-    staff.is_staff = True
-    staff.save()
-    answer = cast.signed_in(staff).get("/finance/earnings", {"from": first, "to": last})
+    answer = cast.signed_in(cast.staff()).get("/finance/earnings", {"from": first, "to": last})
     assert answer.status_code == (400 if said else 200)
     assert said in answer.content.decode()
     assert ("All time" in answer.content.decode()) is not bool(said)

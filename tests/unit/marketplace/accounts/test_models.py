@@ -27,7 +27,7 @@ def test_an_account_needs_an_address():
 
 def test_the_back_office_shows_sellers_and_changes_no_price():
     article = cast.article(cast.publication(cast.person("alice")))
-    staff = cast.signed_in(User.objects.create_superuser("root@example.org", "a long enough pass phrase"))
+    staff = cast.signed_in(cast.staff())
     for page in ("publication/", f"publication/{article.publication_id}/change/", "article/"):
         assert staff.get(f"/admin/publishers/{page}").status_code == 200, page
     for page in ("user/", "user/add/"):

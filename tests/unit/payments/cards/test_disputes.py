@@ -6,7 +6,6 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from marketplace.accounts.models import User
 from payments import audit, gate
 from payments.books import ledger
 from payments.cards import checkout, disputes, holds, refunds, stripe_api, tabs
@@ -59,7 +58,7 @@ def test_staff_lets_a_buyer_buy_again_and_a_repeated_webhook_does_not_undo_it(ba
     bank.do(f"disputes/{made['id']}/close", won=False)
     events = bank.post()
     bank.bring(events)
-    staff = User.objects.create_superuser("root@example.org")
+    staff = cast.staff()
     browser = cast.signed_in(staff)
     browser.post("/admin/payments/purse/", {"action": "lift_the_freeze", "_selected_action": [str(purse.pk)]})
     assert LogEntry.objects.get().change_message == "Lifted the freeze."
