@@ -30,6 +30,7 @@ class Line:
 
     id: Any
     sold_at: datetime.datetime
+    rail: str
     audience: str
     buyer: str
     version: int
@@ -82,6 +83,7 @@ def lines(publication: Publication, payments: Iterable[Payment]) -> list[Line]:
         Line(
             id=payment.id,
             sold_at=payment.decided_at,
+            rail=payment.rail,
             audience=payment.audience,
             buyer=payment.buyer,
             version=payment.version,

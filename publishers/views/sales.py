@@ -122,6 +122,7 @@ def _entries(publication: Publication, postings: list[Posting]) -> list[dict[str
                 "key": posting.transaction.key,
                 "amount_micros": posting.amount_micros if incoming else -posting.amount_micros,
                 "payment": payment,
+                "rail": "purse" if posting.target.asset == "USD" else "exact",
                 "article": articles.get(payment.resource) if payment else None,
             }
         )

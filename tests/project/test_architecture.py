@@ -91,7 +91,7 @@ payments/notify      | payments/{notify waiters}
                      | payments/{models values}
 payments/models      | payments/{models sql}
                      | payments/values
-payments/values      | payments/{__init__ money ids fields offers places quotes mailing events outages}
+payments/values      | payments/{__init__ money ids fields offers places quotes mailing events outages play}
                      |
 """
 # Imports that the table does not allow and that are on their way out, each with where it belongs.
