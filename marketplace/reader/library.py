@@ -43,6 +43,13 @@ def grants(request: HttpRequest) -> QuerySet[Grant]:
     return Grant.objects.filter(mine, revoked_at=None)
 
 
+def owned(request: HttpRequest) -> set[str]:
+    """The resources that this request may use grants of. Without a session cookie no query is made."""
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return set()
+    return set(grants(request).values_list("resource", flat=True))
+
+
 def remember(request: HttpRequest, grant: Grant) -> None:
     """Add a grant to the library: the account's when signed in, otherwise this browser's session."""
     if request.user.is_authenticated:

@@ -15,11 +15,14 @@ from payments.money import dollars
 from payments.offers import Offer, Presented
 from publishers.articles import catalogue
 from publishers.articles.catalogue import Body, Listing
+from publishers.models import Article
 
 from . import listings, paywall, representations
 from .representations import HTML, Representation
 
 _METHODS = "GET, HEAD, OPTIONS"
+# So many other articles of its publication stand in the place of one that is no longer for sale.
+_OTHERS = 6
 
 
 def article(request: HttpRequest, slug: str, suffix: str = "") -> HttpResponse:
@@ -121,12 +124,20 @@ def _withdrawn(
     request: HttpRequest, wanted: Representation, listing: Listing, told: http.Problem, terms: http.Terms
 ) -> HttpResponse:
     """410: no longer for sale. Buyers can still read; a buyer with only a wallet answers the challenge in the terms."""
+    others = list(Article.objects.on_sale().filter(publication=listing.publication_id)[:_OTHERS])
     if wanted is HTML:
-        context = {"listing": listing, "charged": told.charged is not False}
-        response = render(request, "shop/withdrawn.html", context, status=410)
+        context = {"listing": listing, "charged": told.charged is not False, "others": others}
+        response = render(request, "shop/withdrawn.html", context | {"owned": library.owned(request)}, status=410)
     else:
         message = "This article is no longer for sale. Buyers can still read it with their receipt or wallet."
-        response = JsonResponse({"error": "withdrawn", "message": message, "charged": told.charged}, status=410)
+        said = {
+            "error": "withdrawn",
+            "message": message,
+            "charged": told.charged,
+            "documentation": http.documentation(),
+        }
+        said["others"] = [{"title": str(other), "url": other.url} for other in others]
+        response = JsonResponse(said, status=410)
     response["PAYMENT-REQUIRED"] = terms.headers["PAYMENT-REQUIRED"]
     return http.sealed(response)
 

@@ -23,7 +23,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "words": words,
         "page": page_of(request, articles),
-        "owned": _owned(request),
+        "owned": library.owned(request),
         "publications": Publication.objects.filter(articles__state=Article.PUBLISHED).distinct()[:12],
     }
     return render(request, "shop/home.html", context)
@@ -34,7 +34,7 @@ def publication(request: HttpRequest, slug: str) -> HttpResponse:
     """Every article that one publication sells."""
     found = get_object_or_404(Publication, slug=slug)
     articles = Article.objects.on_sale().filter(publication=found)
-    context = {"publication": found, "page": page_of(request, articles), "owned": _owned(request)}
+    context = {"publication": found, "page": page_of(request, articles), "owned": library.owned(request)}
     return render(request, "shop/publication.html", context)
 
 
@@ -50,10 +50,3 @@ def about(request: HttpRequest) -> HttpResponse:
         "fee_percent": pricing.fee_percent(),
     }
     return render(request, "shop/about.html", context)
-
-
-def _owned(request: HttpRequest) -> set[str]:
-    """The resources in the reader's library. Without a session cookie no query is made."""
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
-        return set()
-    return set(library.grants(request).values_list("resource", flat=True))
