@@ -100,10 +100,11 @@ def _refused(
 def _paywall(request: HttpRequest, listing: Listing, terms: http.Terms, told: http.Problem) -> HttpResponse:
     error = {"word": told.word, "sentence": told.sentence, "charged": told.charged is not False}
     signed_in = settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
+    if signed_in and not told.sentence and paywall.is_publisher(request.user, listing):
+        return render(request, "shop/own.html", {"listing": listing}, status=told.status)
     context = {
         "listing": listing,
         "price": dollars(listing.people.amount_micros),
-        "minutes": listing.minutes,
         "terms": terms.message,
         "network_name": settings.CHAIN_NAME,
         "signed_in": signed_in,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 
 from marketplace.reader.card_pages import topup_amounts
@@ -11,6 +12,8 @@ from payments.cards import checkout
 from payments.cards.charges import CENT
 from payments.models import Purse
 from payments.money import dollars
+from publishers.articles.catalogue import Listing
+from publishers.models import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,11 @@ def choices(request: HttpRequest, terms: http.Terms) -> Choices | None:
     if room >= price:
         return Choices(token, usd, balance, enough=True, on_tab=balance < price)
     return Choices(token, usd, balance, amounts=topup_amounts(price - balance), direct=direct(price - min(balance, 0)))
+
+
+def is_publisher(person: AbstractBaseUser, listing: Listing) -> bool:
+    """Whether this person writes for the article's publication, and so reads it in the studio."""
+    return Membership.objects.filter(user=person, publication=listing.publication_id).exists()
 
 
 def direct(price_micros: int) -> str:
