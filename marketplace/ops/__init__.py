@@ -1,1 +1,1 @@
-"""Operations: health checks, outages, errors, opened forms, the file broker, static files, template context."""
+"""Operations: health checks, outages, errors, opened forms, the file broker, static files, zones, context."""

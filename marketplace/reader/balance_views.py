@@ -46,6 +46,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "available_micros": max(purse.balance_micros, 0),
         "owed_micros": max(-purse.balance_micros, 0),
         "too_little_for_a_card": 0 < -purse.balance_micros < purses.CARD_FLOOR_MICROS,
+        "card_floor_micros": purses.CARD_FLOOR_MICROS,
         "room_micros": max(purse.balance_micros + purse.tab_limit_micros, 0),
         "next_charge_at": tabs.next_charge_at(purse),
         "charge": live,

@@ -1,9 +1,10 @@
-"""Moments on pages: in the publication's zone or, with a script, in the reader's, and in UTC on hover."""
+"""Moments on pages: in the publication's zone or in the browser's, and in UTC on hover."""
 
 import datetime
 import zoneinfo
 
 from django import template
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 
@@ -19,15 +20,26 @@ _FORMATS = {
 
 @register.simple_tag
 def moment(at: datetime.datetime | None, style: str = "long", zone: str = "") -> str:
-    """A moment as a <time>. With `zone`, in that zone. Without, in UTC: marketplace/times.js shows it in the
-    browser's zone instead. "short" is for tables, whose caption names the zone.
+    """A moment as a <time>. With `zone`, in that zone. Without, in the browser's, which the current time zone of the
+    request is (marketplace/ops/zone.py); on the first visit in UTC, until marketplace/times.js shows the browser's.
+    "short" is for tables, whose caption names the zone.
     """
     if at is None:
         return ""
     utc = at.astimezone(datetime.UTC)
     hover = f"{date_format(utc, 'j F Y, H:i:s')} UTC"
+    text = date_format(at.astimezone(zoneinfo.ZoneInfo(zone or _here())), _FORMATS[style])
     if zone:
-        text = date_format(at.astimezone(zoneinfo.ZoneInfo(zone)), _FORMATS[style])
         return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), hover, text)
-    text = date_format(utc, _FORMATS[style]) + (" UTC" if style == "long" else "")
+    text += " UTC" if style == "long" and _here() == "UTC" else ""
     return format_html('<time datetime="{}" title="{}" data-local="{}">{}</time>', utc.isoformat(), hover, style, text)
+
+
+@register.simple_tag
+def zone_name() -> str:
+    """The zone in which `moment` writes: "America/New York", or "UTC"."""
+    return _here().replace("_", " ")
+
+
+def _here() -> str:
+    return str(timezone.get_current_timezone())

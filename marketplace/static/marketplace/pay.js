@@ -3,6 +3,8 @@
 // A signed payment is stored before it leaves the page, and the same one is sent again until the answer is clear:
 // 200 with the article, or a refusal that says why and whether money moved. Anything else is unknown.
 
+import "./times.js";
+
 const UNSURE = "We could not confirm your payment yet. Check again: you won't be charged twice.";
 const KEY = "pennypress:" + location.pathname;
 

@@ -1,4 +1,5 @@
-// Show moments in the reader's own time zone. Without this file they are in UTC, and say so.
+// Show moments in the reader's own time zone, and tell the server that zone for the next pages and mails. Without this
+// file they are in UTC, and say so.
 
 const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
 const day = { day: "numeric", year: "numeric" };
@@ -20,6 +21,8 @@ function written(moment, style) {
 }
 
 if (timeZone) {
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `zone=${timeZone}; path=/; max-age=31536000; samesite=lax${secure}`;
   for (const time of document.querySelectorAll("time[data-local]")) {
     time.textContent = written(new Date(time.dateTime), time.dataset.local);
   }

@@ -1,9 +1,11 @@
 """How pages write amounts and moments."""
 
 import datetime
+import zoneinfo
 
 import pytest
 from django.template import Context, Template
+from django.utils import timezone
 
 from payments.money import dollars
 from payments.templatetags.money import decimals, decimals_of
@@ -57,3 +59,13 @@ def test_a_moment_without_a_zone_is_in_utc_until_the_browser_shows_its_own():
     assert ">27 November 2026, 12:00 UTC</time>" in written("{% moment at %}", at=NOON)
     assert 'data-local="short">27 Nov 2026, 12:00</time>' in written("{% moment at 'short' %}", at=NOON)
     assert written("{% moment at %}", at=None) == ""
+
+
+def test_a_moment_is_in_the_browsers_zone_once_it_is_known():
+    with timezone.override(zoneinfo.ZoneInfo("America/New_York")):
+        assert 'title="27 November 2026, 12:00:00 UTC" data-local="long">27 November 2026, 07:00</time>' in written(
+            "{% moment at %}", at=NOON
+        )
+        assert ">27 Nov 2026, 21:00</time>" in written("{% moment at 'short' 'Asia/Tokyo' %}", at=NOON)
+        assert written("{% zone_name %}") == "America/New York"
+    assert written("{% zone_name %}") == "UTC"
