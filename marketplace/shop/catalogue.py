@@ -47,6 +47,7 @@ def about(request: HttpRequest) -> HttpResponse:
         "network": f"eip155:{settings.CHAIN_ID}",
         "network_name": settings.CHAIN_NAME,
         "expires_minutes": settings.QUOTE_SECONDS // 60,
+        "client_limit_micros": pricing.STOCK_CLIENT_LIMIT_MICROS,
         "fee_percent": pricing.fee_percent(),
     }
     return render(request, "shop/about.html", context)
