@@ -14,7 +14,7 @@ from payments.models import Payment
 from payments.purses import joining
 from publishers import pricing
 from tests import bank as banks
-from tests import buyers, cast
+from tests import buyers
 from tests.bank import Bank
 from tests.buyers import balance
 from tests.visitor import CANARY, HTML, Forms, Visitor, owls, paid, path, reader
@@ -282,10 +282,3 @@ def test_a_guests_purse_that_was_joined_elsewhere_takes_no_more_money(bank: Bank
     assert guest.purse() != old
     assert CANARY in guest.see(other)
     assert CANARY in guest.see(address)
-
-
-def test_an_articles_own_publication_sees_no_difference(bank: Bank):
-    article = owls()
-    alice = article.publication.members.get()
-    assert 'id="by-card"' in Visitor(alice).see(article.get_absolute_url(), 402)
-    assert cast.signed_in(alice).get("/purse").status_code == 200
