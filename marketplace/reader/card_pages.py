@@ -22,6 +22,12 @@ from .purse import open_purse, purse_of
 _UNSURE = "The card processor isn't responding. You have not been charged. Please try again in a moment."
 
 
+# Fragments, for the end of a redirect: a browser moves the focus there, with or without scripts, so that a keyboard
+# goes on from there and a screen reader begins there.
+TO_THE_TEXT = "#article"
+TO_WHAT_IS_SAID = "#said"
+
+
 class SeeOther(HttpResponseRedirect):
     """A 303 redirect: after a POST, the next request is a GET."""
 

@@ -19,7 +19,7 @@ from payments.money import MICROS
 from payments.purses import PurseRefused, api_keys, approvals
 from publishers.models import Article, Publication, publication_id_of
 
-from .card_pages import SeeOther, with_cards
+from .card_pages import TO_WHAT_IS_SAID, SeeOther, with_cards
 from .key_forms import KeyForm, NewKeyForm
 from .purse import open_purse, purse_of
 
@@ -123,7 +123,8 @@ def approval(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
         raise Http404
     if request.method == "POST":
         _answer(request, found)
-        return SeeOther(request.path if request.POST.get("back") == "one" else redirect("approvals").url)
+        page = request.path if request.POST.get("back") == "one" else redirect("approvals").url
+        return SeeOther(f"{page}{TO_WHAT_IS_SAID}")
     ((one, sold),) = _on_sale([found])
     return render(
         request, "reader/approvals_one.html", {"one": one, "sold": sold, "is_live": api_keys.is_live(one.key)}

@@ -15,7 +15,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.reader import library
-from marketplace.reader.card_pages import SeeOther, offered_amount, own_purse, to_card_page, with_cards
+from marketplace.reader.card_pages import (
+    TO_THE_TEXT,
+    TO_WHAT_IS_SAID,
+    SeeOther,
+    offered_amount,
+    own_purse,
+    to_card_page,
+    with_cards,
+)
 from marketplace.reader.purse import purse_of
 from payments import fulfilment, gate, http, quotes
 from payments.cards import checkout, wanted
@@ -55,7 +63,7 @@ def buy(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, told.sentence + (" You have not been charged." if told.charged is False else ""))
         return SeeOther(listing.path)
     library.remember(request, admitted.grant)
-    return SeeOther(listing.path)
+    return SeeOther(f"{listing.path}{TO_THE_TEXT}")
 
 
 @require_POST
@@ -120,10 +128,10 @@ def returned(request: HttpRequest, charge_id: uuid.UUID) -> HttpResponse:
         return _paid(request, charge, offer, target)
     if charge.state in _NOT_CHARGED:
         messages.error(request, _NOT_PAID if charge.reason != "gone" else _NOBODY_KNOWS)
-        return SeeOther(target)
+        return SeeOther(f"{target}{TO_WHAT_IS_SAID}")
     if charge.state == Charge.State.PROCESSING:
         messages.success(request, _DAYS)
-        return SeeOther(target)
+        return SeeOther(f"{target}{TO_WHAT_IS_SAID}")
     return _waiting(request, charge, target)
 
 
@@ -146,7 +154,7 @@ def canceled(request: HttpRequest, slug: str = "") -> HttpResponse:
         charge = fulfilment.returned(charge.pk)
         if charge.state in (Charge.State.CREATED, *_NOT_CHARGED):
             messages.warning(request, "You left the card page without paying. You have not been charged.")
-            return SeeOther(target)
+            return SeeOther(f"{target}{TO_WHAT_IS_SAID}")
     return SeeOther(reverse("purse_return", args=[charge.pk]))
 
 
@@ -158,11 +166,12 @@ def _paid(request: HttpRequest, charge: Charge, offer: Offer | None, target: str
         for grant in charge.bought.grants.filter(revoked_at=None):
             library.remember(request, grant)
         messages.success(request, f"We charged {paid} to your card, and the article is yours.")
+        return SeeOther(f"{target}{TO_THE_TEXT}")
     else:
         messages.warning(
             request, f"{paid} is in your balance, but we could not buy the article with it. Check the current price."
         )
-    return SeeOther(target)
+    return SeeOther(f"{target}{TO_WHAT_IS_SAID}")
 
 
 def _waiting(request: HttpRequest, charge: Charge, target: str) -> HttpResponse:

@@ -61,6 +61,7 @@ def test_a_reader_lets_an_agent_buy_within_limits_and_ends_it(reader: Page, shop
     dear, another = shop.article(0), shop.article(1)
     reader.goto(waiting(dear, text))
     reader.get_by_role("button", name="Approve $").click()
+    expect(reader.locator("#said")).to_be_focused()
     expect(reader.locator("main")).to_contain_text("The agent buys the article when it next requests it")
     assert ask(dear, text).status_code == 200
 

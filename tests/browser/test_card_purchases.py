@@ -37,12 +37,13 @@ def test_a_guest_without_scripts_fills_a_balance_and_reads_two_articles(guest: P
     guest.goto(first["url"])
     guest.get_by_role("button", name="Top up $5").click()
     type_card(guest)
-    expect(guest.locator("#article")).to_be_visible()
-    assert guest.url == first["url"]
+    expect(guest.locator("#article")).to_be_focused()
+    expect(guest.get_by_text("We charged $5.00 to your card")).to_be_in_viewport()
+    assert guest.url == f"{first['url']}#article"
     guest.goto(second["url"])
     guest.get_by_role("button", name="from your balance").click()
-    expect(guest.locator("#article")).to_be_visible()
-    assert guest.url == second["url"]
+    expect(guest.locator("#article")).to_be_focused()
+    assert guest.url == f"{second['url']}#article"
     guest.goto("/library")
     guest.get_by_role("button", name="Refund $").first.click()
     expect(guest.get_by_text("to your balance")).to_be_visible()

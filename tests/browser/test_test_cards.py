@@ -13,7 +13,7 @@ from tests.shop import Shop
 def bought(page: Page, url: str) -> None:
     """Back from the hosted page, at the open article."""
     expect(page.locator("#article")).to_be_visible()
-    assert page.url == url
+    assert page.url == f"{url}#article"
 
 
 def at_the_card_page(visits: Visits, shop: Shop, number: int) -> tuple[Page, str]:
@@ -49,7 +49,8 @@ def test_a_bank_that_is_refused_charges_nothing_and_may_be_answered_again(visits
     expect(page.get_by_role("alert")).to_be_visible()
     page.get_by_role("link", name=re.compile("Cancel|Back", re.IGNORECASE)).first.click()
     expect(page.get_by_role("button", name="Top up $5")).to_be_visible()
-    assert page.url == url
+    assert page.url == f"{url}#said"
+    expect(page.get_by_text("You left the card page without paying.")).to_be_in_viewport()
     page.get_by_role("button", name="Top up $5").click()
     type_card(page, "4000 0027 6000 3184")
     page.get_by_role("button", name="Complete").click()

@@ -89,7 +89,7 @@ def test_a_reader_buys_from_the_balance_and_reads():
     address = article.get_absolute_url()
     assert "Buy for $0.25 from your balance ($1.00)" in visitor.see(address, 402)
     answer = visitor.press(address, f"{address}/buy", seen=402)
-    assert (answer.status_code, answer["Location"]) == (303, address)
+    assert (answer.status_code, answer["Location"]) == (303, f"{address}#article")
     page = visitor.see(address)
     assert CANARY in page
     assert balance(purse) == 750_000

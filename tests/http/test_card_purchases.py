@@ -31,7 +31,7 @@ def test_a_guest_fills_a_balance_and_comes_straight_back_to_the_open_article(ban
     back = paid(answer["Location"])
     assert back == f"/purse/return/{banks.newest(guest.purse()).pk}"
     home = guest.client.get(back, headers=HTML)
-    assert (home.status_code, home["Location"]) == (303, address)
+    assert (home.status_code, home["Location"]) == (303, f"{address}#article")
     page = guest.see(address)
     assert CANARY in page
     assert "We charged $5.00 to your card, and the article is yours." in page
@@ -91,7 +91,7 @@ def test_a_declined_card_leaves_the_article_closed_and_nobody_charged(bank: Bank
     assert balance(guest.purse()) == 0
     stripe_api.expire_session(charge.session)
     answer = guest.client.get(f"/purse/return/{charge.pk}", headers=HTML, follow=True)
-    assert answer.redirect_chain == [(address, 303)]
+    assert answer.redirect_chain == [(f"{address}#said", 303)]
     assert "You have not been charged." in answer.content.decode()
 
 
@@ -107,14 +107,14 @@ def test_who_leaves_the_card_page_is_back_at_the_article_and_reads_that_nothing_
     article, guest = owls(micros), Visitor()
     address = article.get_absolute_url()
     back = left(guest, guest.press(address, f"{address}/pay", seen=402, amount=amount))
-    assert (back.status_code, back.redirect_chain) == (402, [(address, 303)])
+    assert (back.status_code, back.redirect_chain) == (402, [(f"{address}#said", 303)])
     assert "You left the card page without paying. You have not been charged." in back.content.decode()
 
 
 def test_who_leaves_a_top_up_or_the_page_that_saves_a_card_reads_so_too(bank: Bank):
     visitor, purse, _ = reader()
     back = left(visitor, visitor.press("/purse", "/purse/top-up", amount="500"))
-    assert back.redirect_chain == [("/purse", 303)]
+    assert back.redirect_chain == [("/purse#said", 303)]
     assert "You left the card page without paying. You have not been charged." in back.content.decode()
     back = left(visitor, visitor.press("/purse", "/purse/cards"))
     assert back.redirect_chain[-1] == ("/purse", 303)
@@ -175,7 +175,7 @@ def test_a_webhook_that_was_faster_needs_no_second_question(bank: Bank):
     back = paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"])
     bank.bring()
     asked = len(bank.requests())
-    assert guest.client.get(back)["Location"] == address
+    assert guest.client.get(back)["Location"] == f"{address}#article"
     assert len(bank.requests()) == asked
     assert CANARY in guest.see(address)
 
@@ -262,7 +262,7 @@ def test_a_balance_is_filled_without_an_article_too(bank: Bank):
     visitor, purse, _ = reader()
     url = visitor.press("/purse", "/purse/top-up", amount="1000")["Location"]
     answer = visitor.client.get(paid(url), follow=True)
-    assert answer.redirect_chain == [("/purse", 303)]
+    assert answer.redirect_chain == [("/purse#said", 303)]
     assert "$10.00 was added to your balance." in answer.content.decode()
     assert balance(purse) == 10_000_000
 

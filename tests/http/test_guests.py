@@ -186,7 +186,7 @@ def test_a_card_that_cannot_be_kept_does_not_keep_the_article(bank: Bank, monkey
         raise OperationalError("deadlock detected")
 
     monkeypatch.setattr(saved_cards, "add", broken)
-    assert guest.client.get(back, headers=HTML)["Location"] == address
+    assert guest.client.get(back, headers=HTML)["Location"] == f"{address}#article"
     assert Charge.objects.get().bought_id
 
 
@@ -198,7 +198,7 @@ def test_a_paid_charge_is_fulfilled_while_the_processor_is_away(bank: Bank):
     bank.fault("/v1/", "500", times=50)
     answer = guest.client.get(back, headers=HTML)
     bank.no_faults()
-    assert (answer.status_code, answer["Location"]) == (303, address)
+    assert (answer.status_code, answer["Location"]) == (303, f"{address}#article")
 
 
 def test_a_paid_charge_is_fulfilled_before_a_slow_round_of_the_sweeper(bank: Bank, monkeypatch):
