@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     stack = Stack(options)
     answering = False
     try:
-        say("Starting a local chain, the shop, its worker and its settler …")
+        say("Starting a local chain, the shop, its worker, its watcher and its settler …")
         stack.start(anvil)
         bought = None if options.quiet_start else _buy(stack)
         read = None if options.quiet_start else _read(stack)

@@ -1,4 +1,4 @@
-"""The whole shop on this machine: chain, web server, worker, settler. Starts, supervises and stops them in order."""
+"""The whole shop on this machine: chain, web server, worker, watcher, settler. Starts, watches and stops them."""
 
 import argparse
 import contextlib
@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from dev.say import Stop, tail
 _RUNS = install.VAR / "demo"
 _RUNS_KEPT = 5
 _READY_SECONDS = 120
+_CARD_SECRETS = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET")
+_SECRETS = ("SETTLER_KEY", *_CARD_SECRETS)
 
 
 @dataclass
@@ -161,8 +164,8 @@ class Stack:
         }
 
     def _pids(self) -> dict[str, list[int]]:
-        """The process ids of the web server and its workers, the Celery worker and the settler, and the chain."""
-        worker = [child.pid for child in (self.worker, self.settler) if child.pid]
+        """The process ids of the web server and its workers, of what works behind it, and of the chain."""
+        worker = [child.pid for child in (self.worker, self.settler, self.watcher) if child.pid]
         return {"web": self.web.pids(), "worker": worker, "chain": [self.chain.pid]}
 
     def _processor_pids(self) -> list[int]:
@@ -172,16 +175,17 @@ class Stack:
         python = str(install.PYTHON)
         celery = [python, "-m", "celery", "-A", "marketplace", "worker", "-B", "-P", "threads", "-c", "4", "-l", "INFO"]
         gunicorn = [python, "-m", "gunicorn", "-c", "gunicorn.conf.py", "marketplace.wsgi"]
-        self.settler = self._child("The settler", "settler.log", [python, "manage.py", "settle"], signs=True)
-        self.worker = self._child("The worker", "worker.log", celery)
-        self.web = self._child("The web server", "web.log", gunicorn)
+        settle, watch = ([python, "manage.py", word] for word in ("settle", "watch"))
+        self.settler = self._child("The settler", "settler.log", settle, ("SETTLER_KEY",))
+        self.watcher = self._child("The watcher", "watcher.log", watch)
+        self.worker = self._child("The worker", "worker.log", celery, _CARD_SECRETS)
+        self.web = self._child("The web server", "web.log", gunicorn, _CARD_SECRETS)
         # Requests in flight may wait for the settler.
         self.web.stops_first = True
 
-    def _child(self, name: str, log: str, command: list[str], signs: bool = False) -> Child:
-        """Start one process of the product. Only the settler gets the settlement key, and it gets no card secrets."""
-        foreign = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET") if signs else ("SETTLER_KEY",)
-        environment = {key: value for key, value in self.environment.items() if key not in foreign}
+    def _child(self, name: str, log: str, command: list[str], secrets: Sequence[str] = ()) -> Child:
+        """Start one process of the product. Of the settlement key and the card secrets it gets only those named."""
+        environment = {key: value for key, value in self.environment.items() if key in secrets or key not in _SECRETS}
         return self.children.start(Child(name, command, environment, self.folder / log))
 
     def _wait_until_ready(self) -> None:
@@ -190,7 +194,7 @@ class Stack:
         while said != "200":
             self.children.still_starting()
             if time.monotonic() > until:
-                logs = "\n".join(tail(child.log, 8) for child in (self.web, self.worker, self.settler))
+                logs = "\n".join(tail(child.log, 8) for child in (self.web, self.worker, self.watcher, self.settler))
                 raise Stop(f"The shop is not ready after {_READY_SECONDS} s: {said}\n{logs}")
             time.sleep(0.05)
             said = _readiness(f"{self.product['BASE_URL']}/readyz")

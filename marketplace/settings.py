@@ -145,7 +145,6 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BEAT_SCHEDULER = "marketplace.ops.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var" / "celerybeat-schedule"))
 CELERY_BEAT_SCHEDULE = {
-    "watch-the-chain": {"task": "payments.watch_chain", "schedule": 4.0, "options": {"expires": 10}},
     "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0},
     "prune-claims": {"task": "payments.prune_claims", "schedule": 3600.0},
     "sweep-cards": {"task": "payments.sweep_cards", "schedule": 5.0, "options": {"expires": 30}},

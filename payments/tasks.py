@@ -6,27 +6,16 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from payments import cards, fulfilment, onchain
+from payments import cards, fulfilment
 from payments.cards import holds, reconciliation, sweeper, tabs, webhooks
 from payments.cards.facts import NoAnswer
-from payments.onchain import record, rpc, watcher
+from payments.onchain import record
 from payments.purses import approval_mail
 
 from . import audit, card_receipts
 
 log = logging.getLogger(__name__)
 _PRUNED_AT_ONCE = 500
-
-
-@shared_task(name="payments.watch_chain")
-def watch_chain() -> None:
-    """Scan the chain once. A failed scan is only logged: the next one is seconds away."""
-    if not onchain.enabled():
-        return
-    try:
-        watcher.watch()
-    except rpc.ChainUnreachable as error:
-        log.warning("cannot watch the chain: %s", error)
 
 
 @shared_task(name="payments.prune_claims")

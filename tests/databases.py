@@ -24,8 +24,8 @@ STARTS_A_PROGRAM = {"chain", "_quiet_chain", "shop", "stage", "timed_stage"}
 _QUERIES = ("unit/payments/audit/", "unit/publishers/test_pricing.py")
 # What `migrate` puts there, and no test changes.
 _KEPT = {"django_migrations", "django_content_type", "django_site", "auth_permission"}
-# Where the watcher and the settler are: of no worth while nothing was claimed, booked or seen.
-_NO_MONEY = {"payments_chain", "payments_lease"}
+# Where the watcher, the settler and the jobs are: of no worth while nothing was claimed, booked or seen.
+_NO_MONEY = {"payments_chain", "payments_job", "payments_lease"}
 
 
 def mark(item: pytest.Item) -> None:

@@ -3,6 +3,7 @@
 from .api_keys import ApiKey, Approval, Debit
 from .books import Account, Posting, Transaction
 from .evm import Attempt, Authorization, Chain, Lease, Submission, Transfer
+from .jobs import Job
 from .purchases import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
 from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Reconciliation, Setup
 
@@ -21,6 +22,7 @@ __all__ = [
     "Debit",
     "Dispute",
     "Grant",
+    "Job",
     "Lease",
     "Payment",
     "Posting",

@@ -1,12 +1,18 @@
 """The watcher: reads every transfer to us from the chain, detects reorganisations, and marks what is final.
 
-The watcher needs no key and sends nothing. It finds the same facts as the settler, independently.
+The watcher needs no key and sends nothing. It finds the same facts as the settler, independently. It is a process
+of its own (`manage.py watch`), so that no slow card processor and no stopped settler can stop it.
 """
 
+import contextlib
 import logging
+import threading
 
 from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models.functions import Now
 
+from payments import jobs
 from payments.models import Chain, Transfer
 
 from . import logs, record, rpc, view
@@ -15,6 +21,11 @@ log = logging.getLogger(__name__)
 _OVERLAP = 32
 # One scan reads at most this many ranges of the size that the node answers for.
 _SPANS = 8
+JOB = "watch"
+# Between two looks of the one that watches, and between two tries of another to take its place.
+_PAUSE_SECONDS, _STANDBY_SECONDS = 4.0, 1.0
+# The pause after a failed look doubles up to this.
+_LONGEST_SECONDS = 8.0
 
 
 class AnotherChain(Exception):
@@ -47,6 +58,61 @@ def meet() -> Chain:
             f"0x{known.genesis_hash.hex()[:16]}…, the node's is 0x{genesis.hex()[:16]}…. Use a new database."
         )
     return known
+
+
+def run(stop: threading.Event) -> None:
+    """Watch until `stop` is set. Of several watchers one looks, and another takes over when its lease has expired.
+
+    After a chain or database error it retries, and logs one line when the outage begins and one when it is over. Raises
+    AnotherChain if the node was on another chain from the start.
+    """
+    lease = jobs.JobLease(JOB)
+    outage = _Outage()
+    while not stop.is_set():
+        try:
+            close_old_connections()
+            pause = _look(lease)
+            outage.is_over()
+        except Exception as error:
+            # No other than chain and database errors are known, but if the watcher ended, nothing would be watched.
+            if isinstance(error, AnotherChain) and not _Looked.hash:
+                raise
+            if isinstance(error, DatabaseError):
+                connection.close()
+            pause = outage.goes_on(error)
+        stop.wait(pause)
+    with contextlib.suppress(DatabaseError):
+        lease.let_go()
+
+
+def _look(lease: jobs.JobLease) -> float:
+    """Scan once, if it is this process that watches. Returns the pause before the next look in seconds."""
+    if not lease.take(_PAUSE_SECONDS + settings.LEASE_SECONDS):
+        return _STANDBY_SECONDS
+    watch()
+    lease.ended("ok", succeeded_at=Now())
+    return _PAUSE_SECONDS
+
+
+class _Outage:
+    """Failed looks in a row: how long to pause, and what to log of them."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def goes_on(self, error: Exception) -> float:
+        """Note a failed look, and log the first. Returns the pause in seconds."""
+        self.failures += 1
+        if self.failures == 1:
+            known = isinstance(error, rpc.ChainUnreachable | DatabaseError)
+            log.warning("cannot watch the chain: %s", error, exc_info=None if known else error)
+        return min(2.0 ** (self.failures - 1), _LONGEST_SECONDS)
+
+    def is_over(self) -> None:
+        """Note a good look, and log the first after an outage."""
+        if self.failures:
+            log.warning("the chain is watched again, after %s failed looks", self.failures)
+        self.failures = 0
 
 
 def watch() -> None:

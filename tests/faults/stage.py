@@ -35,6 +35,7 @@ class Stage:
         self.trap = trap
         self.children: dict[str, Child] = {
             "settler": shop.stack.settler,
+            "watcher": shop.stack.watcher,
             "worker": shop.stack.worker,
             "web": shop.stack.web,
         }
@@ -45,8 +46,8 @@ class Stage:
         return self.children["settler"]
 
     @property
-    def worker(self) -> Child:
-        return self.children["worker"]
+    def watcher(self) -> Child:
+        return self.children["watcher"]
 
     @property
     def web(self) -> Child:
@@ -227,11 +228,11 @@ def _status(shop: Shop) -> int:
 class MortalStack(Stack):
     """A shop whose processes are made to die at any step: each is started by traps.py, under its name."""
 
-    def _child(self, name: str, log: str, command: list[str], signs: bool = False) -> Child:
+    def _child(self, name: str, log: str, command: list[str], secrets: Sequence[str] = ()) -> Child:
         python, *words = command
         module = ["django", *words[1:]] if words[0] == "manage.py" else words[1:]
         trapped = [python, "-m", "tests.faults.traps", log.removesuffix(".log"), *module]
-        return super()._child(name, log, trapped, signs)
+        return super()._child(name, log, trapped, secrets)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from .purchase import Purchase
 from .stage import Stage
-from .test_crashes import RPC, SETTLER, WEB, WORKER
+from .test_crashes import RPC, SETTLER, WATCHER, WEB
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("PENNYPRESS_KILLS", "500"))
@@ -20,7 +20,7 @@ BUYERS = int(os.environ.get("PENNYPRESS_BUYERS", "2000"))
 SEED = int(os.environ.get("PENNYPRESS_SEED", str(random.randrange(10**6))))
 POINTS = [
     (role, step, moment)
-    for role, points in (("settler", SETTLER), ("web", WEB), ("worker", WORKER))
+    for role, points in (("settler", SETTLER), ("web", WEB), ("watcher", WATCHER))
     for step, moment, _ in points
 ]
 
@@ -63,7 +63,7 @@ def test_thousands_of_buyers_behind_nodes_that_disagree_are_told_nothing_false(s
 def _at_a_step(stage: Stage, dice: random.Random) -> tuple[bool, float]:
     """One kill at a step of the product's own, if somebody comes to it."""
     role, step, moment = dice.choice(POINTS)
-    if role == "worker" and "take_back" in step:
+    if role == "watcher" and "take_back" in step:
         purchases = [stage.bought_on_old_money()]
         stage.trap.arm(role, step, moment)
         stage.reorganise(purchases[0], deeper=dice.randrange(3))
@@ -79,10 +79,10 @@ def _at_a_step(stage: Stage, dice: random.Random) -> tuple[bool, float]:
 
 
 def _at_a_call(stage: Stage, dice: random.Random) -> tuple[bool, float]:
-    """One kill of settler or worker at a call to the chain, whoever makes it."""
+    """One kill of settler or watcher at a call to the chain, whoever makes it."""
     method, moment = dice.choice(RPC)
     purchases = stage.purchases(dice.randint(1, 4))
-    child = dice.choice([stage.settler, stage.worker])
+    child = dice.choice([stage.settler, stage.watcher])
     with stage.death_of(child) as kill:
         rule = stage.node.on(method, drop=moment, skip=dice.randrange(3), **{moment: kill})
         slowest = _all_bought(purchases, dice)

@@ -47,8 +47,8 @@ WEB = [
     ("payments.http:with_receipt", "after", "answer written, no byte sent"),
 ]
 
-WORKER = [
-    ("payments.onchain.watcher:watch", "before", "woken"),
+WATCHER = [
+    ("payments.onchain.watcher:watch", "before", "about to look"),
     ("payments.onchain.logs:transfers_between", "after", "the logs were read"),
     ("payments.onchain.record:take_back", "before", "a reorganisation found"),
     ("payments.books.ledger:post_all", "before", "half of it taken back"),
@@ -154,13 +154,13 @@ def test_a_sale_made_while_the_web_server_was_dead_is_read_with_the_same_header(
 
 
 @_ON_ONE
-@_named(WORKER)
-def test_a_worker_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_back(
+@_named(WATCHER)
+def test_a_watcher_killed_at_any_step_of_a_reorganisation_finishes_it_when_it_is_back(
     stage: Stage, step: str, moment: str
 ):
     purchase = stage.bought_on_old_money()
-    with stage.death_of(stage.worker):
-        stage.trap.arm("worker", step, moment)
+    with stage.death_of(stage.watcher):
+        stage.trap.arm("watcher", step, moment)
         stage.reorganise(purchase)
     stage.shop.wait(purchase.transfers, "the second settlement")
     purchase.finish()

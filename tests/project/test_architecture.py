@@ -84,11 +84,13 @@ payments/cards       | payments/cards
 payments/purses      | payments/purses
                      | payments/{books notify models values}
 payments/onchain     | payments/onchain
-                     | payments/{books notify models values}
+                     | payments/{books notify jobs models values}
 payments/books       | payments/books
                      | payments/{models values}
 payments/notify      | payments/{notify waiters}
                      | payments/{models values}
+payments/jobs        | payments/jobs
+                     | payments/models
 payments/models      | payments/{models sql}
                      | payments/values
 payments/values      | payments/{__init__ money ids fields offers places quotes mailing events outages play}

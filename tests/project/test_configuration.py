@@ -16,7 +16,7 @@ from dev.install import ROOT
 
 SOURCES = ("marketplace/settings.py", "gunicorn.conf.py")
 PRODUCT = ("marketplace", "publishers", "payments")
-PROCESSES = {"all", "web", "worker", "beat", "settler", "migrate"}
+PROCESSES = {"all", "web", "worker", "beat", "watcher", "settler", "migrate"}
 COMPUTED = object()
 _READS = re.compile(r"env(\.\w+)?|database|os\.getenv|os\.environ\.(get|setdefault|pop)")
 # What is read from the environment elsewhere, and why that is no setting.

@@ -103,8 +103,9 @@ def test_a_half_configured_rail_is_an_error_at_start(settings: Any, changes: dic
     assert word in [found.id for found in run_checks() if found.level >= ERROR]
 
 
-def test_the_processes_that_move_money_refuse_a_half_configured_rail() -> None:
-    refused = manage("settle", **PRODUCTION | {"PAY_TO": "", "SETTLER_KEY": "0x" + "11" * 32})
+@pytest.mark.parametrize("command", ["settle", "watch"])
+def test_the_processes_at_the_chain_refuse_a_half_configured_rail(command: str) -> None:
+    refused = manage(command, **PRODUCTION | {"PAY_TO": "", "SETTLER_KEY": "0x" + "11" * 32})
     assert refused.returncode == 1
     assert "payments.E001" in refused.stderr
 
@@ -313,7 +314,7 @@ LEFT_OUT = {"DEBUG", "QUEUE_DIR", "PENNYPRESS_ENV_FILE", "WEB_BIND"}
 
 
 def test_every_process_has_a_service() -> None:
-    assert set(OURS) == {"web", "worker", "beat", "settler", "migrate"}
+    assert set(OURS) == {"web", "worker", "beat", "watcher", "settler", "migrate"}
     assert set(COMPOSE["services"]) - set(OURS) == {"postgres", "redis"}
 
 

@@ -95,8 +95,8 @@ def test_the_callers_settings_reach_the_product(demo: Demo) -> None:
 
 def test_the_key_that_signs_is_with_the_settler_alone(demo: Demo) -> None:
     pids = demo.line["pids"]
-    celery, settler = pids["worker"]
-    everybody = (*pids["web"], celery, settler)
+    celery, settler, watcher = pids["worker"]
+    everybody = (*pids["web"], celery, settler, watcher)
     holders = [pid for pid in everybody if b"SETTLER_KEY=" in Path(f"/proc/{pid}/environ").read_bytes()]
     assert holders == [settler]
 

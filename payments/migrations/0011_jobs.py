@@ -1,0 +1,28 @@
+"""The periodic jobs: one row for each, with its lease and what came of its last run."""
+
+from django.db import migrations, models
+from django.db.models.functions import Now
+
+
+class Migration(migrations.Migration):
+    """Adds a table."""
+
+    dependencies = [("payments", "0009_consent")]
+
+    operations = [
+        migrations.CreateModel(
+            name="Job",
+            fields=[
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("holder", models.CharField(blank=True, max_length=64)),
+                ("held_until", models.DateTimeField(db_default=Now())),
+                ("began_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("succeeded_at", models.DateTimeField(null=True)),
+                ("failures", models.PositiveSmallIntegerField(default=0)),
+                ("resume_at", models.DateTimeField(null=True)),
+                ("result", models.CharField(blank=True, max_length=16)),
+                ("found", models.PositiveIntegerField(null=True)),
+            ],
+        ),
+    ]
