@@ -145,14 +145,14 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BEAT_SCHEDULER = "marketplace.ops.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var" / "celerybeat-schedule"))
 CELERY_BEAT_SCHEDULE = {
-    "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0},
-    "prune-claims": {"task": "payments.prune_claims", "schedule": 3600.0},
+    "audit-the-books": {"task": "payments.audit_books", "schedule": 3600.0, "options": {"expires": 3600}},
+    "prune-claims": {"task": "payments.prune_claims", "schedule": 3600.0, "options": {"expires": 3600}},
     "sweep-cards": {"task": "payments.sweep_cards", "schedule": 5.0, "options": {"expires": 30}},
     "charge-tabs": {"task": "payments.charge_tabs", "schedule": 60.0, "options": {"expires": 60}},
     "send-mail": {"task": "payments.send_mail", "schedule": 20.0, "options": {"expires": 60}},
     "first-sales": {"task": "publishers.mail_first_sales", "schedule": 300.0, "options": {"expires": 300}},
-    "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0},
-    "reconcile": {"task": "payments.reconcile", "schedule": 86400.0},
+    "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0, "options": {"expires": 3600}},
+    "reconcile": {"task": "payments.reconcile", "schedule": 86400.0, "options": {"expires": 86400}},
 }
 
 # --- The chain and the money -----------------------------------------------------------------------
@@ -264,6 +264,7 @@ LOGIN_REDIRECT_URL = "signed_in"
 ACCOUNT_LOGOUT_REDIRECT_URL = "home"
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
+# A mail server that does not answer holds up nobody for longer.
 EMAIL_TIMEOUT = 10
 # Who is told of disputes and fraud warnings.
 STAFF_EMAILS = env.list("STAFF_EMAILS", default=[])

@@ -6,7 +6,7 @@ from dev.standin import WEBHOOK_SECRET, Standin
 from payments import fulfilment, tasks
 from payments.books import ledger
 from payments.cards import checkout, reconciliation, webhooks
-from payments.models import Charge, ProcessorEvent, Purse, Setup, Transaction
+from payments.models import Charge, Job, ProcessorEvent, Purse, Setup, Transaction
 from payments.offers import Offer
 
 from . import buyers, local
@@ -140,6 +140,7 @@ def make_due() -> None:
     from django.utils import timezone
 
     Charge.objects.update(look_at=timezone.now())
+    Job.objects.update(resume_at=None)
 
 
 def newest(purse: Purse) -> Charge:

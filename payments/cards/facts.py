@@ -13,6 +13,10 @@ class NoAnswer(Exception):
     """Unknown: the call may or may not have worked. A retry under the same idempotency key is safe; so is a look-up."""
 
 
+class NotAsked(NoAnswer):
+    """No call was made: the job's time is up, or the processor has not answered it for a while. Ask later."""
+
+
 class ServerTrouble(NoAnswer):
     """Unknown, and the same idempotency key repeats this 5xx for a day: look first, then retry under another key."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from payments import jobs
 from payments.outages import CARDS
 
 from .facts import (
@@ -24,6 +25,7 @@ from .facts import (
     Intent,
     Money,
     NoAnswer,
+    NotAsked,
     Origin,
     RefundFacts,
     Sale,
@@ -49,12 +51,16 @@ def _client(key: str, base: str, timeout: int) -> "stripe.StripeClient":
 
 @CARDS.noticed(NoAnswer)
 def _call(call: Callable[[Any], Any]) -> Any:
-    """Make one API call and turn its errors into what they mean for the money."""
+    """Make one API call and turn its errors into what they mean for the money. NotAsked: this job makes none now."""
     import stripe
+
+    if not jobs.goes_on():
+        raise NotAsked("not asked now")
 
     client = _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
     try:
-        return call(client.v1)
+        with jobs.listening(stripe.APIConnectionError):
+            return call(client.v1)
     except stripe.CardError as error:
         said: Any = error.json_body or {}
         body = said.get("error", {})

@@ -3,40 +3,53 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from itertools import zip_longest
+from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 
-from payments.models import Charge, Setup
+from payments import jobs
+from payments.models import Card, CardRefund, Charge, Setup
 
 from . import charges, refunds, saved_cards, stripe_api, tabs, webhooks
 from .checkout import setup_returned
 from .facts import Declined, NoAnswer, StripeRefused
 
 log = logging.getLogger(__name__)
-_Row = TypeVar("_Row")
 _AT_ONCE = 200
 _LATEST_LOOK = timedelta(hours=1)
 
 
 def sweep() -> None:
-    """One round: unfinished charges, paid ones without a balance transaction, removed cards, refunds, card pages."""
+    """One round: unfinished charges, paid ones without a balance transaction, refunds, card pages, removed cards.
+
+    One of each in turn, the one that was looked at longest ago first: a round that ends early keeps none waiting twice.
+    """
     now = timezone.now()
-    live = Charge.objects.filter(state__in=Charge.LIVE, look_at__lte=now).select_related("purse", "card")
-    for charge in live.order_by("look_at")[:_AT_ONCE]:
-        _next_look(charge, now)
-        _quietly(_finish, charge)
-    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED)
-    for charge in paid.filter(available_at=None, look_at__lte=now)[:_AT_ONCE]:
-        _next_look(charge, now)
-        _quietly(charges.look, charge)
-    for card in saved_cards.to_forget()[:_AT_ONCE]:
-        _quietly(saved_cards.forget, card)
-    for refund in refunds.unanswered()[:_AT_ONCE]:
-        _quietly(refunds.drive, refund)
-    for setup in Setup.objects.filter(state="open", look_at__lte=now).order_by("look_at")[:_AT_ONCE]:
-        _next_look(setup, now)
-        _quietly(lambda one: setup_returned(one.id), setup)
+    charges_due = Charge.objects.filter(look_at__lte=now).select_related("purse", "card").order_by("look_at")
+    pages = Setup.objects.filter(state="open", look_at__lte=now).order_by("look_at")
+    oldest = F("look_at").asc(nulls_first=True)
+    kinds: tuple[tuple[Callable[[Any], object], Any], ...] = (
+        (_finish, charges_due.filter(state__in=Charge.LIVE)),
+        (charges.look, charges_due.filter(state=Charge.State.SUCCEEDED, available_at=None)),
+        (refunds.drive, refunds.unanswered().order_by(oldest, "made_at")),
+        (lambda page: setup_returned(page.id), pages),
+        (saved_cards.forget, saved_cards.to_forget()),
+    )
+    for turn in zip_longest(*([(act, row) for row in rows[:_AT_ONCE]] for act, rows in kinds)):
+        for act, row in jobs.in_time(filter(None, turn)):
+            _next_look(row, now)
+            _quietly(act, row)
+
+
+def _next_look(row: Charge | Setup | CardRefund | Card, now: datetime) -> None:
+    """Schedule the next look. Of charges and pages the interval grows with their age, from two minutes to an hour."""
+    if isinstance(row, CardRefund):
+        CardRefund.objects.filter(id=row.id).update(look_at=now)
+    elif not isinstance(row, Card):
+        age = min(max(now - row.made_at, charges.FIRST_LOOK), _LATEST_LOOK)
+        type(row).objects.filter(id=row.id).update(look_at=now + age)
 
 
 def _finish(charge: Charge) -> None:
@@ -59,13 +72,7 @@ def fetch_undelivered() -> None:
         webhooks.store(event)
 
 
-def _next_look(unfinished: Charge | Setup, now: datetime) -> None:
-    """Schedule the next look. The interval grows with the age of the row, from two minutes to an hour."""
-    age = min(max(now - unfinished.made_at, charges.FIRST_LOOK), _LATEST_LOOK)
-    type(unfinished).objects.filter(id=unfinished.id).update(look_at=now + age)
-
-
-def _quietly(act: Callable[[_Row], object], what: _Row) -> None:
+def _quietly(act: Callable[[Any], object], what: object) -> None:
     """Log an error instead of raising it: one row that cannot be looked up must not keep the others waiting."""
     try:
         act(what)

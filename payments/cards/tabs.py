@@ -17,7 +17,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from payments import purses
+from payments import jobs, purses
 from payments.books import accounts, ledger
 from payments.books.accounts import Kind
 from payments.books.ledger import Move
@@ -121,7 +121,7 @@ def charge_due(now: datetime | None = None) -> list[Charge]:
         balance_micros__lte=F("tab_limit_micros") / 10 - F("tab_limit_micros")
     )
     due = owing.filter(old | enough).order_by("owing_since").values_list("id", flat=True)
-    made = [_charged(purse_id) for purse_id in due[:_AT_ONCE]]
+    made = [_charged(purse_id) for purse_id in jobs.in_time(due[:_AT_ONCE])]
     return [charge for charge in made if charge]
 
 
@@ -324,9 +324,11 @@ def dun(now: datetime | None = None) -> None:
     """Dunning: retry declined tabs that are due, remind of unfinished authentications, and give up after seven days."""
     now = now or timezone.now()
     tab = Charge.objects.filter(purpose=Charge.Purpose.TAB).select_related("purse")
-    for charge in tab.filter(state=Charge.State.DECLINED, retry_at__lte=now)[:_AT_ONCE]:
+    for charge in jobs.in_time(
+        tab.filter(state=Charge.State.DECLINED, retry_at__lte=now).order_by("retry_at")[:_AT_ONCE]
+    ):
         _later(retry, charge)
-    for charge in tab.filter(state=Charge.State.ACTION)[:_AT_ONCE]:
+    for charge in jobs.in_time(tab.filter(state=Charge.State.ACTION)[:_AT_ONCE]):
         _later(lambda one: _what_is_left(one) if _too_much(one) else _remind(one, now), charge)
 
 

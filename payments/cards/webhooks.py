@@ -14,7 +14,7 @@ from django.utils import timezone
 from payments.models import Charge, ProcessorEvent, Setup
 
 from . import charges, checkout, disputes, refunds, saved_cards, stripe_api
-from .facts import Declined, Event, Forged, NoAnswer, StripeRefused
+from .facts import Declined, Event, Forged, NoAnswer, NotAsked, StripeRefused
 
 __all__ = ["Forged", "apply_waiting", "receive", "store"]
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ def _apply(event: ProcessorEvent) -> bool:
     row = ProcessorEvent.objects.filter(id=event.id)
     try:
         _look(event)
+    except NotAsked:
+        return False
     except (NoAnswer, Declined) as error:
         log.warning("%s is looked at later: %s", event, error)
         row.update(failures=F("failures") + 1)

@@ -1,11 +1,11 @@
-"""The periodic jobs: one row for each, with its lease and what came of its last run."""
+"""The periodic jobs: one row for each, with its lease and what came of its last run. And when a refund was looked at."""
 
 from django.db import migrations, models
 from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    """Adds a table."""
+    """Adds a table and a column."""
 
     dependencies = [("payments", "0009_consent")]
 
@@ -25,4 +25,5 @@ class Migration(migrations.Migration):
                 ("found", models.PositiveIntegerField(null=True)),
             ],
         ),
+        migrations.AddField("cardrefund", "look_at", models.DateTimeField(null=True)),
     ]

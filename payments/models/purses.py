@@ -278,6 +278,8 @@ class CardRefund(models.Model):
     renewal = models.PositiveSmallIntegerField(default=0)
     # Asked for here, so the money was reserved first. A refund made by hand takes the money when it is seen.
     ours = models.BooleanField(default=True)
+    # When the sweeper last took it up: those that it has not come to have their turn first.
+    look_at = models.DateTimeField(null=True)
     made_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True)
 

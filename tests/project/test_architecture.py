@@ -66,7 +66,7 @@ publishers/base      | publishers/csv_files
 payments/pages       | payments/templatetags
                      | payments/values
 payments             | payments/{admin apps checks management tasks}
-                     | payments/{fulfilment audit cards purses onchain models values}
+                     | payments/{fulfilment audit cards purses onchain models values jobs}
 payments/http        | payments/http
                      | payments/{gate proofs rails values}
 payments/fulfilment  | payments/{fulfilment card_receipts}
@@ -80,7 +80,7 @@ payments/proofs      | payments/proofs
 payments/rails       | payments/rails
                      | payments/{cards purses onchain books models values}
 payments/cards       | payments/cards
-                     | payments/{purses books notify models values}
+                     | payments/{purses books notify jobs models values}
 payments/purses      | payments/purses
                      | payments/{books notify models values}
 payments/onchain     | payments/onchain

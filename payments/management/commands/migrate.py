@@ -26,7 +26,7 @@ _KEPT = {
     "payments_charge": "purse_id, state, reason, session, intent, stripe_charge_id, declined_stripe_charge_id, card_id,"
     " attempt, renewal, retry_at, look_at, reminders, bought_id, fulfilled_at, receipt_sent_at,"
     " available_at, fee_micros, refunded_micros, disputed_micros, decided_at",
-    "payments_cardrefund": "state, stripe_refund_id, reason, renewal, decided_at",
+    "payments_cardrefund": "state, stripe_refund_id, reason, renewal, look_at, decided_at",
     "payments_dispute": "status, withdrawn_micros, lost_at",
     "payments_processorevent": "applied_at, failures",
 }
