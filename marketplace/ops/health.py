@@ -1,21 +1,14 @@
 """Health endpoints: /healthz for liveness, /readyz for readiness."""
 
-import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
-from django.conf import settings
-from django.db import DatabaseError, connection
-from django.db.models.functions import Now
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from payments import cards, onchain
-from payments.models import OPEN, Lease, Payment
-from payments.onchain import rpc
 
-from .outage import replace_dead_connections
-
-_NOT_CONFIGURED = "not_configured"
+from . import parts
 
 
 class Probes:
@@ -40,67 +33,33 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when the database answers and, if the shop sells on a chain, the node, and a settler holds the lease.
+    """200 when every part of the shop does its work, otherwise 503, with a word about each.
 
-    Otherwise 503, with the state of each. A shop of cards alone needs no chain.
+    A shop of cards alone needs no chain. Gas that is `low`, and jobs that are `late`, are said and are no 503.
     """
-    state = {"database": _database(), "chain": _chain(), "settler": _settler()}
-    needed = {word for word in state.values() if word != _NOT_CONFIGURED}
-    ready = needed == {"ok"} and (onchain.enabled() or cards.enabled())
-    answer = {"ready": ready, **state, "waiting": _waiting()}
-    return JsonResponse(answer, status=200 if ready else 503)
+    state = _state()
+    words = [state[name] for name in ("database", "chain", "settler", "watcher", "worker", "beat", "broker")]
+    works = {*words, state["gas"]["state"]} <= parts.GOOD
+    ready = works and (onchain.enabled() or cards.enabled())
+    return JsonResponse({"ready": ready, **state}, status=200 if ready else 503)
 
 
-def _database() -> str:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        replace_dead_connections()
-        return "unreachable"
-    return "ok"
-
-
-class _Asked(NamedTuple):
-    """When the node was asked last, and what came of it."""
-
-    at: float
-    word: str
-
-
-_asked = _Asked(0.0, "")
-
-
-def _chain() -> str:
-    """Call the node at most once a second, however often /readyz is requested."""
-    global _asked
-    if not onchain.enabled():
-        return _NOT_CONFIGURED
-    if time.monotonic() - _asked.at > 1:
+def _state() -> dict[str, Any]:
+    state: dict[str, Any] = {"database": parts.database()}
+    jobs, waiting, late = None, None, []
+    worker = beat = parts.UNKNOWN
+    if state["database"] == "ok":
         try:
-            rpc.request("eth_blockNumber")
-            _asked = _Asked(time.monotonic(), "ok")
-        except rpc.ChainUnreachable:
-            _asked = _Asked(time.monotonic(), "unreachable")
-    return _asked.word
-
-
-def _settler() -> str:
-    if not onchain.enabled():
-        return _NOT_CONFIGURED
-    try:
-        held = Lease.objects.filter(chain_id=settings.CHAIN_ID, expires_at__gt=Now()).exclude(holder="").exists()
-    except DatabaseError:
-        return "unknown"
-    return "ok" if held else "down"
-
-
-def _waiting() -> int | None:
-    """How many payments wait for the settler; None when the database does not say."""
-    try:
-        return Payment.objects.filter(state__in=OPEN).count()
-    except DatabaseError:
-        return None
+            jobs, waiting = parts.Jobs(), parts.waiting_payments()
+            state |= parts.chain_parts(jobs)
+            late = jobs.late()
+            worker, beat = parts.worker_and_beat(late)
+        except DatabaseError:
+            state["database"], jobs = "unreachable", None
+    if jobs is None:
+        state |= parts.chain_parts(None)
+    broker = "unreachable" if parts.messages() is None else "ok"
+    return {**state, "worker": worker, "beat": beat, "broker": broker, "late": late, "waiting": waiting}
 
 
 PROBES: dict[str, Callable[[HttpRequest], HttpResponse]] = {"/healthz": healthz, "/readyz": readyz}

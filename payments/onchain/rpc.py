@@ -231,6 +231,12 @@ def balance_of(holder: bytes, at: Block | None = None) -> int:
     return _word(call(token(), _selector("balanceOf(address)") + encode(["address"], [holder]), at))
 
 
+def ether_of(address: bytes) -> int:
+    """An address's balance of the chain's own coin, in wei."""
+    found = request("eth_getBalance", "0x" + address.hex(), "latest")
+    return parsed(lambda: int(found, 16))
+
+
 def authorization_used(payer: bytes, nonce: bytes, at: Block) -> bool:
     """Whether an authorization is used or cancelled, as of a block (EIP-3009 `authorizationState`)."""
     data = _selector("authorizationState(address,bytes32)") + encode(["address", "bytes32"], [payer, nonce])

@@ -1,8 +1,11 @@
 """What clients that we did not write ask for: scripts of other sites, strange methods, addresses of nothing."""
 
+import time
+
 import pytest
 from django.test import Client
 
+from marketplace.ops import parts
 from tests.visitor import HTML, Visitor, owls
 
 pytestmark = pytest.mark.django_db
@@ -108,7 +111,8 @@ def test_probes_come_by_a_bare_address_and_over_plain_http(settings, path: str):
 
 
 @pytest.mark.parametrize(("cards", "status"), [("sk_test_x", 200), ("", 503)])
-def test_a_shop_of_cards_alone_can_be_ready(settings, cards: str, status: int):
+def test_a_shop_of_cards_alone_can_be_ready(settings, monkeypatch, cards: str, status: int):
+    monkeypatch.setattr(parts, "_began", time.monotonic())  # It has just started.
     settings.CHAIN_RPC_URL = settings.PAY_TO = ""
     settings.STRIPE_SECRET_KEY = cards
     answer = Client().get("/readyz")
