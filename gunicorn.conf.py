@@ -1,6 +1,8 @@
 """How gunicorn serves the shop. docs/configuration.md explains the variables."""
 
 import os
+import shutil
+import tempfile
 from typing import Any
 
 from gunicorn import glogging
@@ -47,3 +49,13 @@ class Logger(glogging.Logger):
 logger_class = Logger
 # No control socket: signals are enough, and a socket that controls the server would need protection.
 control_socket_disable = True
+
+# Each web process counts its requests in a file here, and whichever is asked for /metrics adds them up. A new folder at
+# each start, because the library would add what former processes have left.
+_counts = tempfile.mkdtemp(prefix="pennypress-metrics-")
+os.environ.update(PROMETHEUS_MULTIPROC_DIR=_counts)
+
+
+def on_exit(server: object) -> None:
+    """Remove the counts."""
+    shutil.rmtree(_counts, ignore_errors=True)

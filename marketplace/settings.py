@@ -53,9 +53,13 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
 ]
 
+# Whoever shows it may read /metrics. Empty: there is no such page, and nothing is measured.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
 MIDDLEWARE = [
     "marketplace.ops.logs.RequestId",
     "marketplace.ops.health.Probes",
+    *(["marketplace.ops.metrics.Measured"] if METRICS_TOKEN else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -151,6 +155,7 @@ CELERY_BEAT_SCHEDULE = {
     "charge-tabs": {"task": "payments.charge_tabs", "schedule": 60.0, "options": {"expires": 60}},
     "send-mail": {"task": "payments.send_mail", "schedule": 20.0, "options": {"expires": 60}},
     "first-sales": {"task": "publishers.mail_first_sales", "schedule": 300.0, "options": {"expires": 300}},
+    "count-sales": {"task": "payments.count_sales", "schedule": 60.0, "options": {"expires": 60}},
     "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0, "options": {"expires": 3600}},
     "reconcile": {"task": "payments.reconcile", "schedule": 86400.0, "options": {"expires": 86400}},
 }

@@ -199,7 +199,7 @@ def with_terms(response: HttpResponse, asked: Terms) -> HttpResponse:
         response[name] = value
     # A 402 is normal here, so this skips the cost of Django's warning about a 4xx response.
     response._has_been_logged = True  # type: ignore[attr-defined]
-    return sealed(response)
+    return sealed(named(response, asked.word))
 
 
 def refusal(told: Problem) -> HttpResponse:
@@ -208,7 +208,13 @@ def refusal(told: Problem) -> HttpResponse:
     if told.status >= 500:
         more = {"request_id": events.request_id.get()}
     response = _json({"error": told.word} | _said(told) | more, told.status)
-    return sealed(later(response) if told.status == 503 else response)
+    return sealed(named(later(response) if told.status == 503 else response, told.word))
+
+
+def named(response: HttpResponse, word: str) -> HttpResponse:
+    """Note the word of a refusal for the metrics, which cannot find it in a page."""
+    response.refusal = word  # type: ignore[attr-defined]
+    return response
 
 
 def later(response: HttpResponse) -> HttpResponse:

@@ -3,6 +3,12 @@
 import os
 import time
 import uuid
+from datetime import datetime
+
+
+def lowest_at(moment: datetime) -> uuid.UUID:
+    """The lowest identifier that is made at this moment or later."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def uuid7() -> uuid.UUID:

@@ -9,6 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from payments import cards, fulfilment, jobs
+from payments.books import reports
 from payments.cards import holds, reconciliation, sweeper, tabs, webhooks
 from payments.cards.facts import NoAnswer
 from payments.onchain import record
@@ -92,3 +93,10 @@ def reconcile() -> None:
     if cards.enabled():
         reconciliation.run()
         fulfilment.fulfil_paid()
+
+
+@shared_task(name="payments.count_sales")
+@jobs.job(seconds=60)
+def count_sales() -> None:
+    """Bring the count of sales up to date, for the metrics."""
+    reports.count_sales(timezone.now())

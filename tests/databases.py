@@ -25,7 +25,7 @@ _QUERIES = ("unit/payments/audit/", "unit/publishers/test_pricing.py")
 # What `migrate` puts there, and no test changes.
 _KEPT = {"django_migrations", "django_content_type", "django_site", "auth_permission"}
 # Where the watcher, the settler and the jobs are: of no worth while nothing was claimed, booked or seen.
-_NO_MONEY = {"payments_chain", "payments_job", "payments_lease"}
+_NO_MONEY = {"payments_chain", "payments_job", "payments_lease", "payments_salescount"}
 
 
 def mark(item: pytest.Item) -> None:

@@ -1,8 +1,9 @@
-"""Health endpoints: /healthz for liveness, /readyz for readiness."""
+"""What operators ask: /healthz for liveness, /readyz for readiness, /metrics."""
 
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -18,8 +19,10 @@ class Probes:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer /healthz and /readyz, and pass on everything else."""
+        """Answer /healthz and /readyz, and /metrics where it is on; pass on everything else."""
         probe = PROBES.get(request.path_info)
+        if probe is metrics and not settings.METRICS_TOKEN:
+            probe = None
         if probe is None:
             return self.get_response(request)
         answer = probe(request)
@@ -62,4 +65,15 @@ def _state() -> dict[str, Any]:
     return {**state, "worker": worker, "beat": beat, "broker": broker, "late": late, "waiting": waiting}
 
 
-PROBES: dict[str, Callable[[HttpRequest], HttpResponse]] = {"/healthz": healthz, "/readyz": readyz}
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Counts and figures for Prometheus."""
+    from .metrics import metrics as answer  # Loaded only where it is wanted.
+
+    return answer(request)
+
+
+PROBES: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+    "/healthz": healthz,
+    "/readyz": readyz,
+    "/metrics": metrics,
+}

@@ -44,6 +44,7 @@ class Outage:
             told = {"error": "database_unavailable", "message": _SENTENCE, "charged": None}
             named = {"documentation": http.documentation(), "request_id": events.request_id.get()}
             response = JsonResponse(told | named, status=503)
+        response.refusal = "database_unavailable"  # type: ignore[attr-defined]
         return http.sealed(http.later(response))
 
 

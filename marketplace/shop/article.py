@@ -93,7 +93,7 @@ def _refused(
         return _required(request, wanted, listing, offer, told)
     if wanted is not HTML:
         return http.refusal(told)
-    page = _paywall(request, listing, http.terms(offer), told)
+    page = http.named(_paywall(request, listing, http.terms(offer), told), told.word)
     return http.sealed(http.later(page) if told.status == 503 else page)
 
 

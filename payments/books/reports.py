@@ -1,14 +1,17 @@
-"""Reports of sales and earnings, for the pages of publishers and of the shop's owner. Nothing here writes."""
+"""Reports of sales and earnings, for the pages of publishers and of the shop's owner. Nothing here writes the books."""
 
 import datetime
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet, Sum, Value
+from django.db import transaction
+from django.db.models import Count, F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Concat, TruncDate
 
 from payments.books import accounts
-from payments.models import OWNED, Payment, PaymentState, Posting, Purse
+from payments.ids import lowest_at
+from payments.models import OWNED, Payment, PaymentState, Posting, Purse, SalesCount, Transaction
 
 from . import ledger
 
@@ -131,3 +134,20 @@ def earnings_by_day(since: datetime.datetime, until: datetime.datetime) -> list[
         fee = fee_of.get(key, 0)
         days.append(Day(key[0], key[1], row["sales"], row["gross"], row["gross"] - fee, fee))
     return days
+
+
+# An identifier has the time at which it was made: by a clock that may be wrong by this, some seconds before its commit.
+_COUNTED_AFTER = datetime.timedelta(minutes=2)
+
+
+def count_sales(now: datetime.datetime) -> None:
+    """Add to the count of each rail the sales that have been made since, up to two minutes ago, and still stand."""
+    until = lowest_at(now - _COUNTED_AFTER)
+    with transaction.atomic():
+        counts = list(SalesCount.objects.select_for_update())
+        since = max((one.counted_to for one in counts), default=uuid.UUID(int=0))
+        new = Transaction.objects.filter(kind=accounts.Kind.SALE, id__gte=since, id__lt=until, payment__isnull=False)
+        for rail, number in new.values_list("payment__rail").annotate(Count("id")).order_by():
+            SalesCount.objects.get_or_create(rail=rail, defaults={"counted_to": since})
+            SalesCount.objects.filter(rail=rail).update(number=F("number") + number)
+        SalesCount.objects.filter(counted_to__lt=until).update(counted_to=until)

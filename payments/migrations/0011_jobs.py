@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    """Adds a table and a column."""
+    """Adds two tables, a column and an index."""
 
     dependencies = [("payments", "0009_consent")]
 
@@ -26,4 +26,13 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.AddField("cardrefund", "look_at", models.DateTimeField(null=True)),
+        migrations.CreateModel(
+            name="SalesCount",
+            fields=[
+                ("rail", models.CharField(max_length=16, primary_key=True, serialize=False)),
+                ("number", models.BigIntegerField(default=0)),
+                ("counted_to", models.UUIDField()),
+            ],
+        ),
+        migrations.AddIndex("processorevent", models.Index(fields=["received_at"], name="event_received")),
     ]

@@ -3,7 +3,7 @@
 from .api_keys import ApiKey, Approval, Debit
 from .books import Account, Posting, Transaction
 from .evm import Attempt, Authorization, Chain, Lease, Submission, Transfer
-from .jobs import Job
+from .jobs import Job, SalesCount
 from .purchases import LIVE, OPEN, OWNED, Grant, Payment, PaymentState
 from .purses import Card, CardRefund, Charge, Dispute, ProcessorEvent, Purse, Reconciliation, Setup
 
@@ -30,6 +30,7 @@ __all__ = [
     "ApiKey",
     "Purse",
     "Reconciliation",
+    "SalesCount",
     "Setup",
     "PaymentState",
     "Submission",

@@ -1,4 +1,4 @@
-"""Who runs a periodic job now, and what came of its last run (payments.jobs)."""
+"""What operators watch: who runs a periodic job now, what came of its last run (payments.jobs), and counted sales."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -23,3 +23,15 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.result or 'not run yet'}"
+
+
+class SalesCount(models.Model):
+    """The sales of one rail so far, so that nothing has to count them all again (payments.books.reports)."""
+
+    rail = models.CharField(primary_key=True, max_length=16)
+    number = models.BigIntegerField(default=0)
+    # Every sale whose id is lower is counted.
+    counted_to = models.UUIDField()
+
+    def __str__(self) -> str:
+        return f"{self.rail}: {self.number}"

@@ -237,7 +237,10 @@ class ProcessorEvent(models.Model):
     failures = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
-        indexes = [models.Index(fields=["received_at"], condition=Q(applied_at=None), name="event_unapplied")]
+        indexes = [
+            models.Index(fields=["received_at"], condition=Q(applied_at=None), name="event_unapplied"),
+            models.Index(fields=["received_at"], name="event_received"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"

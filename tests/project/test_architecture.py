@@ -42,7 +42,7 @@ marketplace/staff    | marketplace/staff
 marketplace/api      | marketplace/api
                      | marketplace/reader payments/{http proofs cards purses models}
 marketplace/ops      | marketplace/ops
-                     | marketplace/reader payments/{http cards onchain models values}
+                     | marketplace/reader payments/{http cards onchain models values books}
 marketplace/shop     | marketplace/shop
                      | marketplace/{reader base} publishers/{articles pricing models}
                      | payments/{fulfilment http gate rails cards purses notify models values}
@@ -66,7 +66,7 @@ publishers/base      | publishers/csv_files
 payments/pages       | payments/templatetags
                      | payments/values
 payments             | payments/{admin apps checks management tasks}
-                     | payments/{fulfilment audit cards purses onchain models values jobs}
+                     | payments/{fulfilment audit cards purses onchain models values jobs books}
 payments/http        | payments/http
                      | payments/{gate proofs rails values}
 payments/fulfilment  | payments/{fulfilment card_receipts}

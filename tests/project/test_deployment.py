@@ -219,7 +219,7 @@ def serving(image: Path, folder: Path, **variables: str) -> Iterator[httpx.Clien
 def test_the_image_serves_with_production_settings_behind_a_proxy(image: Path, tmp_path: Path) -> None:
     database = {"DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite3'}"}
     assert manage("migrate", folder=image, **PRODUCTION, **database).returncode == 0
-    with serving(image, tmp_path, **PRODUCTION) as client:
+    with serving(image, tmp_path, **PRODUCTION, METRICS_TOKEN="t", WEB_WORKERS="2") as client:
         home = client.get("/")
         assert home.status_code == 200
         _well_headed(home)
@@ -243,8 +243,24 @@ def test_the_image_serves_with_production_settings_behind_a_proxy(image: Path, t
         _well_headed(lost)
         assert "Traceback" not in lost.text
         assert "press.example" not in client.get("/readyz").text
+        _counts_in_all_processes(client)
     log = (tmp_path / "web.log").read_text()
     assert "Traceback" not in log, log
+
+
+def _counts_in_all_processes(client: httpx.Client) -> None:
+    """Whichever web process is asked for the metrics tells the requests of both."""
+
+    def told() -> int:
+        said = client.get("/metrics", headers={"Authorization": "Bearer t", "Connection": "close"}).text
+        return int(
+            float(re.findall(r'^pennypress_requests_total{kind="page",status="404"} (.*)', said, re.MULTILINE)[0])
+        )
+
+    before = told()
+    for number in range(1, 21):
+        client.get("/no/such/page", headers={"Connection": "close"})
+        assert told() == before + number
 
 
 def _well_headed(answer: httpx.Response) -> None:
