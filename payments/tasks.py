@@ -68,6 +68,7 @@ def charge_tabs() -> None:
 
 
 @shared_task(name="payments.send_mail")
+@jobs.job(seconds=60)
 def send_mail() -> None:
     """Send receipts for card payments, and tell owners what waits for their approval."""
     if cards.enabled():

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 class Migration(migrations.Migration):
     """Adds two tables, a column and an index."""
 
-    dependencies = [("payments", "0009_consent")]
+    dependencies = [("payments", "0010_cards_asked_for")]
 
     operations = [
         migrations.CreateModel(
