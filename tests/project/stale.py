@@ -45,6 +45,10 @@ _OTHERS = {
     "extra.version": "x402",
     "processor.url": "the demo's line of JSON",
     "charge.updated": "Stripe",
+    **dict.fromkeys(
+        (f"{name}.env" for name in ("shop", "web", "worker", "beat", "watcher", "settler", "migrate")),
+        "/etc/pennypress (deploy/systemd)",
+    ),
 }
 # Addresses on a server's disk, of a card processor, and of files.
 _OTHER_ADDRESSES = re.compile(r"/(?:etc|opt|tmp|proc|path|dev|var|usr|_fake|v1|v3|static)\b|/$")
