@@ -50,11 +50,13 @@ def product(port: int, chain_url: str, accounts: Accounts, folder: Path) -> dict
         "WALLET_RPC_URL": chain_url,
         # All visitors share one address here, and no test card can be stolen.
         "CHECKOUTS_PER_HOUR": "1000",
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
         "CHAIN_CONFIRMATIONS": "1",
         "CHAIN_FINALITY_DEPTH": "1",
         "EMAIL_URL": f"filemail:///{quote(str(folder / 'mail'))}",
         **_passed_through(),
-        "BASE_URL": f"http://127.0.0.1:{port}",
+        # A name, because passkeys do not work at an IP address.
+        "BASE_URL": f"http://localhost:{port}",
         "WEB_BIND": f"127.0.0.1:{port}",
         "QUEUE_DIR": str(folder / "queue"),
         "BEAT_FILE": str(folder / "beat"),

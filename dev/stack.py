@@ -77,7 +77,7 @@ class Stack:
         port = chain.free_port()
         secret, hook = (f"{kind}_{secrets.token_hex(12)}" for kind in ("sk_test", "whsec"))
         command = [str(install.PYTHON), "-m", "dev.standin", "--port", str(port), "--secret-key", secret]
-        command += ["--webhook-secret", hook, "--webhook-url", f"http://127.0.0.1:{self.port}/webhooks/stripe"]
+        command += ["--webhook-secret", hook, "--webhook-url", f"http://localhost:{self.port}/webhooks/stripe"]
         log = self.folder / "processor.log"
         self.processor = self.children.start(
             Child("The test card simulator", command, dict(os.environ), log, essential=True)

@@ -130,7 +130,7 @@ def chain(_chain: tuple[str, dev_chain.Accounts], settings: Any) -> LocalChain:
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
     """One running shop for all tests that only buy from it. It has a name too, since passkeys belong to one."""
-    with open_shop("main", ALLOWED_HOSTS="127.0.0.1,localhost") as running:
+    with open_shop("main") as running:
         yield running
 
 

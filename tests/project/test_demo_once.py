@@ -20,7 +20,7 @@ def test_the_first_command_of_the_readme_buys_an_article_and_says_what_it_did() 
     run = finished("demo", "--once")
     assert run.returncode == 0, run.stdout + run.stderr
     for words in (
-        "http://127.0.0.1:",
+        "http://localhost:",
         "/studio/",
         "Sign in as publisher",
         "transaction     0x",

@@ -55,6 +55,7 @@ def test_the_callers_shell_cannot_point_the_demo_at_another_installation(monkeyp
     assert product["QUOTE_SECONDS"] == children["QUOTE_SECONDS"] == "5"
     assert product["SETTLER_KEY"] == children["SETTLER_KEY"] == "0xkey"
     assert "DATABASE_URL" not in children
+    assert product["BASE_URL"] == "http://localhost:1234", "a name, because passkeys do not work at an IP address"
 
 
 @pytest.mark.parametrize(("moment", "digits"), [(59, "287082"), (1111111109, "081804"), (20000000000, "353130")])

@@ -94,7 +94,7 @@ def test_the_readmes_agent_buys_and_its_receipt_opens_the_article(shop: Shop, tm
         **os.environ,
         "URL": article["md_url"],
         "BUYER_KEY": "0x" + wallet.account.key.hex().removeprefix("0x"),
-        "NO_PROXY": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONWARNINGS": "default",
     }
     script = tmp_path / ("buy.py" if language == "python" else "buy.mjs")
