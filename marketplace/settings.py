@@ -238,7 +238,10 @@ ACCOUNT_FORMS = {
     "reset_password_from_key": "marketplace.accounts.forms.ResetPasswordKeyForm",
 }
 MFA_ADAPTER = "marketplace.accounts.adapter.MFAAdapter"
-MFA_FORMS = {"add_webauthn": "marketplace.accounts.forms.AddWebAuthnForm"}
+MFA_FORMS = {
+    f"{verb}_webauthn": f"marketplace.accounts.forms.{verb.capitalize()}WebAuthnForm"
+    for verb in ("add", "signup", "login", "authenticate", "reauthenticate")
+}
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",

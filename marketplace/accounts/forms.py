@@ -4,6 +4,12 @@ from typing import Any
 
 from allauth.account import forms as account
 from allauth.mfa.webauthn import forms as webauthn
+from django.core.exceptions import ValidationError
+
+_REFUSED = (
+    "This passkey was not accepted: it may belong to another site, have been removed from your account, or have taken "
+    "too long. Try again, use another passkey, or sign in another way."
+)
 
 
 def _label(form: Any, **labels: str) -> None:
@@ -45,7 +51,32 @@ class ResetPasswordKeyForm(account.ResetPasswordKeyForm):
         _label(self, password1="New password", password2="New password (again)")
 
 
-class AddWebAuthnForm(webauthn.AddWebAuthnForm):
+class _PasskeyForm:
+    """Says of a refused passkey what to do. allauth has the same sentence for it as for a wrong code."""
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        if getattr(error, "code", "") == "incorrect_code":
+            error = ValidationError(_REFUSED, code="incorrect_passkey")
+        super().add_error(field, error)  # type: ignore[misc]
+
+
+class SignupWebAuthnForm(_PasskeyForm, webauthn.SignupWebAuthnForm):
+    """Create an account with a passkey."""
+
+
+class LoginWebAuthnForm(_PasskeyForm, webauthn.LoginWebAuthnForm):
+    """Sign in with a passkey alone."""
+
+
+class AuthenticateWebAuthnForm(_PasskeyForm, webauthn.AuthenticateWebAuthnForm):
+    """Use a passkey as the second factor."""
+
+
+class ReauthenticateWebAuthnForm(_PasskeyForm, webauthn.ReauthenticateWebAuthnForm):
+    """Confirm with a passkey that it is still the same person."""
+
+
+class AddWebAuthnForm(_PasskeyForm, webauthn.AddWebAuthnForm):
     """Add a passkey."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

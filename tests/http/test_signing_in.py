@@ -117,6 +117,9 @@ def test_a_passkey_is_added_and_then_signs_in_alone():
 
     again = browser().post("/accounts/2fa/webauthn/login/", {"credential": signed})
     assert again["Location"] == "/accounts/login/", "a signature is good for one challenge"
+    refused = again.client.get("/accounts/login/").content.decode()
+    assert "This passkey was not accepted" in refused
+    assert "sign in another way" in refused
 
 
 def test_an_account_is_made_with_a_passkey():
@@ -139,6 +142,7 @@ def test_a_passkey_of_another_host_opens_nothing():
     made = Passkey("localhost", "https://evil.example").made(js_data(page)["creation_options"])
     answer = client.post("/accounts/2fa/webauthn/add/", {"name": "x", "passwordless": "on", "credential": made})
     assert answer.status_code == 200
+    assert "This passkey was not accepted" in answer.content.decode()
     assert not Authenticator.objects.exists()
 
 
