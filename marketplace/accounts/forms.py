@@ -4,7 +4,9 @@ from typing import Any
 
 from allauth.account import forms as account
 from allauth.mfa.webauthn import forms as webauthn
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
 _REFUSED = (
     "This passkey was not accepted: it may belong to another site, have been removed from your account, or have taken "
@@ -33,6 +35,15 @@ class SignupForm(account.SignupForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         _label(self, password1="Password (optional)")
+
+    def try_save(self, request: HttpRequest) -> Any:
+        """Hash the password also for an address that has an account, and drop it.
+
+        Hashing takes a large part of a second, so that an answer without it would tell whose address is known.
+        """
+        if self.account_already_exists:
+            make_password(self.cleaned_data.get("password1") or None)
+        return super().try_save(request)
 
 
 class ChangePasswordForm(account.ChangePasswordForm):
