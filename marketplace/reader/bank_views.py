@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from payments.cards import charges, mail
+from payments.cards import authentication, charges, mail
 from payments.cards.facts import NoAnswer, StripeRefused
 from payments.models import Charge
 
@@ -68,7 +68,7 @@ def _page(request: HttpRequest, charge: Charge, own: bool, here: str) -> HttpRes
     if charge.state != Charge.State.ACTION:
         return render(request, "reader/authenticated.html", context)
     try:
-        asked = charges.authentication(charge)
+        asked = authentication.needed_for(charge)
         if asked["status"] in _DECIDED:
             return render(request, "reader/authenticated.html", context | {"charge": charges.look(charge)})
     except (NoAnswer, StripeRefused):

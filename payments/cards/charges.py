@@ -390,13 +390,3 @@ def step(charge: Charge, states: Any, **change: Any) -> bool:
 def _note(charge: Charge, outcome: str, reason: str = "") -> None:
     told = {"charge": charge.id, "amount_micros": charge.amount_micros, "rail": "card", "purpose": charge.purpose}
     events.note("charge", outcome, **told, reason=reason)
-
-
-def authentication(charge: Charge) -> dict[str, str]:
-    """What the page needs to let the bank authenticate the cardholder. Raises NoAnswer."""
-    found = stripe_api.intent(charge.intent)
-    return {
-        "client_secret": found.client_secret,
-        "payment_method": charge.card.stripe_card_id if charge.card else "",
-        "status": found.status,
-    }

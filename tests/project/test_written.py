@@ -25,7 +25,7 @@ ALLOWED = {
     # In the zone of the request, which it names.
     "account/email/base_notification.txt": '{{ timestamp|date:"j F Y, H:i" }} ({% zone_name %})',
     # Read out in a button, in the zone of the request.
-    "reader/balance.html": '{{ charge.decided_at|date:"j F Y" }}',
+    "reader/balance.html": '{{ one.charge.decided_at|date:"j F Y" }}',
 }
 # On their way out: sentences of the card rooms that spell an amount out.
 LEAVING = {"payments/cards/tabs.py", "payments/cards/checkout.py"}

@@ -1,7 +1,7 @@
 // Pay for one article with the reader's own wallet, and never twice.
 //
-// A signed payment is stored before it leaves the page, and the same one is sent again until the answer is clear:
-// 200 with the article, or a refusal that says why and whether money moved. Anything else is unknown.
+// A signed payment is stored before it is sent, and sent again until the answer is clear: 200 with the article, or a
+// refusal that says why and whether money moved. Anything else is unknown.
 
 import "./times.js";
 
@@ -97,7 +97,7 @@ function unlock({ doc, headers }) {
   if (transaction) $("#receipt")?.append(` Transaction ${transaction.slice(0, 12)}….`);
 }
 
-// A price is held for minutes, and so is a challenge: an old page is read again before anything is signed.
+// Prices and challenges are held for minutes: an old page is read again before anything is signed.
 async function isFresh(minutes) {
   if (Date.now() - loadedAt < minutes * 60_000) return true;
   const before = price.amount;
