@@ -68,6 +68,7 @@ class Outage:
 DATABASE = Outage("database")
 NODE = Outage("node", calm_seconds=5)
 SETTLING = Outage("settling")
+WATCHING = Outage("watching")
 CARDS = Outage("card processor", calm_seconds=5)
 MAIL = Outage("mail server")
 BROKER = Outage("broker")

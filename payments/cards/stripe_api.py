@@ -49,13 +49,17 @@ def _client(key: str, base: str, timeout: int) -> "stripe.StripeClient":
     return stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=0, http_client=http)
 
 
-@CARDS.noticed(NoAnswer)
 def _call(call: Callable[[Any], Any]) -> Any:
-    """Make one API call and turn its errors into what they mean for the money. NotAsked: this job makes none now."""
-    import stripe
-
+    """Make one API call. Raises NotAsked in a job that makes none now."""
     if not jobs.goes_on():
         raise NotAsked("not asked now")
+    return _asked(call)
+
+
+@CARDS.noticed(NoAnswer)
+def _asked(call: Callable[[Any], Any]) -> Any:
+    """Make one API call and turn its errors into what they mean for the money."""
+    import stripe
 
     client = _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
     try:

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from payments import jobs
 from payments.models import Chain, Transfer
+from payments.outages import WATCHING
 
 from . import logs, record, rpc, view
 
@@ -66,20 +67,21 @@ def run(stop: threading.Event) -> None:
     After a chain or database error it retries, and logs one line when the outage begins and one when it is over. Raises
     AnotherChain if the node was on another chain from the start.
     """
-    lease = jobs.JobLease(JOB)
-    outage = _Outage()
+    lease, failures = jobs.JobLease(JOB), 0
     while not stop.is_set():
         try:
             close_old_connections()
-            pause = _look(lease)
-            outage.is_over()
+            pause, failures = _look(lease), 0
+            WATCHING.answered()
         except Exception as error:
-            # No other than chain and database errors are known, but if the watcher ended, nothing would be watched.
             if isinstance(error, AnotherChain) and not _Looked.hash:
                 raise
             if isinstance(error, DatabaseError):
                 connection.close()
-            pause = outage.goes_on(error)
+            elif not isinstance(error, rpc.ChainUnreachable | AnotherChain) and not WATCHING.lasts:
+                log.exception("a look has failed")  # A defect, but if the watcher ended, nothing would be watched.
+            WATCHING.failed(error)
+            pause, failures = min(2.0**failures, _LONGEST_SECONDS), failures + 1
         stop.wait(pause)
     with contextlib.suppress(DatabaseError):
         lease.let_go()
@@ -92,27 +94,6 @@ def _look(lease: jobs.JobLease) -> float:
     watch()
     lease.ended("ok", succeeded_at=Now())
     return _PAUSE_SECONDS
-
-
-class _Outage:
-    """Failed looks in a row: how long to pause, and what to log of them."""
-
-    def __init__(self) -> None:
-        self.failures = 0
-
-    def goes_on(self, error: Exception) -> float:
-        """Note a failed look, and log the first. Returns the pause in seconds."""
-        self.failures += 1
-        if self.failures == 1:
-            known = isinstance(error, rpc.ChainUnreachable | DatabaseError)
-            log.warning("cannot watch the chain: %s", error, exc_info=None if known else error)
-        return min(2.0 ** (self.failures - 1), _LONGEST_SECONDS)
-
-    def is_over(self) -> None:
-        """Note a good look, and log the first after an outage."""
-        if self.failures:
-            log.warning("the chain is watched again, after %s failed looks", self.failures)
-        self.failures = 0
 
 
 def watch() -> None:

@@ -9,7 +9,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from payments import jobs
+from payments.cards import stripe_api
+from payments.cards.facts import NotAsked
 from payments.models import Job
+from payments.outages import CARDS
 
 pytestmark = pytest.mark.django_db
 ROWS = range(10)
@@ -155,3 +158,16 @@ def test_outside_of_a_job_nothing_is_limited():
     for _ in range(4):
         call(answered=False)
     assert list(jobs.in_time(ROWS)) == list(ROWS)
+
+
+def test_a_call_that_a_job_does_not_make_is_neither_an_outage_nor_an_answer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jobs, "goes_on", lambda: False)
+    asked: list[object] = []
+    for lasts in (False, True):
+        if lasts:
+            CARDS.failed("no answer")
+            monkeypatch.setattr(CARDS, "_failed_at", 0.0)  # Long ago.
+        with pytest.raises(NotAsked):
+            stripe_api._call(asked.append)
+        assert (CARDS.lasts, asked) == (lasts, [])
+    CARDS.answered()
