@@ -105,7 +105,7 @@ def test_a_page_that_saved_no_card_says_so_once(bank: Bank):
 
 def stranger(charge: Charge, cents: int = 500, currency: str = "usd") -> Intent:
     """Made by hand, with our charge in its metadata."""
-    return Intent("pi_x", "succeeded", cents, currency, str(charge.id), stripe_charge_id="ch_x")
+    return Intent("pi_x", "succeeded", cents, str(charge.id), currency=currency, stripe_charge_id="ch_x")
 
 
 def test_the_pages_own_intent_wins_over_a_stranger_that_names_the_charge(bank: Bank):

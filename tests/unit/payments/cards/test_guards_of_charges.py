@@ -147,6 +147,34 @@ def test_money_that_came_after_all_counts_wherever_the_charge_is(now: str):
     assert (state(attempt), Purse.objects.get().balance_micros) == ("succeeded", 0)
 
 
+# --- What is gone at the processor ----------------------------------------------------------------------------
+
+
+def missing(parameter: str) -> Any:
+    def refuse(*_: Any) -> Any:
+        raise StripeRefused("resource_missing", "no such thing", parameter)
+
+    return refuse
+
+
+@pytest.mark.parametrize("parameter", ["payment_method", "intent"])
+def test_a_card_that_is_gone_when_it_is_charged_is_removed_here(monkeypatch: pytest.MonkeyPatch, parameter: str):
+    attempt = charge("created")
+    monkeypatch.setattr(stripe_api, "confirm_intent", missing(parameter))
+    monkeypatch.setattr(stripe_api, "intent", lambda _: found("requires_confirmation"))
+    charges.drive(attempt)
+    assert (state(attempt), attempt.reason) == ("failed", "resource_missing")
+    assert (Purse.objects.get().card is None) is (parameter == "payment_method")
+
+
+def test_an_intent_that_is_gone_after_its_confirmation_was_refused_ends_the_charge(monkeypatch: pytest.MonkeyPatch):
+    attempt = charge("created")
+    monkeypatch.setattr(stripe_api, "confirm_intent", missing("intent"))
+    monkeypatch.setattr(stripe_api, "intent", missing("intent"))
+    charges.drive(attempt)
+    assert (state(attempt), attempt.reason) == ("failed", "gone")
+
+
 # --- Hosted pages ---------------------------------------------------------------------------------------------
 
 
