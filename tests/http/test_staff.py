@@ -6,6 +6,7 @@ import time
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from django.core.cache import cache
 from django.test import Client
 
 from dev import code
@@ -53,6 +54,7 @@ def test_an_app_or_a_passkey_opens_them_and_recovery_codes_alone_do_not(kind, op
     assert (cast.signed_in(root).get("/admin/").status_code == 200) is opens
 
 
+@pytest.mark.django_db(transaction=True)  # It is told of at the commit.
 def test_who_sets_one_up_gets_in_and_is_asked_for_it_from_then_on():
     root, browser = unprotected(), Client()
     cast.sign_in(browser, root)
@@ -61,8 +63,18 @@ def test_who_sets_one_up_gets_in_and_is_asked_for_it_from_then_on():
     page = browser.get("/accounts/2fa/totp/activate/").content.decode()
     key = re.search(r'"([A-Z2-7]{32})"', page)
     assert key
+    former = cast.signed_in(root)
     browser.post("/accounts/2fa/totp/activate/", {"code": code.at(key[1], time.time())})
     assert browser.get("/finance/earnings").status_code == 200
+    # A session from before, perhaps of a thief who knows the password alone.
+    asked = former.get("/finance/earnings?x=1")["Location"]
+    assert asked == "/accounts/2fa/reauthenticate/?next=%2Ffinance%2Fearnings%3Fx%3D1"
+    assert former.post(asked, {"code": "000000"}).status_code == 200
+    assert former.get("/finance/earnings").status_code == 302
+    cache.clear()  # Of the code that was used.
+    back = former.post(asked, {"code": code.at(key[1], time.time())})
+    assert back["Location"] == "/finance/earnings?x=1"
+    assert former.get("/finance/earnings").status_code == 200
     with_a_password = Client()
     cast.sign_in(with_a_password, root)
     assert with_a_password.get("/finance/earnings")["Location"].startswith("/accounts/login/"), "a code is missing"
