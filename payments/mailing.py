@@ -18,7 +18,8 @@ def send(to: list[str], subject: str, text: str) -> bool:
         return True
     try:
         send_mail(subject, f"{text}\n\n{settings.SITE_NAME}\n", settings.DEFAULT_FROM_EMAIL, to)
-    except (OSError, SMTPException):
-        log.exception("a message could not be sent: %s", subject)
+    except (OSError, SMTPException) as error:
+        # Not the error's words: they may have the address.
+        log.warning("a message could not be sent (%s): %s", type(error).__name__, subject)
         return False
     return True

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.paging import SEARCH_MAX, page_of
-from payments import cards, gate, rails
+from payments import card_receipts, cards, gate, rails
 from payments.models import Debit, Grant
 from payments.offers import Presented
 from payments.proofs import receipts
@@ -24,7 +24,7 @@ from publishers.models import PEOPLE, Article, Membership
 
 from . import joining, library
 
-_RECEIPT_MAX = 4000
+_TOKEN_MAX = 200
 
 
 @require_safe
@@ -39,6 +39,8 @@ def signed_in(request: HttpRequest) -> HttpResponse:
 @never_cache
 def overview(request: HttpRequest) -> HttpResponse:
     """What this browser or account has bought. Posting a receipt adds its article."""
+    if request.method == "POST" and "mailed" in request.POST:
+        return _opened(request, request.POST["mailed"])
     if request.method == "POST":
         return _redeemed(request, "".join(request.POST.get("receipt", "").split()))
     words = one_line(request.GET.get("q", ""))[:SEARCH_MAX]
@@ -64,7 +66,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "page": page,
         "entries": entries,
         "words": words,
-        "receipt": request.GET.get("receipt", "")[:_RECEIPT_MAX],
+        "mailed": request.GET.get("mailed", "")[:_TOKEN_MAX],
         "refund_minutes": settings.REFUND_SECONDS // 60,
         "guests": joining.waiting_guests(request) if cards.enabled() else [],
     }
@@ -96,6 +98,17 @@ def receipt(request: HttpRequest, grant_id: uuid.UUID) -> HttpResponse:
         "refund_minutes_left": max(1, (refundable_until - timezone.now()) // timedelta(minutes=1)),
     }
     return render(request, "reader/receipt.html", context)
+
+
+def _opened(request: HttpRequest, token: str) -> HttpResponse:
+    """Redirect to the article whose purchase was mailed with this link."""
+    grant = card_receipts.grant_of(token[:_TOKEN_MAX])
+    article = _articles([grant.resource]).get(grant.resource) if grant else None
+    if grant is None or article is None:
+        messages.error(request, "This link no longer opens an article. You have not been charged.")
+        return redirect("library")
+    library.remember(request, grant)
+    return redirect(article.get_absolute_url())
 
 
 def _redeemed(request: HttpRequest, signed: str) -> HttpResponse:

@@ -97,6 +97,7 @@ def _charge_named_by(found: Intent) -> Charge | None:
         intent=found.id,
         made_at=found.made_at or timezone.now(),
         decided_at=timezone.now(),
+        receipt_sent_at=timezone.now(),  # Before the restore.
     )
 
 

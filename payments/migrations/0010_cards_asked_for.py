@@ -1,7 +1,21 @@
 """A card is kept only when asked for, refunds know the processor's fee and what machines read, and people get mail."""
 
+from datetime import timedelta
+from typing import Any
+
 from django.db import migrations, models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.utils import timezone
+
+
+def _as_before(apps: Any, schema_editor: Any) -> None:
+    """Nobody gets mail now about what happened before, and a card that was removed is at the processor no more."""
+    charges, approvals = apps.get_model("payments", "Charge"), apps.get_model("payments", "Approval")
+    # Older ones are never mailed.
+    recent = charges.objects.filter(state="succeeded", decided_at__gt=timezone.now() - timedelta(days=4))
+    recent.update(receipt_sent_at=F("decided_at"))
+    approvals.objects.filter(state="asked").update(mailed_at=F("asked_at"))
+    apps.get_model("payments", "Card").objects.exclude(removed_at=None).update(forgotten_at=F("removed_at"))
 
 
 class Migration(migrations.Migration):
@@ -16,9 +30,7 @@ class Migration(migrations.Migration):
         migrations.AddField("card", "forgotten_at", models.DateTimeField(null=True)),
         migrations.AddField("charge", "receipt_sent_at", models.DateTimeField(null=True)),
         migrations.AddField("approval", "mailed_at", models.DateTimeField(null=True)),
-        # Nobody gets mail now about what happened before.
-        migrations.RunSQL("UPDATE payments_charge SET receipt_sent_at = decided_at WHERE state = 'succeeded'", ""),
-        migrations.RunSQL("UPDATE payments_approval SET mailed_at = asked_at WHERE state = 'asked'", ""),
+        migrations.RunPython(_as_before, migrations.RunPython.noop),
         migrations.AddIndex(
             "charge",
             models.Index(
@@ -27,7 +39,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             "approval",
-            models.Index(fields=["key"], condition=Q(state="asked", mailed_at=None), name="approval_unmailed"),
+            models.Index(fields=["key"], condition=Q(state="asked"), name="approval_asked"),
         ),
         migrations.AddIndex(
             "card",

@@ -82,7 +82,7 @@ class Approval(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["key"], condition=Q(state="asked", mailed_at=None), name="approval_unmailed"),
+            models.Index(fields=["key"], condition=Q(state="asked"), name="approval_asked"),
         ]
 
     def __str__(self) -> str:

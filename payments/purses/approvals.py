@@ -90,8 +90,7 @@ def _ask(key: ApiKey, offer: Offer, amount_micros: int) -> Approval | None:
 def _ask_again(found: Approval, amount_micros: int) -> None:
     """Ask again: the price changed or the approval expired. Never touches an approval that was used meanwhile."""
     same = Approval.objects.filter(id=found.id, state=found.state, amount_micros=found.amount_micros)
-    now = timezone.now()
-    same.update(amount_micros=amount_micros, state=State.ASKED, asked_at=now, decided_at=None, mailed_at=None)
+    same.update(amount_micros=amount_micros, state=State.ASKED, asked_at=timezone.now(), decided_at=None)
 
 
 def _good(found: Approval) -> bool:

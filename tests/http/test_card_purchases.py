@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.core import mail as outbox
 
-from payments import tasks
+from payments import card_receipts, purses, tasks
 from payments.cards import stripe_api
 from payments.models import Payment
 from payments.purses import joining
@@ -60,11 +60,30 @@ def test_the_link_in_a_receipts_mail_opens_the_article_in_another_browser(bank: 
     tasks.send_mail()
     (mail,) = outbox.outbox
     assert mail.to == ["ada@example.com"]
-    link = next(word for word in mail.body.split() if "receipt=" in word).removeprefix(settings.BASE_URL)
-    assert "Open the article of your receipt" in other.see(link)
+    assert "“Owls” was bought from it for $0.25" in mail.body
+    link = next(word for word in mail.body.split() if "mailed=" in word).removeprefix(settings.BASE_URL)
+    assert "Your receipt has an article to open" in other.see(link)
     assert other.press(link, "/library").headers["Location"] == address
     assert CANARY in other.see(address)
     assert balance(guest.purse()) == 4_750_000
+
+
+@pytest.mark.parametrize("wrong", ["forged", "refunded", "expired"])
+def test_a_link_that_is_forged_or_whose_purchase_was_refunded_opens_nothing(bank: Bank, monkeypatch, wrong: str):
+    article, guest, other = owls(), Visitor(), Visitor()
+    address = article.get_absolute_url()
+    guest.client.get(paid(guest.press(address, f"{address}/pay", seen=402, amount="500")["Location"]))
+    tasks.send_mail()
+    link = next(word for word in outbox.outbox[0].body.split() if "mailed=" in word).removeprefix(settings.BASE_URL)
+    if wrong == "forged":
+        link = link[:-1] + ("A" if link[-1] != "A" else "B")
+    elif wrong == "refunded":
+        purses.refund(Payment.objects.get().pk, guest.purse())
+    else:
+        monkeypatch.setattr(card_receipts, "_LINK_SECONDS", -1)
+    assert other.press(link, "/library").headers["Location"] == "/library"
+    assert "no longer opens an article" in other.see("/library")
+    other.see(address, 402)
 
 
 def test_one_dear_article_is_paid_by_card_alone(bank: Bank):
