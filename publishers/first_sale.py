@@ -7,7 +7,7 @@ from django.db.models import CharField, Exists, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
-from payments import mailing
+from payments import jobs, mailing
 from payments.models import OWNED, Payment
 from payments.money import dollars
 
@@ -21,7 +21,7 @@ _NEWS = timedelta(days=3)
 def send_due() -> int:
     """Tell the owners of publications that have sold for the first time. Returns how many publications."""
     sent = 0
-    for publication in _sold()[:_AT_ONCE]:
+    for publication in jobs.in_time(_sold()[:_AT_ONCE]):
         untold = Publication.objects.filter(pk=publication.pk, first_sale_told_at=None)
         if untold.update(first_sale_told_at=timezone.now()):
             sent += _send(publication)
@@ -44,6 +44,6 @@ def _send(publication: Publication) -> bool:
     return mailing.send(
         [email for email in owners.values_list("user__email", flat=True) if email],
         f"{publication.name} has its first sale",
-        f"Somebody bought “{title or first.resource}” for {dollars(first.amount_micros)}. Congratulations!\n\n"
+        f"A reader bought “{title or first.resource}” for {dollars(first.amount_micros)}. Congratulations!\n\n"
         f"Your sales:\n{settings.BASE_URL}/studio/",
     )
