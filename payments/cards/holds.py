@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from payments import notify, purses
@@ -30,8 +30,9 @@ def clear(now: datetime | None = None) -> int:
     ready = now - timedelta(seconds=settings.CLEARING_HOLD_SECONDS)
     pending = Payment.objects.filter(rail=purses.RAIL, state=PaymentState.CONFIRMED, decided_at__lte=ready)
     # No limit on purses: those whose tabs are never paid would fill the batch and block the others.
-    paid = Charge.objects.filter(state=Charge.State.SUCCEEDED).values("purse")
-    due = pending.filter(debit__purse__flag__in=_IN_ORDER, debit__purse__in=paid)
+    paid = Exists(Charge.objects.filter(state=Charge.State.SUCCEEDED, purse=OuterRef("debit__purse")))
+    settled = Q(debit__purse__balance_micros__gte=0)  # Also a debt that was written off, without any charge.
+    due = pending.filter(paid | settled, debit__purse__flag__in=_IN_ORDER)
     purse_ids = due.values_list("debit__purse_id", flat=True).distinct()
     return sum(_clear_purse(purse_id, ready, now) for purse_id in list(purse_ids))
 
@@ -57,19 +58,23 @@ def _clear_purse(purse_id: uuid.UUID, ready: datetime, now: datetime) -> int:
 
 
 def _covered_micros(purse: Purse, now: datetime) -> int:
-    """Available card money of this purse, less refunds and disputes, plus the platform's payments for lost disputes."""
+    """Available card money of this purse, less refunds and disputes, and what came and went beside the cards."""
     ours = Charge.objects.filter(purse=purse, state=Charge.State.SUCCEEDED, available_at__lte=now)
     left = F("amount_micros") - F("refunded_micros") - F("disputed_micros")
     on_its_way = CardRefund.objects.filter(charge__purse=purse, state=CardRefund.State.ASKED)
     leaving = on_its_way.aggregate(sum=Sum("amount_micros"))["sum"] or 0
-    return int(ours.aggregate(sum=Sum(left))["sum"] or 0) - int(leaving) + _lost_micros(purse)
+    return int(ours.aggregate(sum=Sum(left))["sum"] or 0) - int(leaving) + _beside_cards(purse)
 
 
-def _lost_micros(purse: Purse) -> int:
-    """What the platform paid into this purse for lost disputes: this money covers sales too."""
+def _beside_cards(purse: Purse) -> int:
+    """What the platform paid into this purse, less what the purse paid of the processor's fees.
+
+    The platform pays for lost disputes and for debts that it writes off: this money covers sales too.
+    """
     balances = [accounts.balance(pk) for pk in (purse.pk, *purse.joined.values_list("id", flat=True))]
-    paid = Posting.objects.filter(source__code=accounts.CHARGEBACK_LOSSES, target__code__in=balances)
-    back = Posting.objects.filter(target__code=accounts.CHARGEBACK_LOSSES, source__code__in=balances)
+    others = (accounts.CHARGEBACK_LOSSES, accounts.FORGIVEN_DEBTS, accounts.PROCESSOR_FEES)
+    paid = Posting.objects.filter(source__code__in=others, target__code__in=balances)
+    back = Posting.objects.filter(target__code__in=others, source__code__in=balances)
     paid_micros, back_micros = (rows.aggregate(sum=Sum("amount_micros"))["sum"] or 0 for rows in (paid, back))
     return int(paid_micros - back_micros)
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from payments import purses
 from payments.books import ledger
-from payments.cards import refunds, tabs
+from payments.cards import holds, refunds, tabs
 from payments.models import CardRefund, Charge, Grant, Payment, Purse
 from tests import buyers
 from tests.bank import Bank
@@ -130,6 +130,14 @@ def test_the_first_reading_by_a_machine_is_remembered():
     assert Grant.objects.get().machine_read_at == first is not None
 
 
+def test_what_was_refunded_meanwhile_is_not_sent_to_a_machine():
+    purse = buyers.purse(5_000_000)
+    bought = buyers.press(purse, buyers.offer(1, 1_000_000))
+    purses.refund(bought.payment.id, purse)
+    assert purses.read_by_machine(bought.grant, bought.payment) is False
+    assert Grant.objects.get().machine_read_at is None
+
+
 # --- Small debts -----------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +171,27 @@ def test_no_other_debt_is_written_off(micros: int, more: dict[str, Any]):
     purse = owing(micros, **more)
     assert tabs.forgive_small() == 0
     assert balance(purse) == -micros
+
+
+def test_the_publisher_earns_what_a_written_off_debt_bought():
+    owing(100_000)
+    week = timedelta(days=8)
+    assert holds.clear(timezone.now() + week) == 0
+    tabs.forgive_small()
+    assert holds.clear(timezone.now() + week) == 1
+    assert ledger.balance("publisher:7:earned", "USD") == 95_000
+
+
+def test_the_fee_that_a_buyer_paid_covers_no_sale(bank: Bank):
+    """Of $10 half is spent and half refunded: what a tab bought beside it is not paid."""
+    purse = buyers.purse()
+    charge = bank.top_up(purse, 1000)
+    buyers.press(purse, buyers.offer(1, 5_000_000))
+    refunds.to_card(purse, charge, 5_000_000)
+    Purse.objects.update(tab_limit_micros=1_000_000)
+    buyers.press(purse, buyers.offer(2, 200_000))
+    assert holds.clear(timezone.now() + timedelta(days=8)) == 1
+    assert [one.resource for one in Payment.objects.filter(state="final")] == ["article:1"]
 
 
 def test_nothing_is_written_off_when_the_setting_says_so(settings: Any):
