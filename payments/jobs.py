@@ -163,9 +163,11 @@ def part(share: float) -> Iterator[None]:
     run = _here.run
     if run:
         run.ends_after = run.seconds * share
-    yield
-    if run:
-        run.ends_after = run.seconds
+    try:
+        yield
+    finally:
+        if run:
+            run.ends_after = run.seconds
 
 
 @contextmanager

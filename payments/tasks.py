@@ -61,7 +61,8 @@ def sweep_cards() -> None:
 def charge_tabs() -> None:
     """Charge the tabs that are due, and release the earnings whose hold is over."""
     if cards.enabled():
-        tabs.charge_due()
+        with jobs.part(0.6):
+            tabs.charge_due()
         tabs.dun()
         tabs.forgive_small()
         holds.clear()

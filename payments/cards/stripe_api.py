@@ -53,7 +53,8 @@ def _call(call: Callable[[Any], Any]) -> Any:
     """Make one API call. Raises NotAsked in a job that makes none now."""
     if not jobs.goes_on():
         raise NotAsked("not asked now")
-    return _asked(call)
+    with jobs.listening(NoAnswer):
+        return _asked(call)
 
 
 @CARDS.noticed(NoAnswer)
@@ -63,8 +64,7 @@ def _asked(call: Callable[[Any], Any]) -> Any:
 
     client = _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS)
     try:
-        with jobs.listening(stripe.APIConnectionError):
-            return call(client.v1)
+        return call(client.v1)
     except stripe.CardError as error:
         said: Any = error.json_body or {}
         body = said.get("error", {})

@@ -5,12 +5,14 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from marketplace.celery import app
 from payments import jobs
 from payments.cards import stripe_api
-from payments.cards.facts import NotAsked
+from payments.cards.facts import NoAnswer, NotAsked, ServerTrouble
 from payments.models import Job
 from payments.outages import CARDS
 
@@ -171,3 +173,28 @@ def test_a_call_that_a_job_does_not_make_is_neither_an_outage_nor_an_answer(monk
             stripe_api._call(asked.append)
         assert (CARDS.lasts, asked) == (lasts, [])
     CARDS.answered()
+
+
+def test_errors_of_the_processor_open_the_breaker_too(monkeypatch: pytest.MonkeyPatch):
+    def trouble(_: object) -> None:
+        raise ServerTrouble("500")
+
+    monkeypatch.setattr(stripe_api, "_asked", trouble)
+    said: list[type] = []
+
+    @jobs.job(seconds=20)
+    def asking() -> None:
+        for _ in range(5):
+            try:
+                stripe_api._call(lambda v1: None)
+            except NoAnswer as error:
+                said.append(type(error))
+
+    asking()
+    assert said == [ServerTrouble] * 3 + [NotAsked] * 2
+
+
+def test_every_task_of_the_schedule_is_a_job():
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        app.loader.import_default_modules()
+        assert app.tasks[entry["task"]].run.__wrapped__, entry
