@@ -17,9 +17,13 @@ app.autodiscover_tasks()
 
 @signals.worker_init.connect
 def _refuse_another_currency(**_: Any) -> None:
+    """Celery only logs an exception of a receiver, and goes on, but not this one."""
     from payments.cards import currency  # Not before Django is set up.
 
-    currency.refuse_another()
+    try:
+        currency.refuse_another()
+    except currency.ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from error
 
 
 @signals.setup_logging.connect
