@@ -188,7 +188,7 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
     if setup.state == "done":
         messages.success(request, "Your card is saved. You have not been charged.")
     elif setup.state == "failed":
-        messages.error(request, "No card was saved, because that was no card. You have not been charged.")
+        messages.error(request, "We could not save that, because it is not a card. You have not been charged.")
     else:
         messages.warning(request, "No card was saved. You have not been charged.")
     return SeeOther("/purse")

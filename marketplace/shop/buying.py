@@ -152,7 +152,7 @@ def canceled(request: HttpRequest, slug: str = "") -> HttpResponse:
         return SeeOther(target)
     with contextlib.suppress(NoAnswer, StripeRefused):
         charge = fulfilment.returned(charge.pk)
-        if charge.state in (Charge.State.CREATED, *_NOT_CHARGED):
+        if charge.state in (Charge.State.CREATED, *_NOT_CHARGED) and charge.reason != "gone":
             messages.warning(request, "You left the card page without paying. You have not been charged.")
             return SeeOther(f"{target}{TO_WHAT_IS_SAID}")
     return SeeOther(reverse("purse_return", args=[charge.pk]))

@@ -208,7 +208,9 @@ def _refused(charge: Charge, code: str) -> None:
     except NoAnswer as error:
         log.warning("no answer about %s: %s", charge, error)
         return
-    except StripeRefused:
+    except StripeRefused as error:
+        if not error.is_gone():
+            raise
         _gone(charge)
         return
     if found.status in _UNCONFIRMED:
@@ -259,8 +261,8 @@ def _charge_of(found: Intent) -> Charge | None:
     if not _is_for(lacking, found) or (lacking.session and stripe_api.session(lacking.session).intent != found.id):
         log.error("%s names %s, which it was not made for", found.id, lacking)
         return None
-    moved = adopted.filter(state=ChargeState.NEW, session="").update(intent=found.id, state=ChargeState.CREATED)
-    moved = moved or adopted.update(intent=found.id)
+    if not adopted.filter(state=ChargeState.NEW, session="").update(intent=found.id, state=ChargeState.CREATED):
+        adopted.update(intent=found.id)
     return Charge.objects.filter(id=ours, intent=found.id).first()
 
 

@@ -87,7 +87,7 @@ def no_card_saved(purse: Purse) -> None:
     _send(
         purse,
         "No card was saved",
-        "We could not save your payment method: it is no card that can be charged later. You have not been charged.\n\n"
+        "We could not save your payment method, because it is not a card. You have not been charged.\n\n"
         f"To save a card, open your balance:\n{settings.BASE_URL}/purse",
     )
 

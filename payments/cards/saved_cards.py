@@ -11,17 +11,22 @@ from payments import purses
 from payments.models import Card, Charge, Purse
 
 from . import stripe_api
-from .facts import CardFacts, NoAnswer, StripeRefused
+from .facts import CardFacts, NoAnswer, NotAsked, StripeRefused
 
 log = logging.getLogger(__name__)
 
 
 def keep(charge_id: uuid.UUID, stripe_card_id: str) -> None:
-    """Save the card that paid a charge, for the next time. A failure is only logged: the charge has succeeded."""
+    """Save the card that paid a charge, for the next time. A failure is only logged: the charge has succeeded.
+
+    Raises NotAsked, after which the next run does the same again.
+    """
     if not stripe_card_id or Card.objects.filter(stripe_card_id=stripe_card_id).exists():
         return
     try:
         facts = stripe_api.card(stripe_card_id)
+    except NotAsked:
+        raise
     except (NoAnswer, StripeRefused) as error:
         log.warning("the card of charge %s could not be kept: %s", charge_id, error)
         return
@@ -45,10 +50,15 @@ def add(purse: Purse, facts: CardFacts) -> Card:
 
 
 def customer(card: Card) -> str:
-    """The processor's customer who has this card; empty when the card is not there any more. Raises NoAnswer."""
+    """The processor's customer who has this card; empty when the card is not there any more.
+
+    Raises NoAnswer, or StripeRefused for any other reason: the card stays.
+    """
     try:
         name = stripe_api.card(card.stripe_card_id).customer
     except StripeRefused as error:
+        if not error.is_gone():
+            raise
         log.warning("%s leads nowhere: %s", card.stripe_card_id, error)
         name = ""
     if not name:
@@ -81,8 +91,9 @@ def remove(card: Card) -> None:
 
 
 def to_forget() -> QuerySet[Card]:
-    """The cards that were removed here and may still be at the processor."""
-    return Card.objects.filter(forgotten_at=None).exclude(removed_at=None)
+    """The cards that were removed here and may still be at the processor, in another order each time: one that can't be
+    removed there must not keep the others waiting."""
+    return Card.objects.filter(forgotten_at=None).exclude(removed_at=None).order_by("?")
 
 
 def forget(card: Card) -> None:

@@ -33,6 +33,8 @@ _TRUSTED_DAYS = 30
 _REMINDER_DAYS = (1, 3, 5)
 _GIVE_UP_DAYS = 7
 _AT_ONCE = 200
+# Of more guests' purses that were joined only the newest are asked about, each with a call.
+_CUSTOMERS_MAX = 20
 _PAID_OTHERWISE = "paid_otherwise"
 
 
@@ -221,7 +223,7 @@ def _customers(charge: Charge) -> set[str]:
     """Every name under which the processor knows who owes this charge."""
     purse = _purse(charge)
     mine = Purse.objects.filter(Q(id=purse.id) | Q(joined_to=purse)).exclude(customer="")
-    names = set(mine.values_list("customer", flat=True)[:_AT_ONCE])
+    names = set(mine.order_by("-made_at").values_list("customer", flat=True)[:_CUSTOMERS_MAX])
     if charge.card:
         # A card that a guest saved stays with the guest's customer, and the backup may lack the purse's.
         with contextlib.suppress(StripeRefused):
@@ -328,7 +330,7 @@ def dun(now: datetime | None = None) -> None:
         tab.filter(state=Charge.State.DECLINED, retry_at__lte=now).order_by("retry_at")[:_AT_ONCE]
     ):
         _later(retry, charge)
-    for charge in jobs.in_time(tab.filter(state=Charge.State.ACTION)[:_AT_ONCE]):
+    for charge in jobs.in_time(tab.filter(state=Charge.State.ACTION).order_by("decided_at")[:_AT_ONCE]):
         _later(lambda one: _what_is_left(one) if _too_much(one) else _remind(one, now), charge)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from payments.models import Card, Payment, Purse
+from payments.models import Card, Charge, Payment, Purse
 from tests import bank as banks
 from tests.bank import Bank
 from tests.visitor import CANARY, Visitor, owls, paid, reader
@@ -48,11 +48,20 @@ def test_a_payment_that_takes_days_is_said(bank: Bank):
     assert "did not go through" in visitor.client.get(done, follow=True).content.decode()
 
 
+def test_leaving_a_page_that_nobody_can_tell_about_promises_nothing(bank: Bank):
+    visitor, _, _ = reader()
+    visitor.press("/purse", "/purse/top-up", amount="500")
+    Charge.objects.update(session="cs_of_another_account")
+    page = visitor.client.get("/purse/canceled", follow=True).content.decode()
+    assert "has no record of this payment" in page
+    assert "You have not been charged" not in page
+
+
 def test_something_that_is_no_card_is_not_saved_and_that_is_said(bank: Bank):
     visitor, _, _ = reader()
     url = visitor.press("/purse", "/purse/cards")["Location"]
     done = bank.pay(url, bank_account=True)["return_to"].removeprefix("http://localhost:8000")
-    assert "No card was saved, because that was no card" in visitor.client.get(done, follow=True).content.decode()
+    assert "because it is not a card" in visitor.client.get(done, follow=True).content.decode()
 
 
 def test_the_fee_that_the_processor_keeps_is_shown_before_a_refund(bank: Bank, settings):

@@ -167,6 +167,21 @@ def test_a_card_that_is_gone_when_it_is_charged_is_removed_here(monkeypatch: pyt
     assert (Purse.objects.get().card is None) is (parameter == "payment_method")
 
 
+def test_a_card_is_not_removed_for_any_other_refusal(monkeypatch: pytest.MonkeyPatch):
+    attempt = charge("new", intent="")
+    monkeypatch.setattr(stripe_api, "card", declining("account_closed"))
+    charges.drive(attempt)
+    assert (state(attempt), attempt.reason) == ("failed", "account_closed")
+    assert Purse.objects.get().card is not None
+
+
+def declining(code: str) -> Any:
+    def refuse(*_: Any) -> Any:
+        raise StripeRefused(code, "no")
+
+    return refuse
+
+
 def test_an_intent_that_is_gone_after_its_confirmation_was_refused_ends_the_charge(monkeypatch: pytest.MonkeyPatch):
     attempt = charge("created")
     monkeypatch.setattr(stripe_api, "confirm_intent", missing("intent"))
