@@ -55,8 +55,9 @@ def _sold(
     body = _body(request, listing, admission)
     response = representations.written(request, wanted, listing, body, admission.grant)
     admitted = admission.settle()
-    if wanted is not HTML:
-        purses.read_by_machine(admitted.grant, admitted.payment)
+    machine_reads = wanted is not HTML and request.method == "GET"
+    if machine_reads and not purses.read_by_machine(admitted.grant, admitted.payment):
+        raise gate.PaymentRequired(offer)
     # A key's purchase never enters the session's library, because the session would outlive the key.
     if wanted is HTML and admitted.proven and presented.bearer is None:
         library.remember(request, admitted.grant)

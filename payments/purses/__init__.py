@@ -175,10 +175,15 @@ def refunds_left(purse: Purse) -> int:
     return settings.REFUNDS_PER_DAY - mine.filter(decided_at__gt=since).count()
 
 
-def read_by_machine(grant: Grant, payment: Payment) -> None:
-    """Record that an article that was bought from a purse is about to be read in a format for machines."""
-    if payment.rail == RAIL and grant.machine_read_at is None:
-        Grant.objects.filter(id=grant.id, machine_read_at=None).update(machine_read_at=timezone.now())
+def read_by_machine(grant: Grant, payment: Payment) -> bool:
+    """Record that an article that was bought from a purse is about to be read in a format for machines.
+
+    False when the purchase was refunded meanwhile: the article must not be sent then.
+    """
+    if payment.rail != RAIL or grant.machine_read_at:
+        return True
+    live = Grant.objects.filter(id=grant.id, revoked_at=None)
+    return bool(live.filter(machine_read_at=None).update(machine_read_at=timezone.now())) or live.exists()
 
 
 def take_back(payment: Payment, kind: str, reason: str) -> bool:
