@@ -59,7 +59,7 @@ def cards(**_: Any) -> list[CheckMessage]:
     if not 0 <= settings.TAB_FORGIVE_CENTS < FLOOR_CENTS:
         found.append(Error("TAB_FORGIVE_CENTS must be from 0 to 49.", id="payments.E010"))
     if settings.REFUND_FEE_PAID_BY not in ("buyer", "shop"):
-        found.append(Error("REFUND_FEE_PAID_BY must be buyer or shop.", id="payments.E009"))
+        found.append(Error("REFUND_FEE_PAID_BY must be buyer or shop.", id="payments.E011"))
     if settings.CLEARING_HOLD_SECONDS <= settings.REFUND_SECONDS:
         hint = "Otherwise an article could be refunded after its publisher was paid."
         found.append(Error("CLEARING_HOLD_SECONDS must be longer than REFUND_SECONDS.", hint=hint, id="payments.E008"))

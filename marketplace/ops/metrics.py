@@ -39,7 +39,7 @@ class Measured:
         """Answer, and count."""
         began = time.perf_counter()
         response = self.get_response(request)
-        kind = _KINDS.get(request.path_info.split("/", 2)[1], "page")
+        kind = _KINDS.get(request.path_info.lstrip("/").partition("/")[0], "page")
         _latency.labels(kind).observe(time.perf_counter() - began)
         _answers.labels(kind, response.status_code).inc()
         if word := getattr(response, "refusal", ""):
