@@ -76,6 +76,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(chromium: Browser, shop:
         looks(page, mode)
     page.goto("/library")
     page.get_by_role("link", name="Receipt").first.click()
+    page.wait_for_url("**/receipts/*", wait_until="load")
     looks(page, mode)
     context.close()
 

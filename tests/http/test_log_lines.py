@@ -8,9 +8,9 @@ import pytest
 
 from payments import purses
 from payments.models import Payment, Submission
+from publishers.articles import catalogue
 from publishers.models import Article
 from tests import buyers
-from tests.http.api_keys import shown
 
 from .till import Till
 
@@ -43,8 +43,7 @@ def test_a_sale_on_the_chain_is_a_line_and_so_is_each_outcome_of_its_batch(
 @pytest.mark.usefixtures("transactional_db", "cards_on")
 def test_a_sale_from_a_balance_and_its_refund_are_a_line_each(owls: Article, told: Any) -> None:
     purse = buyers.purse(1_000_000)
-    assert shown(f"/articles/{owls.slug}.md", buyers.key(purse)).status_code == 200
-    payment = Payment.objects.get()
+    payment = buyers.press(purse, catalogue.listing(owls.pk).offer("agents", mime_type="text/html")).payment
     purses.refund(payment.id, purse)
     sale = {"event": "sale", "payment": payment.id, "amount_micros": 50_000, "rail": "purse"}
     assert told() == [sale | {"outcome": "sold"}, sale | {"outcome": "refunded", "reason": "buyer"}]

@@ -48,11 +48,11 @@ marketplace/shop     | marketplace/shop
                      | payments/{fulfilment http gate rails cards purses notify models values}
 marketplace/reader   | marketplace/reader
                      | marketplace/base publishers/{articles models base}
-                     | payments/{http gate proofs rails cards purses models values}
+                     | payments/{fulfilment http gate proofs rails cards purses models values}
 marketplace/base     | marketplace/{models paging}
                      |
 publishers           | publishers/{__init__ apps management sample first_sale tasks}
-                     | publishers/{articles models} payments/{models values}
+                     | publishers/{articles models} payments/{jobs models values}
 publishers/views     | publishers/{views forms urls admin}
                      | publishers/{articles pricing models base} payments/{http books notify models values}
 publishers/articles  | publishers/articles
@@ -70,7 +70,7 @@ payments             | payments/{admin apps checks management tasks}
 payments/http        | payments/http
                      | payments/{gate proofs rails values}
 payments/fulfilment  | payments/{fulfilment card_receipts}
-                     | payments/{gate cards models values}
+                     | payments/{gate cards jobs models values}
 payments/gate        | payments/{gate denials}
                      | payments/{proofs rails notify models values}
 payments/audit       | payments/audit
@@ -82,7 +82,7 @@ payments/rails       | payments/rails
 payments/cards       | payments/cards
                      | payments/{purses books notify jobs models values}
 payments/purses      | payments/purses
-                     | payments/{books notify models values}
+                     | payments/{books notify jobs models values}
 payments/onchain     | payments/onchain
                      | payments/{books notify jobs models values}
 payments/books       | payments/books

@@ -99,6 +99,7 @@ def test_a_defect_names_its_request_in_the_log_and_in_the_answer(
     assert [record.source["request_id"] for record in caplog.records] == [page["X-Request-Id"], agents["X-Request-Id"]]
 
 
+@pytest.mark.django_db
 def test_lines_of_a_task_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said = []
     monkeypatch.setattr(tasks.audit, "findings", lambda: said.append(line("in it")) or [])

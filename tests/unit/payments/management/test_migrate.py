@@ -64,7 +64,8 @@ guest, owner = buyers.purse(500_000, owner="guest:1"), buyers.purse(1_000_000)
 buyers.press(guest, buyers.offer(1))
 joining.join(guest, owner)
 text = buyers.key(owner, approve_above_micros=100_000, day_budget_micros=5_000_000)
-purses.refund(buyers.present(text, buyers.offer(2)).payment.id, owner)
+buyers.present(text, buyers.offer(2))
+purses.refund(buyers.press(owner, buyers.offer(9)).payment.id, owner)
 for answer in (approvals.decline, lambda one: approvals.approve(one, one.amount_micros)):
     try:
         buyers.present(text, buyers.offer(3, 200_000))
