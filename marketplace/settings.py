@@ -53,7 +53,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
 ]
 
-# Whoever shows it may read /metrics. Empty: there is no such page, and nothing is measured.
+# A request with this token may read /metrics. Empty: there is no such page, and nothing is measured.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 MIDDLEWARE = [
@@ -144,7 +144,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Try for ever. Celery's hundred tries end, and with them the process, after three quarters of an hour.
+# Without limit. Celery's hundred tries end, and with them the process, after three quarters of an hour.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BEAT_SCHEDULER = "marketplace.ops.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_FILE", default=str(BASE_DIR / "var" / "celerybeat-schedule"))
@@ -157,7 +157,8 @@ CELERY_BEAT_SCHEDULE = {
     "first-sales": {"task": "publishers.mail_first_sales", "schedule": 300.0, "options": {"expires": 300}},
     "count-sales": {"task": "payments.count_sales", "schedule": 60.0, "options": {"expires": 60}},
     "fetch-undelivered": {"task": "payments.fetch_undelivered", "schedule": 3600.0, "options": {"expires": 3600}},
-    "reconcile": {"task": "payments.reconcile", "schedule": 86400.0, "options": {"expires": 86400}},
+    # Not daily: beat counts from its own start, and a shop that is deployed daily would never reconcile.
+    "reconcile": {"task": "payments.reconcile", "schedule": 21600.0, "options": {"expires": 21600}},
 }
 
 # --- The chain and the money -----------------------------------------------------------------------
@@ -272,7 +273,7 @@ LOGIN_REDIRECT_URL = "signed_in"
 ACCOUNT_LOGOUT_REDIRECT_URL = "home"
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
-# A mail server that does not answer holds up nobody for longer.
+# A mail server that does not answer holds up a thread for no longer.
 EMAIL_TIMEOUT = 10
 # Who is told of disputes and fraud warnings.
 STAFF_EMAILS = env.list("STAFF_EMAILS", default=[])

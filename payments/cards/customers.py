@@ -1,6 +1,6 @@
 """The processor's customer of each purse, created on first use.
 
-The processor may not know a stored id: somebody deleted the customer, or the key is of another account by now. Then the
+The processor may not know a stored id: the customer was deleted, or the key is of another account by now. Then the
 id is forgotten and the customer created again, once for each call.
 """
 

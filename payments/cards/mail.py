@@ -72,7 +72,7 @@ def page_failed(charge: Charge) -> None:
 
 
 def gone(charge: Charge) -> None:
-    """The card processor no longer knows a charge, so nobody can tell here whether it was paid."""
+    """The card processor no longer knows a charge, so the shop cannot tell whether it was paid."""
     _send(
         charge.purse,
         "We could not find out about your payment",

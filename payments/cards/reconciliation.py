@@ -1,6 +1,6 @@
 """Reconciliation: the processor's books are compared with ours, transaction by transaction, then in total to the cent.
 
-Each daily run goes on from where the last one ended, less three days. What webhooks and the sweeper missed is applied
+Each run goes on from where the last one ended, less three days. What webhooks and the sweeper missed is applied
 here and counted as healed, also what an older backup has forgotten. What belongs to no charge of ours (a payment made
 by hand, a payout of the account) is booked into suspense, so that the totals agree and nothing is hidden.
 """

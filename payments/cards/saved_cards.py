@@ -91,8 +91,10 @@ def remove(card: Card) -> None:
 
 
 def to_forget() -> QuerySet[Card]:
-    """The cards that were removed here and may still be at the processor, in another order each time: one that can't be
-    removed there must not keep the others waiting."""
+    """The cards that were removed here and may still be at the processor.
+
+    In another order each time: one that can't be removed there must not keep the others waiting.
+    """
     return Card.objects.filter(forgotten_at=None).exclude(removed_at=None).order_by("?")
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 
 def _as_before(apps: Any, schema_editor: Any) -> None:
-    """Nobody gets mail now about what happened before, and a card that was removed is at the processor no more."""
+    """No mail goes out about earlier events, and a removed card is no longer at the processor."""
     charges, approvals = apps.get_model("payments", "Charge"), apps.get_model("payments", "Approval")
     # Older ones are never mailed.
     recent = charges.objects.filter(state="succeeded", decided_at__gt=timezone.now() - timedelta(days=4))
