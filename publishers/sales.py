@@ -158,17 +158,14 @@ def csv_rows(publication: Publication, payments: QuerySet[Payment]) -> Iterator[
 
 
 def _pages(payments: QuerySet[Payment]) -> Iterator[list[Payment]]:
-    """The payments of `of` in lists of at most `_CHUNK`. Each begins after the last, so no cursor stays open."""
-    page = list(payments[:_CHUNK])
-    while page:
+    """These payments in lists of at most `_CHUNK`. Each begins after the last one, so no cursor stays open."""
+    rest = payments
+    while page := list(rest[:_CHUNK]):
         yield page
         last = page[-1]
         older = Q(decided_at__lt=last.decided_at) | Q(decided_at=last.decided_at, id__lt=last.id)
         # The first condition says nothing new, but the index answers it.
-        more = (
-            payments.filter(decided_at__lte=last.decided_at).filter(older) if len(page) == _CHUNK else payments.none()
-        )
-        page = list(more[:_CHUNK])
+        rest = payments.filter(decided_at__lte=last.decided_at).filter(older)
 
 
 def _cells(line: Line, zone: zoneinfo.ZoneInfo) -> list[object]:
