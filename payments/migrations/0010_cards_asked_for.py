@@ -10,12 +10,15 @@ from django.utils import timezone
 
 def _as_before(apps: Any, schema_editor: Any) -> None:
     """No mail goes out about earlier events, and a removed card is no longer at the processor."""
-    charges, approvals = apps.get_model("payments", "Charge"), apps.get_model("payments", "Approval")
+
+    def rows(name: str) -> Any:
+        return apps.get_model("payments", name).objects.using(schema_editor.connection.alias)  # The owner's.
+
     # Older ones are never mailed.
-    recent = charges.objects.filter(state="succeeded", decided_at__gt=timezone.now() - timedelta(days=4))
+    recent = rows("Charge").filter(state="succeeded", decided_at__gt=timezone.now() - timedelta(days=4))
     recent.update(receipt_sent_at=F("decided_at"))
-    approvals.objects.filter(state="asked").update(mailed_at=F("asked_at"))
-    apps.get_model("payments", "Card").objects.exclude(removed_at=None).update(forgotten_at=F("removed_at"))
+    rows("Approval").filter(state="asked").update(mailed_at=F("asked_at"))
+    rows("Card").exclude(removed_at=None).update(forgotten_at=F("removed_at"))
 
 
 class Migration(migrations.Migration):

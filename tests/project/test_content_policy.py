@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -16,6 +17,7 @@ from django.contrib import admin
 from django.test import Client, override_settings
 from django.urls import NoReverseMatch, get_resolver, reverse
 
+from dev import code
 from marketplace.accounts.models import User
 from marketplace.models import LibraryEntry
 from payments import gate
@@ -133,6 +135,7 @@ def words() -> dict[str, Any]:
     }
 
 
+_AUTHENTICATOR_KEY = "JBSWY3DPEHPK3PXP"
 _CREATION = {"publicKey": {"user": {"id": "MQ"}, "challenge": "MTIz"}}
 
 
@@ -174,8 +177,10 @@ def test_every_page_keeps_the_policy(words: dict[str, Any]) -> None:
     seen: set[str] = set()
     for with_codes in (False, True):
         if with_codes:
-            TOTP.activate(root, "JBSWY3DPEHPK3PXP")
+            TOTP.activate(root, _AUTHENTICATOR_KEY)
             RecoveryCodes.activate(root)
+            shown = {"code": code.at(_AUTHENTICATOR_KEY, time.time())}
+            assert visitors["staff"].post(reverse("mfa_reauthenticate"), shown).status_code == 302
         for name, takes in every:
             if name in NO_PAGE or (path := address(name, takes, words)) is None:
                 continue

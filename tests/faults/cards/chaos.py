@@ -19,7 +19,7 @@ from payments import gate, purses, tasks
 from payments.books import ledger
 from payments.cards import holds, reconciliation, sweeper, webhooks
 from payments.cards.facts import NoAnswer
-from payments.models import OWNED, CardRefund, Charge, Dispute, Payment, PaymentState, ProcessorEvent, Setup
+from payments.models import OWNED, CardRefund, Charge, Dispute, Job, Payment, PaymentState, ProcessorEvent, Setup
 from tests.bank import Bank
 
 from .accidents import Accidents, Crash
@@ -150,6 +150,7 @@ class Episode(Doings):
         CardRefund.objects.update(made_at=now - timedelta(hours=1))
         Setup.objects.update(look_at=now)
         ProcessorEvent.objects.update(received_at=now - timedelta(hours=1))
+        Job.objects.update(resume_at=None)
 
     # --- Time, the post, and those who mend ---------------------------------------------------------------
 
