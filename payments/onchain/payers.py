@@ -23,6 +23,7 @@ from . import backoff, rpc, view
 
 _WAITING_MAX = 40
 _PAUSE_SECONDS = 0.5
+_CROWD_SECONDS = 2.0
 _PATIENCE_SECONDS = 4.0
 # A question that the node did not answer is asked again so often, after so long.
 _TRIES = 3
@@ -104,8 +105,8 @@ class _Desk:
         self._waiting: deque[_Question] = deque()
         self._asking = False
         self._not_before = 0.0
-        # The last call found junk, so the next one will too.
-        self._crowded = False
+        # Until then the last call tells of the next one: it found junk.
+        self._crowded_until = 0.0
         # Of the newest block that was read, in Unix seconds.
         self._newest_time = 0
         self.places = places.Places()
@@ -158,10 +159,11 @@ class _Desk:
         Who is to be refused is looked for again in the newer of two newest blocks: the money may have come, or gone, in
         the last one. In a crowd the reads just before this one know the newest block.
         """
+        crowded = time.monotonic() < self._crowded_until
         with contextlib.suppress(rpc.ChainUnreachable):
             again = []
             for question, facts in self._read(batch, None):
-                if question.is_refused_for(facts) and not self._crowded:
+                if question.is_refused_for(facts) and not crowded:
                     again.append(question)
                 else:
                     question.facts = facts
@@ -180,8 +182,9 @@ class _Desk:
 
     def _return(self, batch: list[_Question]) -> None:
         """Let those go who have an answer or have asked often enough. The others ask again, before everybody else."""
-        self._crowded = any(question.is_junk for question in batch)
-        pause = _PAUSE_SECONDS if self._crowded else 0.0
+        found_junk = any(question.is_junk for question in batch)
+        self._crowded_until = time.monotonic() + _CROWD_SECONDS if found_junk else 0.0
+        pause = _PAUSE_SECONDS if found_junk else 0.0
         for question in reversed(batch):
             question.tries += 1
             if question.facts or question.tries >= _TRIES:

@@ -108,7 +108,7 @@ def test_in_a_crowd_one_call_is_enough_and_a_node_that_is_behind_is_asked_again(
     node = Node(monkeypatch, rich=10)
     monkeypatch.setattr(payers, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(payers, "_AGAIN_SECONDS", 0.0)
-    node.times = iter([7, 8, 7, 7, 8, 8])
+    node.times = iter([7, 8, 7, 7, 8, 8, 8, 8])
     ask("poor")
     assert node.calls == [(1, None), (1, "newest")]
     node.balances[b"poor".ljust(20, b".")] = 10
@@ -118,6 +118,10 @@ def test_in_a_crowd_one_call_is_enough_and_a_node_that_is_behind_is_asked_again(
     assert len(node.calls) == 7
     ask("short")
     assert len(node.calls) == 8
+    monkeypatch.setattr(payers, "_CROWD_SECONDS", -1.0)  # The crowd has gone.
+    ask("short")
+    ask("short")
+    assert node.calls[9:] == [(1, None), (1, "newest")]
 
 
 def test_one_node_with_a_wrong_clock_does_not_make_the_others_look_old(monkeypatch: pytest.MonkeyPatch):
