@@ -92,20 +92,13 @@ def cards() -> Cards:
         prepaid_micros=purses["prepaid"] or 0,
         owed_micros=-(purses["owed"] or 0),
         costs_micros=-held.get(accounts.PROCESSOR_FEES, 0),
-        losses_micros=-held.get(accounts.CHARGEBACK_LOSSES, 0) - held.get(accounts.DISPUTE_FEES, 0),
+        losses_micros=-sum(held.get(code, 0) for code in _LOSSES),
         unknown_micros=held.get(accounts.STRIPE_SUSPENSE, 0),
     )
 
 
-_OF_CARDS = Q(
-    code__in=(
-        accounts.STRIPE,
-        accounts.STRIPE_SUSPENSE,
-        accounts.PROCESSOR_FEES,
-        accounts.CHARGEBACK_LOSSES,
-        accounts.DISPUTE_FEES,
-    )
-)
+_LOSSES = (accounts.CHARGEBACK_LOSSES, accounts.DISPUTE_FEES, accounts.FORGIVEN_DEBTS)
+_OF_CARDS = Q(code__in=(accounts.STRIPE, accounts.STRIPE_SUSPENSE, accounts.PROCESSOR_FEES, *_LOSSES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from payments import purses
-from payments.books import ledger
+from payments.books import ledger, reports
 from payments.cards import holds, refunds, tabs
 from payments.models import CardRefund, Charge, Grant, Payment, Purse
 from tests import buyers
@@ -205,3 +205,9 @@ def test_the_next_top_up_pays_a_small_debt(bank: Bank):
     purse = owing(100_000)
     bank.top_up(purse, 500)
     assert (tabs.forgive_small(), balance(purse)) == (0, 4_900_000)
+
+
+def test_the_owner_sees_what_was_written_off():
+    owing(100_000)
+    tabs.forgive_small()
+    assert reports.cards().losses_micros == 100_000
