@@ -118,6 +118,7 @@ def _paywall(request: HttpRequest, listing: Listing, terms: http.Terms, told: ht
         # While a wallet payment is pending, and after it was made, the page does not ask for a second payment.
         "cards": paywall.choices(request, terms) if told.status in (400, 402) else None,
         "refund_minutes": settings.REFUND_SECONDS // 60,
+        "refund_fee": settings.REFUND_FEE_PAID_BY == "buyer",
     }
     return render(request, "shop/paywall.html", context, status=told.status)
 
