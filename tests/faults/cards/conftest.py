@@ -9,8 +9,8 @@ from .chaos import ALL_EPISODES
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     chaos = parser.getgroup("chaos", "episodes of tests/faults/cards/test_chaos.py")
-    chaos.addoption("--chaos-episodes", type=int, help="how many (30)")
-    chaos.addoption("--chaos-seed", type=int, help="the first one's seed, the others' follow (1, on PostgreSQL 31)")
+    chaos.addoption("--chaos-episodes", type=int, help="how many (12)")
+    chaos.addoption("--chaos-seed", type=int, help="the first one's seed, the others' follow (1, on PostgreSQL 13)")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -15,7 +15,7 @@ from . import invariants
 from .chaos import ALL_EPISODES, Episode
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
-_EPISODES = 20
+_EPISODES = 12
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
