@@ -32,3 +32,11 @@ def test_an_old_first_sale_is_no_news():
     cast.sale(cast.article(cast.publication(cast.person("alice"))))
     Payment.objects.update(decided_at=timezone.now() - timedelta(days=4))
     assert (first_sale.send_due(), outbox.outbox) == (0, [])
+
+
+def test_of_two_workers_one_tells_it(monkeypatch: pytest.MonkeyPatch):
+    cast.sale(cast.article(cast.publication(cast.person("alice"))))
+    sold = list(first_sale._sold())
+    first_sale.send_due()
+    monkeypatch.setattr(first_sale, "_sold", lambda: sold)
+    assert (first_sale.send_due(), len(outbox.outbox)) == (0, 1)

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from payments.books import ledger
 from payments.cards import charges, checkout, reconciliation, stripe_api
+from payments.cards.facts import Money
 from payments.models import Charge, Dispute
 from tests import buyers
 from tests.bank import Bank, newest
@@ -87,3 +88,11 @@ def test_a_payment_that_was_learnt_of_late_is_not_missing(bank: Bank, monkeypatc
         Charge.objects.update(intent="pi_of_nobody")
     monkeypatch.setattr(stripe_api, "money_between", lambda *_: iter(()))
     assert reconciliation.reconcile().missing == ([] if there else [charge.stripe_charge_id])
+
+
+def test_a_transaction_in_another_currency_is_never_booked_as_dollars(bank: Bank, monkeypatch: pytest.MonkeyPatch):
+    euros = Money("txn_eur", "charge", "ch_eur", 10_000, 300, currency="eur")
+    monkeypatch.setattr(stripe_api, "money_between", lambda *_: iter([euros]))
+    report = reconciliation.reconcile()
+    assert (set(report.foreign), report.clean, report.unknown) == ({"txn_eur"}, False, [])
+    assert ledger.balance("suspense:stripe", "USD") == ledger.balance("expense:processor", "USD") == 0
