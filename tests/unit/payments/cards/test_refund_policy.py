@@ -211,3 +211,14 @@ def test_the_owner_sees_what_was_written_off():
     owing(100_000)
     tabs.forgive_small()
     assert reports.cards().losses_micros == 100_000
+
+
+def test_what_was_refunded_with_its_fee_cannot_be_refunded_again(bank: Bank):
+    purse = buyers.purse()
+    charge = bank.top_up(purse, 1000)
+    bank.top_up(purse, 500)
+    refunds.to_card(purse, charge, 10_000_000)
+    charge.refresh_from_db()
+    assert refunds._unrefunded(charge) == 0
+    with pytest.raises(purses.PurseRefused, match="refund_too_large"):
+        refunds.to_card(purse, charge, 100_000)
