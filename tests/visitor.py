@@ -8,7 +8,7 @@ import httpx
 from django.test import Client
 
 from marketplace.accounts.models import User
-from payments.models import Purse
+from payments.models import Payment, Purse
 from publishers.models import Article
 from tests import cast
 
@@ -97,3 +97,12 @@ def paid(url: str, number: str = "4242 4242 4242 4242", email: str = "ada@exampl
     answer = httpx.post(url, data=typed)
     assert answer.status_code == 303, answer.text
     return path(answer.headers["Location"])
+
+
+def bought(micros: int = 1_000_000) -> tuple[Visitor, Purse, Payment, str]:
+    """A reader with so much in the purse, who has bought the owls from it; and their address."""
+    article = owls()
+    visitor, purse, _ = reader(micros)
+    address = article.get_absolute_url()
+    visitor.press(address, f"{address}/buy", seen=402)
+    return visitor, purse, Payment.objects.get(), address

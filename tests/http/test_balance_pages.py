@@ -15,7 +15,7 @@ from payments.models import Card, CardRefund, Charge, Payment, Purse, Setup
 from tests import bank as banks
 from tests import buyers, cast
 from tests.bank import Bank
-from tests.visitor import CANARY, HTML, Forms, Visitor, owls, paid, reader
+from tests.visitor import CANARY, HTML, Forms, Visitor, bought, owls, paid, reader
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 
@@ -277,14 +277,6 @@ def test_a_card_is_removed_but_not_while_it_owes(bank: Bank):
 
 
 # --- Articles and money back -----------------------------------------------------------------------------------
-
-
-def bought(micros: int = 1_000_000) -> tuple[Visitor, Purse, Payment, str]:
-    article = owls()
-    visitor, purse, _ = reader(micros)
-    address = article.get_absolute_url()
-    visitor.press(address, f"{address}/buy", seen=402)
-    return visitor, purse, Payment.objects.get(), address
 
 
 @pytest.mark.parametrize("where", ["library", "receipt"])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from payments.models import Card, Charge, Payment, Purse
+from payments.models import Card, Charge, Purse
 from tests import bank as banks
 from tests.bank import Bank
-from tests.visitor import CANARY, Visitor, owls, paid, reader
+from tests.visitor import CANARY, Visitor, bought, paid, reader
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cards_on")]
 
@@ -13,14 +13,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def fresh(purse: Purse) -> Purse:
     purse.refresh_from_db()
     return purse
-
-
-def bought(micros: int = 1_000_000) -> tuple[Visitor, Purse, Payment, str]:
-    article = owls()
-    visitor, purse, _ = reader(micros)
-    address = article.get_absolute_url()
-    visitor.press(address, f"{address}/buy", seen=402)
-    return visitor, purse, Payment.objects.get(), address
 
 
 @pytest.mark.parametrize("ticked", [True, False])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ import pytest
 from dev.install import ROOT
 from tests.project.test_deployment import COMPOSE, OURS
 
-_STARTS_WITHIN = 60
+_PATIENCE = 60
 _SILENT_SECONDS = 3
 _AS_SYSTEMD = """
 import os, sys
@@ -28,6 +29,14 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execvp("gunicorn", ["gunicorn"])
 """
+
+
+def wait(found: Callable[[], bool]) -> None:
+    """Poll until it is so; bounded."""
+    ends = time.monotonic() + _PATIENCE
+    while not found():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 class Instance:
@@ -42,11 +51,12 @@ class Instance:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=variables, stderr=file, pass_fds=[listening.fileno()]
             )
-        ends = time.monotonic() + _STARTS_WITHIN
-        while "Booting worker" not in log.read_text():
-            assert self.process.poll() is None, log.read_text()
-            assert time.monotonic() < ends, log.read_text()
-            time.sleep(0.05)
+        self.says("Booting worker")
+
+    def says(self, words: str) -> None:
+        """Wait until these words are in the log."""
+        wait(lambda: words in self.log.read_text() or self.process.poll() is not None)
+        assert words in self.log.read_text(), self.log.read_text()
 
     def end(self) -> None:
         """As `systemctl restart` ends it."""
@@ -94,12 +104,13 @@ def test_a_release_loses_no_request(tmp_path: Path) -> None:
             running.append(Instance(listening, tmp_path / "new.log"))
             # The former instance has it: it was there alone. A thread of it waits for the rest.
             running[0].process.send_signal(signal.SIGTERM)
-            time.sleep(1)
+            running[0].says("Handling signal: term")
             half.sendall(b"host\r\n\r\n")
             assert half.recv(4096).startswith(b"HTTP/1.1 200 OK")
             half.close()
             running[0].end()
-            time.sleep(0.5)
+            since = [len(client.answered) for client in clients]
+            wait(lambda: all(len(one.answered) >= n + 10 for one, n in zip(clients, since, strict=True)))
         finally:
             for client in clients:
                 client.stopping.set()
