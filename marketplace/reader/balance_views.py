@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from payments import purses
 from payments.cards import checkout, mail, refunds, tabs
-from payments.cards.facts import NoAnswer
+from payments.cards.facts import NoAnswer, StripeRefused
 from payments.models import Card, CardRefund, Charge, Purse, Setup
 from payments.money import dollars
 from publishers import csv_files
@@ -182,7 +182,7 @@ def card_returned(request: HttpRequest, setup_id: uuid.UUID) -> HttpResponse:
     setup = get_object_or_404(Setup, pk=setup_id, purse=own_purse(request))
     try:
         setup = checkout.setup_returned(setup.pk)
-    except NoAnswer:
+    except (NoAnswer, StripeRefused):
         messages.warning(request, "The card processor isn't responding. Your card will appear here in a moment.")
         return SeeOther("/purse")
     if setup.state == "done":

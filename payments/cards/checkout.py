@@ -132,6 +132,8 @@ def _saved(setup: Setup, found: Session) -> CardFacts | None:
     try:
         return stripe_api.saved_card(found.setup_intent)
     except StripeRefused as error:
+        if error.code not in ("no_card", "not_a_card") and not error.is_gone():
+            raise  # For instance a key without this right: the card may be there.
         log.warning("%s saved no card: %s", setup, error)
         if _ended(setup, "failed"):
             mail.no_card_saved(setup.purse)

@@ -4,10 +4,10 @@ import threading
 from typing import Any
 
 import pytest
-from celery.signals import worker_init
 from django.core import mail as outbox
 from django.test import override_settings
 
+from marketplace import celery
 from payments import fulfilment, purses
 from payments.cards import charges, checkout, currency, customers, saved_cards, stripe_api, tabs
 from payments.cards.facts import Intent, NoAnswer
@@ -99,6 +99,20 @@ def test_a_page_that_saved_no_card_says_so_once(bank: Bank):
         assert checkout.setup_returned(setup.id).state == "failed"
     assert not Card.objects.exists()
     assert [one.subject for one in outbox.outbox] == ["No card was saved"]
+
+
+def test_a_page_whose_card_may_not_be_read_stays_open(bank: Bank, monkeypatch: pytest.MonkeyPatch):
+    bank.pay(checkout.save_card(buyers.purse(), "/"))
+    setup = Setup.objects.get()
+
+    def refuse(_: str) -> None:
+        raise stripe_api.StripeRefused("insufficient_permissions", "no")
+
+    with monkeypatch.context() as here:
+        here.setattr(stripe_api, "saved_card", refuse)
+        with pytest.raises(stripe_api.StripeRefused):
+            checkout.setup_returned(setup.id)
+    assert checkout.setup_returned(setup.id).state == "done"
 
 
 # --- Whose intent it is --------------------------------------------------------------------------------------------
@@ -294,7 +308,7 @@ def test_the_worker_refuses_to_start_for_an_account_that_settles_in_another_curr
             currency.refuse_another()
         return
     with pytest.raises(SystemExit, match="must settle in usd"):
-        worker_init.send(sender=None)
+        celery.signals.worker_init.send(sender=None)
 
 
 def test_purses_of_other_flags_open_no_page(bank: Bank):
